@@ -1,0 +1,47 @@
+//! Numbers with a time each, found by number and in order of time.
+
+use imbl::{OrdMap, OrdSet};
+
+use super::Time;
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Agenda {
+    times: OrdMap<u32, Time>,
+    order: OrdSet<(Time, u32)>,
+}
+
+impl Agenda {
+    /// Notes the number at that time, instead of any other time it had.
+    pub fn insert(&mut self, number: u32, time: Time) {
+        if let Some(earlier) = self.times.insert(number, time) {
+            self.order.remove(&(earlier, number));
+        }
+        self.order.insert((time, number));
+    }
+
+    /// Strikes the number out; says whether it was there.
+    pub fn remove(&mut self, number: u32) -> bool {
+        match self.times.remove(&number) {
+            Some(time) => self.order.remove(&(time, number)).is_some(),
+            None => false,
+        }
+    }
+
+    pub fn contains(&self, number: u32) -> bool {
+        self.times.contains_key(&number)
+    }
+
+    pub fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    /// The earliest time and its number; of equal times the lowest number.
+    pub fn first(&self) -> Option<(Time, u32)> {
+        self.order.get_min().copied()
+    }
+
+    /// The numbers in their own order.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.times.keys().copied()
+    }
+}

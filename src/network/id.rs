@@ -1,0 +1,82 @@
+//! Names of things in a network: hosts, roles, sequences and the IDs they give.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+/// A host's name: one label of letters, digits, `-` and `_` that starts with a
+/// letter or a digit, at most 63 octets (RFC 1035, section 2.3.4). Kept in
+/// lower case, since DNS names compare without regard to case (RFC 4343).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hostname(Arc<str>);
+
+/// The text is no host name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a host name is one label of at most 63 letters, digits, - and _ that starts with a letter or digit"
+)]
+pub struct NotAHostname;
+
+impl Hostname {
+    /// Reads a label in any case.
+    pub fn from_label(label: &[u8]) -> Result<Self, NotAHostname> {
+        let first = label.first().ok_or(NotAHostname)?;
+        let valid = first.is_ascii_alphanumeric()
+            && label.len() <= 63
+            && label
+                .iter()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'));
+        if !valid {
+            return Err(NotAHostname);
+        }
+        let text: String = label
+            .iter()
+            .map(|c| char::from(c.to_ascii_lowercase()))
+            .collect();
+        Ok(Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Hostname {
+    type Err = NotAHostname;
+
+    fn from_str(text: &str) -> Result<Self, NotAHostname> {
+        Self::from_label(text.as_bytes())
+    }
+}
+
+/// Lets maps that are keyed by host names be asked with a plain string.
+impl std::borrow::Borrow<str> for Hostname {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Hostname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Hostname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A sequence of IDs: its place in [`Rules::sequences`](super::Rules).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sequence(pub u16);
+
+/// A role: its place in [`Rules::roles`](super::Rules).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Role(pub u16);
+
+/// A peer's ID: a number of a sequence. `vp1` is number 1 of the sequence `vp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId {
+    pub sequence: Sequence,
+    pub number: u32,
+}

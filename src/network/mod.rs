@@ -1,0 +1,24 @@
+//! The law of one network of peers: who holds which ID, whose lease runs, who
+//! is a root node.
+//!
+//! This module is pure. It knows no clock (time comes in as an argument), no
+//! disk, no DNS and no threads, so random histories can be played through it
+//! and its laws checked (`tests/laws.rs`). What must survive a restart it says
+//! as a list of [`Change`]s; whoever calls it makes them durable.
+//!
+//! * [`Rules`]: what a network allows: sequences, roles, lease, reclaim.
+//! * [`Peer`], [`Holder`], [`Lease`]: one registered host.
+//! * [`Network`]: all of them, and the decisions.
+
+mod agenda;
+mod id;
+mod lease;
+mod register;
+mod rules;
+mod state;
+
+pub use id::{Hostname, PeerId, Role, Sequence};
+pub use lease::{Lease, Time};
+pub use register::{Change, LeaveRefusal, Refusal};
+pub use rules::{RoleRule, Rules, SequenceRule};
+pub use state::{Conflict, Holder, Network, Peer};

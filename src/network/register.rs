@@ -1,0 +1,239 @@
+//! The decisions: registering, renewing, taking over, reclaiming, leaving,
+//! releasing, and the end of a lease.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Holder, Hostname, Lease, Network, Peer, PeerId, Role, Sequence, Time};
+
+/// What must be made durable before anyone may be told of it.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// The host is registered so.
+    Put(Arc<Peer>),
+    /// The host is no longer registered.
+    Delete(Hostname),
+}
+
+/// Why a host is not registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The host registered with another role.
+    OtherRole(Role),
+    /// Every number of the sequence is taken, and none may be reclaimed.
+    Full {
+        sequence: Sequence,
+        limit: u32,
+        /// How long until a number may be reclaimed, if nobody returns;
+        /// `None` if none ever may, as things stand.
+        wait: Option<Duration>,
+    },
+}
+
+/// Why a lease is not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaveRefusal {
+    /// No such host is registered.
+    Unknown,
+    /// The lease belongs to another.
+    NotTheHolder,
+}
+
+impl Network {
+    /// A host asks for its parameters.
+    ///
+    /// Gives the peer as it stands afterwards, which is the asker only if
+    /// [`Peer::holder`] says so: while another's lease runs, the answer is the
+    /// other's, unchanged. `role` is `None` where the asker states none.
+    /// What must become durable is added to `changes`.
+    pub fn register(
+        &mut self,
+        now: Time,
+        host: &Hostname,
+        role: Option<Role>,
+        asker: Holder,
+        changes: &mut Vec<Change>,
+    ) -> Result<Arc<Peer>, Refusal> {
+        self.expire(now);
+        match self.hosts.get(host).cloned() {
+            Some(peer) => self.return_of(peer, role, asker, changes),
+            None => self.arrival_of(host, role, asker, changes),
+        }
+    }
+
+    /// A host that is registered.
+    fn return_of(
+        &mut self,
+        peer: Arc<Peer>,
+        role: Option<Role>,
+        asker: Holder,
+        changes: &mut Vec<Change>,
+    ) -> Result<Arc<Peer>, Refusal> {
+        if role.is_some_and(|role| role != peer.role) {
+            return Err(Refusal::OtherRole(peer.role));
+        }
+        let now = self.now;
+        let is_holder = peer.holder == asker;
+        if self.is_live(peer.id) {
+            // A lease that was ended by a change which could not be made
+            // durable, and so was undone, is granted again.
+            if is_holder && !peer.lease.renew(now, self.rules.lease) {
+                peer.lease.grant(now);
+            }
+            return Ok(peer);
+        }
+        // The lease has ended: whoever asks becomes the holder, with the same ID.
+        if is_holder {
+            peer.lease.grant(now);
+            let deadline = now + self.rules.lease;
+            let numbers = self.numbers_mut(peer.id.sequence);
+            numbers.ended.remove(peer.id.number);
+            numbers.live.insert(peer.id.number, deadline);
+            self.revision += 1;
+            return Ok(peer);
+        }
+        let peer = self.seat(Peer {
+            host: peer.host.clone(),
+            id: peer.id,
+            role: peer.role,
+            holder: asker,
+            lease: Lease::granted(now),
+        });
+        changes.push(Change::Put(peer.clone()));
+        Ok(peer)
+    }
+
+    /// A host that is not registered: it gets the lowest free number, or that
+    /// of the peer that has been gone for longest.
+    fn arrival_of(
+        &mut self,
+        host: &Hostname,
+        role: Option<Role>,
+        asker: Holder,
+        changes: &mut Vec<Change>,
+    ) -> Result<Arc<Peer>, Refusal> {
+        let role = role.unwrap_or(self.rules.default_role);
+        let sequence = self.rules.role(role).sequence;
+        let number = match self.free_number(sequence) {
+            Some(number) => number,
+            None => {
+                let gone = self.reclaimable(sequence)?;
+                self.remove(&gone);
+                changes.push(Change::Delete(gone.host.clone()));
+                gone.id.number
+            }
+        };
+        let peer = self.seat(Peer {
+            host: host.clone(),
+            id: PeerId { sequence, number },
+            role,
+            holder: asker,
+            lease: Lease::granted(self.now),
+        });
+        changes.push(Change::Put(peer.clone()));
+        Ok(peer)
+    }
+
+    fn free_number(&self, sequence: Sequence) -> Option<u32> {
+        let numbers = self.numbers(sequence);
+        let number = *numbers.gaps.get_min().unwrap_or(&numbers.next);
+        // The very last number is kept out, so that `next` never overflows.
+        (self.rules.sequence(sequence).contains(number) && number < u32::MAX).then_some(number)
+    }
+
+    /// The peer whose lease ran out longest ago, if that is long enough ago.
+    fn reclaimable(&self, sequence: Sequence) -> Result<Arc<Peer>, Refusal> {
+        let numbers = self.numbers(sequence);
+        let full = |wait| Refusal::Full {
+            sequence,
+            limit: self.rules.sequence(sequence).limit.unwrap_or(u32::MAX),
+            wait,
+        };
+        let reclaim = self.rules.reclaim.ok_or_else(|| full(None))?;
+        let (ran_out, number) = numbers.ended.first().ok_or_else(|| full(None))?;
+        let from = ran_out + reclaim;
+        if self.now < from {
+            let wait = Duration::from_millis(from.0 - self.now.0);
+            return Err(full(Some(wait)));
+        }
+        numbers
+            .taken
+            .get(&number)
+            .cloned()
+            .ok_or_else(|| full(None))
+    }
+
+    /// The holder ends its lease. Its number stays with the host.
+    pub fn leave(
+        &mut self,
+        now: Time,
+        host: &Hostname,
+        asker: Holder,
+    ) -> Result<Arc<Peer>, LeaveRefusal> {
+        self.expire(now);
+        let peer = self.hosts.get(host).ok_or(LeaveRefusal::Unknown)?.clone();
+        if peer.holder != asker {
+            return Err(LeaveRefusal::NotTheHolder);
+        }
+        peer.lease.end();
+        let now = self.now;
+        let numbers = self.numbers_mut(peer.id.sequence);
+        if numbers.live.remove(peer.id.number) {
+            numbers.ended.insert(peer.id.number, now);
+            self.revision += 1;
+        }
+        Ok(peer)
+    }
+
+    /// Frees the host's number; says whose it was.
+    pub fn release(&mut self, host: &Hostname, changes: &mut Vec<Change>) -> Option<Arc<Peer>> {
+        let peer = self.hosts.get(host)?.clone();
+        self.remove(&peer);
+        self.revision += 1;
+        changes.push(Change::Delete(host.clone()));
+        Some(peer)
+    }
+
+    /// Ends the leases that have run out by `now`.
+    ///
+    /// Heartbeats only store a time in the lease, so a lease whose look-out
+    /// time has come may have been renewed meanwhile; it is then looked at
+    /// again when it would run out. Each look is logarithmic in the number of
+    /// peers, and each live peer is looked at once a lease.
+    pub fn expire(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let now = self.now;
+        let lasting = self.rules.lease;
+        for numbers in &mut self.sequences {
+            while let Some((deadline, number)) = numbers.live.first() {
+                if deadline > now {
+                    break;
+                }
+                let Some(peer) = numbers.taken.get(&number) else {
+                    numbers.live.remove(number);
+                    continue;
+                };
+                let ended = peer.lease.expire(now, lasting);
+                let ran_out = peer.lease.heard() + lasting;
+                if ended {
+                    numbers.live.remove(number);
+                    numbers.ended.insert(number, ran_out);
+                    self.revision += 1;
+                } else {
+                    numbers.live.insert(number, ran_out);
+                }
+            }
+        }
+    }
+
+    /// Takes the peer out of every map.
+    fn remove(&mut self, peer: &Peer) {
+        peer.lease.end();
+        self.hosts.remove(&peer.host);
+        let number = peer.id.number;
+        let numbers = self.numbers_mut(peer.id.sequence);
+        numbers.live.remove(number);
+        numbers.ended.remove(number);
+        numbers.taken.remove(&number);
+        numbers.gaps.insert(number);
+    }
+}

@@ -1,0 +1,90 @@
+//! What a network allows; read from its zone file.
+
+use std::time::Duration;
+
+use super::{PeerId, Role, Sequence};
+
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// How long a peer may stay silent before it no longer counts as live.
+    pub lease: Duration,
+    /// How long after the end of its lease a peer's number may pass to a new
+    /// host when the sequence is full; `None` for never.
+    pub reclaim: Option<Duration>,
+    /// How many root nodes a peer is told.
+    pub roots: usize,
+    pub sequences: Vec<SequenceRule>,
+    pub roles: Vec<RoleRule>,
+    /// The role of a host that states none.
+    pub default_role: Role,
+    /// The sequence whose live peers are root nodes.
+    pub root_sequence: Sequence,
+}
+
+#[derive(Debug, Clone)]
+pub struct SequenceRule {
+    /// What stands before the number: `vp`.
+    pub name: String,
+    /// The first number.
+    pub start: u32,
+    /// How many numbers there are; `None` for no limit.
+    pub limit: Option<u32>,
+}
+
+#[derive(Debug, Clone)]
+pub struct RoleRule {
+    pub name: String,
+    /// The sequence that peers of this role draw their ID from.
+    pub sequence: Sequence,
+}
+
+impl Rules {
+    pub fn sequence(&self, sequence: Sequence) -> &SequenceRule {
+        &self.sequences[usize::from(sequence.0)]
+    }
+
+    pub fn role(&self, role: Role) -> &RoleRule {
+        &self.roles[usize::from(role.0)]
+    }
+
+    /// The role of that name, in lower case.
+    pub fn role_named(&self, name: &str) -> Option<Role> {
+        let place = self.roles.iter().position(|role| role.name == name)?;
+        Some(Role(place as u16))
+    }
+
+    /// The ID that a text names, in lower case: `vp1`.
+    pub fn id_named(&self, text: &str) -> Option<PeerId> {
+        self.sequences.iter().enumerate().find_map(|(place, rule)| {
+            let digits = text.strip_prefix(rule.name.as_str())?;
+            let canonical = digits == "0" || !digits.starts_with('0');
+            let decimal = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
+            let number = digits.parse().ok().filter(|_| canonical && decimal)?;
+            Some(PeerId {
+                sequence: Sequence(place as u16),
+                number,
+            })
+        })
+    }
+
+    /// Whether a text has the shape of an ID: a sequence's name and digits.
+    /// No host may be called so, not even `vp01` or `vp99999999999`.
+    pub fn is_id_shaped(&self, text: &str) -> bool {
+        self.sequences.iter().any(|rule| {
+            text.strip_prefix(rule.name.as_str())
+                .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|c| c.is_ascii_digit()))
+        })
+    }
+
+    /// The ID as text: `vp1`.
+    pub fn id_text(&self, id: PeerId) -> String {
+        format!("{}{}", self.sequence(id.sequence).name, id.number)
+    }
+}
+
+impl SequenceRule {
+    /// Whether the sequence has this number.
+    pub fn contains(&self, number: u32) -> bool {
+        number >= self.start && self.limit.is_none_or(|limit| number - self.start < limit)
+    }
+}

@@ -1,0 +1,261 @@
+//! The state of a network: its peers, in the orders that decisions need.
+
+use std::{net::IpAddr, sync::Arc};
+
+use imbl::{HashMap, OrdMap, OrdSet};
+
+use super::{Hostname, Lease, PeerId, Role, Rules, Sequence, Time, agenda::Agenda};
+
+/// Who holds a registration: whoever asks from `source` and states `address`.
+/// Either alone is not enough, since a neighbour can state another's address,
+/// and containers behind one node's masquerading share their source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Holder {
+    /// Where its queries come from.
+    pub source: IpAddr,
+    /// Where other peers reach it.
+    pub address: IpAddr,
+}
+
+/// A registered host.
+#[derive(Debug)]
+pub struct Peer {
+    pub host: Hostname,
+    pub id: PeerId,
+    pub role: Role,
+    pub holder: Holder,
+    /// Shared with everyone who has seen this peer; a heartbeat writes here.
+    pub lease: Lease,
+}
+
+/// A record of the store contradicts the rules or another record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    #[error("{host} holds {id}, which is outside of its sequence")]
+    OutOfRange { host: Hostname, id: String },
+    #[error("{id} is held by both {first} and {second}")]
+    TwoHolders {
+        id: String,
+        first: Hostname,
+        second: Hostname,
+    },
+    #[error("{host} is registered twice")]
+    TwoIds { host: Hostname },
+    #[error("{host} holds {id}, but its role draws from another sequence")]
+    OtherSequence { host: Hostname, id: String },
+}
+
+/// All registered peers of one network.
+///
+/// The maps are persistent: a clone costs a few reference counts, shares all
+/// that did not change, and stays as it was. So the one writer can work on a
+/// clone and drop it when the disk refuses, readers hold a consistent state
+/// without a lock, and a zone transfer can take its time.
+#[derive(Debug, Clone)]
+pub struct Network {
+    pub(super) rules: Arc<Rules>,
+    pub(super) hosts: HashMap<Hostname, Arc<Peer>>,
+    /// By [`Sequence`].
+    pub(super) sequences: Vec<Numbers>,
+    /// Rises with each change of what the network says to anyone.
+    pub(super) revision: u64,
+    /// The latest time that was seen: a clock set back changes nothing.
+    pub(super) now: Time,
+}
+
+/// The numbers of one sequence.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Numbers {
+    pub taken: OrdMap<u32, Arc<Peer>>,
+    /// Numbers below `next` that nobody holds.
+    pub gaps: OrdSet<u32>,
+    /// The first number that was never held.
+    pub next: u32,
+    /// Who counts as live, and when that must be looked at again: never later
+    /// than the end of the lease.
+    pub live: Agenda,
+    /// Whose lease has ended, and when it ran out.
+    pub ended: Agenda,
+}
+
+impl Network {
+    /// A network without peers. `revision` must be above all that were
+    /// published before.
+    pub fn new(rules: Arc<Rules>, revision: u64) -> Self {
+        let sequences = rules
+            .sequences
+            .iter()
+            .map(|rule| Numbers {
+                next: rule.start,
+                ..Numbers::default()
+            })
+            .collect();
+        Self {
+            rules,
+            hosts: HashMap::new(),
+            sequences,
+            revision,
+            now: Time::default(),
+        }
+    }
+
+    /// The network as it was registered: every peer counts as live for one
+    /// lease from `now`, so that a peer that starts right after the service
+    /// does not believe that it is the first.
+    pub fn restore(
+        rules: Arc<Rules>,
+        revision: u64,
+        peers: impl IntoIterator<Item = (Hostname, PeerId, Role, Holder)>,
+        now: Time,
+    ) -> Result<Self, Conflict> {
+        let mut network = Self::new(rules, revision);
+        network.now = now;
+        for (host, id, role, holder) in peers {
+            network.check(&host, id, role)?;
+            let numbers = network.numbers_mut(id.sequence);
+            // Numbers in between stay open for the next hosts.
+            while numbers.next <= id.number {
+                numbers.gaps.insert(numbers.next);
+                numbers.next += 1;
+            }
+            network.seat(Peer {
+                host,
+                id,
+                role,
+                holder,
+                lease: Lease::granted(now),
+            });
+        }
+        network.revision = revision;
+        Ok(network)
+    }
+
+    fn check(&self, host: &Hostname, id: PeerId, role: Role) -> Result<(), Conflict> {
+        let text = || self.rules.id_text(id);
+        if self.rules.role(role).sequence != id.sequence {
+            return Err(Conflict::OtherSequence {
+                host: host.clone(),
+                id: text(),
+            });
+        }
+        if !self.rules.sequence(id.sequence).contains(id.number) || id.number == u32::MAX {
+            return Err(Conflict::OutOfRange {
+                host: host.clone(),
+                id: text(),
+            });
+        }
+        if let Some(other) = self.peer(id) {
+            return Err(Conflict::TwoHolders {
+                id: text(),
+                first: other.host.clone(),
+                second: host.clone(),
+            });
+        }
+        if self.hosts.contains_key(host) {
+            return Err(Conflict::TwoIds { host: host.clone() });
+        }
+        Ok(())
+    }
+
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// Rises with each change of what the network says; never falls.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// How many peers are registered.
+    pub fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// How many peers are live.
+    pub fn live_len(&self) -> usize {
+        self.sequences
+            .iter()
+            .map(|numbers| numbers.live.len())
+            .sum()
+    }
+
+    pub fn host(&self, host: &Hostname) -> Option<&Arc<Peer>> {
+        self.hosts.get(host)
+    }
+
+    pub fn peer(&self, id: PeerId) -> Option<&Arc<Peer>> {
+        self.numbers(id.sequence).taken.get(&id.number)
+    }
+
+    /// Whether the peer counts as live.
+    pub fn is_live(&self, id: PeerId) -> bool {
+        self.numbers(id.sequence).live.contains(id.number)
+    }
+
+    /// All peers, by sequence and number.
+    pub fn peers(&self) -> impl Iterator<Item = &Arc<Peer>> {
+        self.sequences
+            .iter()
+            .flat_map(|numbers| numbers.taken.values())
+    }
+
+    /// All live peers, by sequence and number.
+    pub fn live(&self) -> impl Iterator<Item = &Arc<Peer>> {
+        self.sequences.iter().flat_map(|numbers| {
+            numbers
+                .live
+                .numbers()
+                .filter_map(|number| numbers.taken.get(&number))
+        })
+    }
+
+    /// The root nodes that a peer is told: live peers of the root sequence
+    /// other than itself, lowest number first.
+    pub fn roots(&self, asker: PeerId) -> impl Iterator<Item = &Arc<Peer>> {
+        let sequence = self.rules.root_sequence;
+        let numbers = self.numbers(sequence);
+        numbers
+            .live
+            .numbers()
+            .filter(move |number| asker.sequence != sequence || asker.number != *number)
+            .filter_map(|number| numbers.taken.get(&number))
+            .take(self.rules.roots)
+    }
+
+    /// When [`expire`](Self::expire) has something to look at.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.sequences
+            .iter()
+            .filter_map(|numbers| numbers.live.first())
+            .map(|(time, _)| time)
+            .min()
+    }
+
+    pub(super) fn numbers(&self, sequence: Sequence) -> &Numbers {
+        &self.sequences[usize::from(sequence.0)]
+    }
+
+    pub(super) fn numbers_mut(&mut self, sequence: Sequence) -> &mut Numbers {
+        &mut self.sequences[usize::from(sequence.0)]
+    }
+
+    /// Puts a peer with a running lease at its number.
+    pub(super) fn seat(&mut self, peer: Peer) -> Arc<Peer> {
+        let peer = Arc::new(peer);
+        let number = peer.id.number;
+        let deadline = peer.lease.heard() + self.rules.lease;
+        let numbers = self.numbers_mut(peer.id.sequence);
+        numbers.gaps.remove(&number);
+        numbers.next = numbers.next.max(number + 1);
+        numbers.taken.insert(number, peer.clone());
+        numbers.live.insert(number, deadline);
+        numbers.ended.remove(number);
+        self.hosts.insert(peer.host.clone(), peer.clone());
+        self.revision += 1;
+        peer
+    }
+}

@@ -1,0 +1,432 @@
+//! The laws of a network, checked over random histories.
+//!
+//! A history is thousands of steps: hosts register, renew, leave, are released;
+//! time passes or is set back; the service restarts from what it was told to
+//! make durable. After each step every law must hold.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+use param_daemon::network::{
+    Change, Holder, Hostname, LeaveRefusal, Network, Peer, PeerId, Refusal, Role, RoleRule, Rules,
+    Sequence, SequenceRule, Time,
+};
+use proptest::prelude::*;
+
+const LEASE: u64 = 30_000;
+const RECLAIM: u64 = 300_000;
+
+fn rules(limit: Option<u32>, start: u32, reclaim: bool) -> Arc<Rules> {
+    let sequence = |name: &str, start, limit| SequenceRule {
+        name: name.into(),
+        start,
+        limit,
+    };
+    let role = |name: &str, sequence| RoleRule {
+        name: name.into(),
+        sequence: Sequence(sequence),
+    };
+    Arc::new(Rules {
+        lease: Duration::from_millis(LEASE),
+        reclaim: reclaim.then(|| Duration::from_millis(RECLAIM)),
+        roots: 3,
+        sequences: vec![sequence("vp", start, limit), sequence("nvp", 0, None)],
+        roles: vec![role("mixed", 0), role("validator", 0), role("rest", 1)],
+        default_role: Role(0),
+        root_sequence: Sequence(0),
+    })
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Register {
+        host: u8,
+        role: Option<u16>,
+        asker: u8,
+    },
+    /// The heartbeat of whoever holds the host now, by the way without a lock.
+    Heartbeat {
+        host: u8,
+    },
+    Leave {
+        host: u8,
+        asker: u8,
+    },
+    Release {
+        host: u8,
+    },
+    Pass {
+        milliseconds: u64,
+    },
+    SetBack {
+        milliseconds: u64,
+    },
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => (0u8..12, prop::option::weighted(0.3, 0u16..3), 0u8..24)
+            .prop_map(|(host, role, asker)| Step::Register { host, role, asker }),
+        6 => (0u8..12).prop_map(|host| Step::Heartbeat { host }),
+        2 => (0u8..12, 0u8..24).prop_map(|(host, asker)| Step::Leave { host, asker }),
+        1 => (0u8..12).prop_map(|host| Step::Release { host }),
+        6 => prop_oneof![0u64..100, 1_000u64..15_000, LEASE..2 * RECLAIM]
+            .prop_map(|milliseconds| Step::Pass { milliseconds }),
+        1 => (0u64..RECLAIM).prop_map(|milliseconds| Step::SetBack { milliseconds }),
+        1 => Just(Step::Restart),
+    ];
+    prop::collection::vec(step, 1..2_000)
+}
+
+/// Asker `2 k` and `2 k + 1` share an address; `k` and `k + 12` share a source.
+fn holder(asker: u8) -> Holder {
+    let ip = |network, host| IpAddr::V4(Ipv4Addr::new(10, network, 0, host));
+    Holder {
+        source: ip(1, asker % 12),
+        address: ip(2, asker / 2),
+    }
+}
+
+fn hostname(host: u8) -> Hostname {
+    format!("peer-{host}").parse().unwrap()
+}
+
+/// A history being played, with what an outsider remembers of it.
+struct Play {
+    network: Network,
+    rules: Arc<Rules>,
+    /// What was made durable.
+    disk: BTreeMap<Hostname, (PeerId, Role, Holder)>,
+    /// What the clock shows, and the latest it ever showed.
+    clock: u64,
+    latest: u64,
+    /// Until when each host's lease runs, by what was granted.
+    leases: HashMap<Hostname, u64>,
+}
+
+impl Play {
+    fn new(rules: Arc<Rules>) -> Self {
+        Self {
+            network: Network::new(rules.clone(), 1),
+            rules,
+            disk: BTreeMap::new(),
+            clock: 1,
+            latest: 1,
+            leases: HashMap::new(),
+        }
+    }
+
+    fn now(&mut self) -> Time {
+        self.latest = self.latest.max(self.clock);
+        Time(self.clock)
+    }
+
+    fn lease_runs(&self, host: &Hostname) -> bool {
+        self.leases.get(host).is_some_and(|end| self.latest < *end)
+    }
+
+    fn record(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Put(peer) => {
+                    let record = (peer.id, peer.role, peer.holder);
+                    self.disk.insert(peer.host.clone(), record);
+                }
+                Change::Delete(host) => {
+                    self.disk.remove(&host);
+                }
+            }
+        }
+    }
+
+    fn register(&mut self, host: &Hostname, role: Option<Role>, asker: Holder) {
+        let now = self.now();
+        let before = self.network.host(host).cloned();
+        let running = self.lease_runs(host);
+        let gone_before = self.reclaimable_numbers(role);
+        let lowest = self.lowest_free(role);
+        let mut changes = Vec::new();
+        let result = self.network.register(now, host, role, asker, &mut changes);
+        self.record(changes);
+        match (before, result) {
+            (Some(before), Ok(after)) => {
+                assert_eq!(before.id, after.id, "a known host keeps its ID");
+                assert_eq!(before.role, after.role);
+                if running {
+                    assert_eq!(
+                        before.holder, after.holder,
+                        "a running lease is never taken"
+                    );
+                } else {
+                    assert_eq!(after.holder, asker, "an ended lease is taken by who asks");
+                }
+                if after.holder == asker {
+                    self.leases.insert(host.clone(), self.latest + LEASE);
+                }
+            }
+            (None, Ok(after)) => {
+                assert_eq!(after.holder, asker);
+                match lowest {
+                    Some(number) => assert_eq!(after.id.number, number, "the lowest free number"),
+                    None => assert!(
+                        gone_before.contains(&after.id.number),
+                        "only a number that may be reclaimed is reclaimed"
+                    ),
+                }
+                self.leases.insert(host.clone(), self.latest + LEASE);
+            }
+            (Some(before), Err(Refusal::OtherRole(registered))) => {
+                assert_eq!(before.role, registered);
+                assert_ne!(role, Some(registered));
+            }
+            (None, Err(Refusal::Full { .. })) => {
+                assert_eq!(lowest, None, "refused only where nothing is free");
+                assert!(gone_before.is_empty(), "and where nothing may be reclaimed");
+            }
+            (before, result) => panic!("{before:?} cannot become {result:?}"),
+        }
+    }
+
+    fn sequence_of(&self, role: Option<Role>) -> Sequence {
+        self.rules
+            .role(role.unwrap_or(self.rules.default_role))
+            .sequence
+    }
+
+    fn lowest_free(&self, role: Option<Role>) -> Option<u32> {
+        let sequence = self.sequence_of(role);
+        let rule = self.rules.sequence(sequence);
+        let taken = |number: u32| self.network.peer(PeerId { sequence, number }).is_some();
+        (rule.start..)
+            .take(rule.limit.unwrap_or(u32::MAX) as usize)
+            .find(|number| !taken(*number))
+    }
+
+    /// The numbers whose lease ran out at least `reclaim` ago, by the outsider's
+    /// memory. Only those that ran out longest ago may go.
+    fn reclaimable_numbers(&self, role: Option<Role>) -> Vec<u32> {
+        let sequence = self.sequence_of(role);
+        let gone: Vec<(u64, u32)> = self
+            .network
+            .peers()
+            .filter(|peer| peer.id.sequence == sequence)
+            .map(|peer| (self.leases[&peer.host], peer.id.number))
+            .filter(|(end, _)| self.rules.reclaim.is_some() && self.latest >= end + RECLAIM)
+            .collect();
+        let longest = gone.iter().map(|(end, _)| *end).min();
+        gone.into_iter()
+            .filter(|(end, _)| Some(*end) == longest)
+            .map(|(_, number)| number)
+            .collect()
+    }
+
+    fn play(&mut self, step: Step) {
+        match step {
+            Step::Register { host, role, asker } => {
+                self.register(&hostname(host), role.map(Role), holder(asker));
+            }
+            Step::Heartbeat { host } => {
+                let host = hostname(host);
+                let now = self.now();
+                let runs = self.lease_runs(&host);
+                if let Some(peer) = self.network.host(&host) {
+                    let now = Time(now.0.max(self.latest));
+                    let renewed = peer.lease.renew(now, self.rules.lease);
+                    assert_eq!(renewed, runs, "a lease is renewed exactly while it runs");
+                    if renewed {
+                        self.leases.insert(host, self.latest + LEASE);
+                    }
+                }
+            }
+            Step::Leave { host, asker } => {
+                let host = hostname(host);
+                let now = self.now();
+                let before = self.network.host(&host).cloned();
+                match (before, self.network.leave(now, &host, holder(asker))) {
+                    (None, Err(LeaveRefusal::Unknown)) => {}
+                    (Some(peer), Err(LeaveRefusal::NotTheHolder)) => {
+                        assert_ne!(peer.holder, holder(asker));
+                    }
+                    (Some(peer), Ok(left)) => {
+                        assert_eq!(peer.id, left.id);
+                        assert_eq!(peer.holder, holder(asker), "only the holder leaves");
+                        let end = self.leases.get_mut(&host).unwrap();
+                        *end = (*end).min(self.latest);
+                    }
+                    (before, result) => panic!("{before:?} cannot become {result:?}"),
+                }
+            }
+            Step::Release { host } => {
+                let host = hostname(host);
+                let mut changes = Vec::new();
+                self.network.release(&host, &mut changes);
+                self.record(changes);
+                assert!(self.network.host(&host).is_none());
+            }
+            Step::Pass { milliseconds } => self.clock += milliseconds,
+            Step::SetBack { milliseconds } => {
+                self.clock = self.clock.saturating_sub(milliseconds).max(1);
+            }
+            Step::Restart => {
+                let now = self.now();
+                self.latest = now.0;
+                let records = self
+                    .disk
+                    .iter()
+                    .map(|(host, (id, role, holder))| (host.clone(), *id, *role, *holder));
+                let revision = self.network.revision() + 1;
+                self.network =
+                    Network::restore(self.rules.clone(), revision, records, now).unwrap();
+                let lease = now.0 + LEASE;
+                self.leases = self.disk.keys().map(|host| (host.clone(), lease)).collect();
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        let now = self.now();
+        self.network.expire(now);
+        let network = &self.network;
+        let mut by_id: HashMap<PeerId, &Hostname> = HashMap::new();
+        for peer in network.peers() {
+            if let Some(other) = by_id.insert(peer.id, &peer.host) {
+                panic!("{:?} is held by {other} and {}", peer.id, peer.host);
+            }
+            assert!(
+                self.rules
+                    .sequence(peer.id.sequence)
+                    .contains(peer.id.number)
+            );
+            assert_eq!(network.host(&peer.host).map(|peer| peer.id), Some(peer.id));
+            assert_eq!(
+                network.is_live(peer.id),
+                self.lease_runs(&peer.host),
+                "{} is live exactly while its lease runs",
+                peer.host
+            );
+            self.check_roots(peer);
+        }
+        assert_eq!(by_id.len(), network.len());
+        assert_eq!(network.live().count(), network.live_len());
+        let registered: BTreeMap<_, _> = network
+            .peers()
+            .map(|peer| (peer.host.clone(), (peer.id, peer.role, peer.holder)))
+            .collect();
+        assert_eq!(registered, self.disk, "the disk has what was answered");
+    }
+
+    fn check_roots(&self, peer: &Peer) {
+        let roots: Vec<PeerId> = self.network.roots(peer.id).map(|root| root.id).collect();
+        let expected: Vec<PeerId> = self
+            .network
+            .peers()
+            .filter(|root| root.id.sequence == self.rules.root_sequence)
+            .filter(|root| root.id != peer.id && self.lease_runs(&root.host))
+            .map(|root| root.id)
+            .take(self.rules.roots)
+            .collect();
+        assert_eq!(
+            roots, expected,
+            "root nodes: live, not the asker, lowest first"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_law_holds_after_every_step(
+        steps in steps(),
+        limit in prop::option::of(1u32..8),
+        start in prop_oneof![Just(0u32), 1u32..5],
+        reclaim: bool,
+    ) {
+        let mut play = Play::new(rules(limit, start, reclaim));
+        let mut revision = play.network.revision();
+        for step in steps {
+            play.play(step);
+            play.check();
+            prop_assert!(play.network.revision() >= revision, "the revision never falls");
+            revision = play.network.revision();
+        }
+    }
+
+    /// Without releases, whoever comes gets the numbers in order, without a gap.
+    #[test]
+    fn numbers_are_dense_from_the_start(hosts in 1u32..300, start in 0u32..10) {
+        let mut play = Play::new(rules(None, start, true));
+        for number in 0..hosts {
+            let host = format!("host-{number}").parse().unwrap();
+            play.register(&host, None, holder((number % 24) as u8));
+            let peer = play.network.host(&host).unwrap();
+            prop_assert_eq!(peer.id.number, start + number);
+        }
+    }
+
+    /// A clone is not touched by what is done to its original: a reader, or a
+    /// zone transfer, keeps a consistent state for as long as it likes.
+    #[test]
+    fn a_clone_keeps_its_peers(steps in steps(), later in steps()) {
+        let mut play = Play::new(rules(Some(5), 0, true));
+        for step in steps {
+            play.play(step);
+        }
+        let now = play.now();
+        play.network.expire(now);
+        let kept = play.network.clone();
+        let show = |network: &Network| {
+            let live = network.live().map(|peer| peer.id).collect::<Vec<_>>();
+            let peers = network.peers().map(|peer| (peer.id, peer.holder)).collect::<Vec<_>>();
+            (live, peers, network.revision())
+        };
+        let before = show(&kept);
+        for step in later {
+            play.play(step);
+            play.check();
+        }
+        prop_assert_eq!(before, show(&kept));
+    }
+}
+
+#[test]
+fn the_first_of_a_batch_has_no_root_node_and_the_others_have() {
+    let mut network = Network::new(rules(Some(4), 0, true), 1);
+    let mut changes = Vec::new();
+    let roots: Vec<usize> = (0..4)
+        .map(|host| {
+            let peer = network
+                .register(Time(5), &hostname(host), None, holder(host), &mut changes)
+                .unwrap();
+            network.roots(peer.id).count()
+        })
+        .collect();
+    assert_eq!(roots, [0, 1, 2, 3]);
+}
+
+#[test]
+fn contradicting_records_are_refused() {
+    let id = |number| PeerId {
+        sequence: Sequence(0),
+        number,
+    };
+    let restore = |records: Vec<(Hostname, PeerId, Role, Holder)>| {
+        Network::restore(rules(Some(4), 0, true), 1, records, Time(1)).map(|network| network.len())
+    };
+    let record = |host, number, role| (hostname(host), id(number), Role(role), holder(host));
+    assert_eq!(restore(vec![record(0, 0, 0), record(1, 3, 1)]), Ok(2));
+    for (records, expected) in [
+        (vec![record(0, 4, 0)], "outside of its sequence"),
+        (vec![record(0, 1, 0), record(1, 1, 0)], "held by both"),
+        (vec![record(0, 1, 0), record(0, 2, 0)], "registered twice"),
+        (vec![record(0, 1, 2)], "another sequence"),
+    ] {
+        let error = restore(records).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
