@@ -376,9 +376,8 @@ proptest! {
         let mut play = Play::new(rules(Some(5), 0, true));
         for step in steps {
             play.play(step);
+            play.check();
         }
-        let now = play.now();
-        play.network.expire(now);
         let kept = play.network.clone();
         let show = |network: &Network| {
             let live = network.live().map(|peer| peer.id).collect::<Vec<_>>();
