@@ -1,1 +1,35 @@
-fn main() {}
+//! `paramd`: reads the command line and runs the command.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use param_daemon::{
+    cli::{Cli, Command},
+    commands,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_max_level(cli.log)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let done = match cli.command {
+        Command::Serve(options) => commands::serve::run(&options),
+        Command::Check(options) => commands::check::run(&options),
+        Command::Dump(options) => commands::dump::run(&options),
+        Command::Restore(options) => commands::restore::run(&options),
+        Command::Peers(options) => commands::peers::run(&options),
+        Command::Release(options) => commands::release::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough.
+        Err(error) if commands::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("paramd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The command line.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Gives identical containers an identity, by DNS.
+///
+/// A container asks one question, and starts as a peer of its network:
+///
+///   dig TXT $(hostname).pbft.fabric.internal
+///   "id=vp1" "root=10.0.1.3:7051" "n=4" "f=1" "address=10.0.1.5:7051" "role=mixed"
+///
+/// The first query registers it. It keeps its ID for good; the same query every
+/// 10 seconds keeps its lease.
+#[derive(Debug, Parser)]
+#[command(name = "paramd", version, max_term_width = 100, verbatim_doc_comment)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// What is logged on standard error: error, warn, info, debug or trace
+    #[arg(long, global = true, env = "PARAMD_LOG", default_value = "info")]
+    pub log: tracing::level_filters::LevelFilter,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answer DNS
+    ///
+    /// Prints one line with the addresses when it answers, and ends cleanly on
+    /// SIGTERM and SIGINT. Logs go to standard error.
+    Serve(Serve),
+    /// Read the zone and configuration files, and say what is wrong
+    Check(Check),
+    /// Print a whole zone
+    ///
+    /// From the running server, by a zone transfer, which it allows to loopback
+    /// unless configured otherwise; or, when none runs, from the data directory.
+    Dump(Dump),
+    /// Fill an empty store from a JSON dump
+    Restore(Restore),
+    /// Show who is registered: ID, host, role, address, state, last heard
+    Peers(Peers),
+    /// Free the ID of a host that will not return
+    ///
+    /// Works on the data directory of a stopped server.
+    Release(Release),
+}
+
+#[derive(Debug, Args)]
+pub struct Zones {
+    /// Directory of the zone files, NAME.toml each
+    #[arg(
+        long,
+        env = "PARAMD_ZONES",
+        value_name = "DIR",
+        default_value = "zones"
+    )]
+    pub zones: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Data {
+    /// Directory of what must survive a restart
+    #[arg(long, env = "PARAMD_DATA", value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Config {
+    /// Configuration file: access lists
+    #[arg(long, env = "PARAMD_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[command(flatten)]
+    pub zones: Zones,
+
+    #[command(flatten)]
+    pub data: Data,
+
+    /// Address and port to answer on, by UDP and TCP; may be given several
+    /// times [default: all addresses, port 53]
+    #[arg(
+        long,
+        env = "PARAMD_LISTEN",
+        value_name = "ADDR:PORT",
+        value_delimiter = ','
+    )]
+    pub listen: Vec<SocketAddr>,
+
+    /// Resolver for names outside all zones; may be given several times, and
+    /// the next is asked when one does not answer. Without it such names are
+    /// refused, so that a stub resolver asks its next server
+    #[arg(
+        long,
+        env = "PARAMD_FORWARD",
+        value_name = "ADDR[:PORT]",
+        value_delimiter = ',',
+        value_parser = upstream
+    )]
+    pub forward: Vec<SocketAddr>,
+
+    /// Where registrations are kept
+    #[arg(long, env = "PARAMD_STORE", default_value = "sled")]
+    pub store: StoreKind,
+
+    #[command(flatten)]
+    pub config: Config,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum StoreKind {
+    /// In the data directory
+    Sled,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub zones: Zones,
+
+    #[command(flatten)]
+    pub config: Config,
+}
+
+#[derive(Debug, Args)]
+pub struct Server {
+    /// Ask the server that runs there
+    #[arg(long, env = "PARAMD_SERVER", value_name = "ADDR[:PORT]", value_parser = upstream)]
+    pub server: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub struct Dump {
+    /// The zone's origin: pbft.fabric.internal
+    pub zone: String,
+
+    /// As what
+    #[arg(long, default_value = "master")]
+    pub format: Format,
+
+    #[command(flatten)]
+    pub server: Server,
+
+    #[command(flatten)]
+    pub data: Data,
+
+    #[command(flatten)]
+    pub zones: Zones,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A master file (RFC 1035), as named-checkzone reads it
+    Master,
+    /// What `paramd restore` reads
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// A dump that was made with `paramd dump ZONE --format json`; - for
+    /// standard input
+    pub file: PathBuf,
+
+    #[command(flatten)]
+    pub data: Data,
+}
+
+#[derive(Debug, Args)]
+pub struct Peers {
+    /// The zone's origin; all zones if left out
+    pub zone: Option<String>,
+
+    #[command(flatten)]
+    pub server: Server,
+
+    #[command(flatten)]
+    pub data: Data,
+
+    #[command(flatten)]
+    pub zones: Zones,
+}
+
+#[derive(Debug, Args)]
+pub struct Release {
+    /// The zone's origin: pbft.fabric.internal
+    pub zone: String,
+
+    /// The host's name, or its ID
+    pub host: String,
+
+    #[command(flatten)]
+    pub data: Data,
+}
+
+/// An address with or without a port; without, it is 53.
+fn upstream(text: &str) -> Result<SocketAddr, String> {
+    text.parse::<SocketAddr>()
+        .or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)))
+        .map_err(|_| "write 10.0.0.2, 10.0.0.2:53, fd00::2 or [fd00::2]:53".to_owned())
+}

@@ -1,0 +1,109 @@
+//! `paramd serve`: the service itself.
+
+use std::{fs, io::Write as _, path::Path};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use crate::{
+    cli::{Serve, StoreKind},
+    clock::Clock,
+    registry::Registry,
+    server::{
+        Server,
+        access::{self, Access},
+        forward::Forwarder,
+        listen::{self, Listener},
+    },
+    store::{SledStore, Store},
+};
+
+use super::{ADDRESS_FILE, told, zones_in};
+
+pub fn run(options: &Serve) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    runtime.block_on(serve(options))
+}
+
+async fn serve(options: &Serve) -> anyhow::Result<()> {
+    // Before anything else: a signal that comes early must not be lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let mut zones = zones_in(&options.zones.zones)?;
+    let access = match &options.config.config {
+        Some(path) => access::read(path).map_err(told)?,
+        None => Access::default(),
+    };
+    let data = &options.data.data;
+    let store: Box<dyn Store> = match options.store {
+        StoreKind::Sled => Box::new(SledStore::open(data)?),
+    };
+    let listeners = match options.listen.is_empty() {
+        true => listen::open(&listen::everywhere(), true)?,
+        false => listen::open(&options.listen, false)?,
+    };
+    let servers = listen::reachable(&listeners);
+    for zone in &mut zones {
+        zone.servers.clone_from(&servers);
+    }
+    let forwarder = match options.forward.as_slice() {
+        [] => None,
+        upstreams => Some(Forwarder::new(upstreams).map_err(anyhow::Error::msg)?),
+    };
+    let clock = Clock::start();
+    let (registry, writer) = Registry::start(zones, store, clock)?;
+    note_address(data, &listeners)?;
+    let addresses: Vec<String> = listeners
+        .iter()
+        .map(|listener| listener.address.to_string())
+        .collect();
+    let mut server = Server::start(listeners, registry, access, forwarder, clock);
+    // Whoever started the service may have closed its standard output.
+    let _ = writeln!(
+        std::io::stdout(),
+        "paramd answers on {}",
+        addresses.join(", ")
+    );
+
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+        error = server.failed() => Err(error),
+    };
+    server.stop().await;
+    // The registry is gone with the server; its writer ends when it has
+    // committed what was waiting.
+    let written = tokio::task::spawn_blocking(move || writer.join()).await;
+    let signal = ended?;
+    written
+        .ok()
+        .and_then(Result::ok)
+        .context("the writer has failed: see the log")?;
+    info!("ended by {signal}");
+    Ok(())
+}
+
+/// Leaves a note where the tools find the server that runs on the data.
+fn note_address(data: &Path, listeners: &[Listener]) -> anyhow::Result<()> {
+    let Some(listener) = listeners.first() else {
+        return Ok(());
+    };
+    let mut address = listener.address;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.is_ipv4() {
+            true => std::net::Ipv4Addr::LOCALHOST.into(),
+            false => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let path = data.join(ADDRESS_FILE);
+    // The service does without it, so a full disk does not keep it from starting.
+    if let Err(error) = fs::write(&path, format!("{address}\n")) {
+        tracing::warn!("cannot write {}: {error}", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Opens the sockets: for each address one for UDP and one for TCP.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+};
+
+use anyhow::{Context as _, anyhow};
+use nix::{
+    ifaddrs::getifaddrs,
+    sys::socket::{SockaddrLike as _, setsockopt, sockopt},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// The sockets of one address.
+pub struct Listener {
+    /// As bound: a port 0 has become a real one.
+    pub address: SocketAddr,
+    pub udp: tokio::net::UdpSocket,
+    pub tcp: tokio::net::TcpListener,
+}
+
+/// What the kernel may hold back while the service is busy with a burst, in
+/// octets. It grants what `net.core.rmem_max` allows.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1_024;
+
+/// All addresses, port 53.
+pub fn everywhere() -> Vec<SocketAddr> {
+    vec![
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53)),
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 53)),
+    ]
+}
+
+/// Opens the sockets of these addresses. With `lenient`, IPv6 may be missing.
+pub fn open(addresses: &[SocketAddr], lenient: bool) -> anyhow::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        match bind(*address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if lenient && address.is_ipv6() && is_without_ipv6(&error) => {}
+            Err(error) => {
+                let remedy = remedy(&error, address.port());
+                return Err(anyhow!(error))
+                    .with_context(|| format!("cannot listen on {address}: {remedy}"));
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
+}
+
+fn remedy(error: &io::Error, port: u16) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another server has the port (systemd-resolved, dnsmasq?): stop it or give --listen another address"
+        }
+        io::ErrorKind::PermissionDenied if port < 1024 => {
+            "ports below 1024 need the capability CAP_NET_BIND_SERVICE: grant it or give --listen a port above"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "no interface has that address: give --listen one that this machine has"
+        }
+        _ => "give --listen another address",
+    }
+}
+
+/// Binds UDP and TCP to the address. Where the port is 0, both get the same.
+fn bind(address: SocketAddr) -> io::Result<Listener> {
+    let mut attempts = 0;
+    loop {
+        let udp = udp(address)?;
+        let bound = udp.local_addr()?;
+        match tcp(bound) {
+            Ok(tcp) => {
+                return Ok(Listener {
+                    address: bound,
+                    udp: tokio::net::UdpSocket::from_std(udp)?,
+                    tcp: tokio::net::TcpListener::from_std(tcp)?,
+                });
+            }
+            // Somebody else has that port for TCP: let the kernel choose again.
+            Err(error)
+                if address.port() == 0
+                    && error.kind() == io::ErrorKind::AddrInUse
+                    && attempts < 16 =>
+            {
+                attempts += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    // Each packet says which of our addresses it was sent to, so that the
+    // answer can be sent from there.
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    } else {
+        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+    }
+    // Less than asked for is no error.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Connections of a service that has just ended must not keep a new one out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The addresses at which the service can be reached, for its `NS` record: those
+/// it listens on, and where that is all of them, those of the interfaces.
+pub fn reachable(listeners: &[Listener]) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for listener in listeners {
+        let address = listener.address.ip();
+        if address.is_unspecified() {
+            let same_family = |other: &IpAddr| other.is_ipv4() == address.is_ipv4();
+            addresses.extend(interfaces().into_iter().filter(same_family));
+        } else {
+            addresses.push(address);
+        }
+    }
+    if addresses.iter().any(|address| !address.is_loopback()) {
+        addresses.retain(|address| !address.is_loopback());
+    }
+    addresses.sort();
+    addresses.dedup();
+    addresses
+}
+
+/// The addresses of all interfaces, but for link-local ones.
+fn interfaces() -> Vec<IpAddr> {
+    let Ok(interfaces) = getifaddrs() else {
+        return vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    };
+    let address = |storage: nix::sys::socket::SockaddrStorage| {
+        let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        let v6 = || storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip()));
+        storage.family().and_then(|_| v4.or_else(v6))
+    };
+    interfaces
+        .filter_map(|interface| address(interface.address?))
+        .filter(|address| match address {
+            IpAddr::V4(v4) => !v4.is_link_local(),
+            IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+        })
+        .collect()
+}

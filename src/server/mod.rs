@@ -1,0 +1,105 @@
+//! The wire: sockets, who may ask what, and what becomes of a message.
+//!
+//! * [`listen`]: opens the sockets.
+//! * `udp`, `tcp`: the loops that receive and send.
+//! * `handler`: a message in, what to do about it out. No I/O of its own.
+//! * [`access`]: which networks may query, register, transfer, forward.
+//! * `source`: where a message came from, and whether that is proven.
+//! * `reply`: puts an answer into a message of the right size.
+//! * `transfer`: a whole zone in messages.
+//! * [`forward`]: names outside all zones go to upstream resolvers.
+
+pub mod access;
+pub mod forward;
+mod handler;
+pub mod listen;
+mod reply;
+mod source;
+mod tcp;
+mod transfer;
+mod udp;
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+
+use crate::{clock::Clock, registry::Registry};
+
+use self::{access::Access, forward::Forwarder, handler::Handler, listen::Listener};
+
+/// How many messages may wait for the disk or for an upstream at once. Each
+/// takes a few kB; whoever comes beyond that gets no answer and asks again.
+const PENDING: usize = 4_096;
+
+/// How many TCP connections are open at once. More wait in the kernel.
+const CONNECTIONS: usize = 1_024;
+
+/// How long messages that are being answered may take when the service ends.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the loops share.
+struct Shared {
+    handler: Handler,
+    pending: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+}
+
+/// A server that answers.
+pub struct Server {
+    shared: Arc<Shared>,
+    loops: JoinSet<io::Result<()>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Starts to answer on all of these sockets.
+    pub fn start(
+        listeners: Vec<Listener>,
+        registry: Registry,
+        access: Access,
+        forwarder: Option<Forwarder>,
+        clock: Clock,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            handler: Handler::new(registry, access, forwarder, clock),
+            pending: Arc::new(Semaphore::new(PENDING)),
+            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+        });
+        let (stop, stopping) = watch::channel(false);
+        let mut loops = JoinSet::new();
+        for listener in listeners {
+            loops.spawn(udp::run(listener.udp, shared.clone(), stopping.clone()));
+            loops.spawn(tcp::run(listener.tcp, shared.clone(), stopping.clone()));
+        }
+        Self {
+            shared,
+            loops,
+            stop,
+        }
+    }
+
+    /// Ends when a loop does, which none should.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.loops.join_next().await {
+            Some(Ok(Err(error))) => anyhow::Error::new(error).context("a socket has failed"),
+            Some(Err(error)) => anyhow::Error::new(error).context("a defect in the service"),
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("the service has stopped by itself"),
+        }
+    }
+
+    /// Takes no more messages, answers those it has, and ends.
+    pub async fn stop(mut self) {
+        // The receivers are gone only where the loops have ended already.
+        let _ = self.stop.send(true);
+        let answered = async {
+            while self.loops.join_next().await.is_some() {}
+            let _ = self.shared.pending.acquire_many(PENDING as u32).await;
+        };
+        if tokio::time::timeout(GRACE, answered).await.is_err() {
+            tracing::warn!("some messages were not answered within {GRACE:?}");
+        }
+    }
+}

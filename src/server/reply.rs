@@ -1,0 +1,172 @@
+//! Puts an answer into a message of the right size.
+
+use hickory_proto::{
+    op::{Edns, Header, Message, MessageType, Metadata, OpCode, ResponseCode},
+    rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption},
+    serialize::binary::{BinDecodable, BinDecoder},
+};
+use hickory_server::server::Request;
+
+use super::source::Transport;
+use crate::zone::Answer;
+
+/// The largest answer by UDP: what passes without fragments nearly everywhere.
+const UDP_OCTETS: u16 = 1_232;
+/// The largest answer by UDP to a query without EDNS (RFC 1035, section 4.2.1).
+const PLAIN_UDP_OCTETS: u16 = 512;
+
+/// The option code of an extended error (RFC 8914, section 2).
+const EXTENDED_ERROR: u16 = 15;
+
+/// Why a query was refused: an extended error (RFC 8914) with its text.
+#[derive(Debug, Clone)]
+pub struct ExtendedError {
+    pub info_code: u16,
+    pub text: String,
+}
+
+impl ExtendedError {
+    /// An error that no info code describes better.
+    pub fn other(text: impl Into<String>) -> Self {
+        Self {
+            info_code: 0,
+            text: text.into(),
+        }
+    }
+
+    /// Whoever asks may not.
+    pub fn prohibited(text: impl Into<String>) -> Self {
+        Self {
+            info_code: 18,
+            text: text.into(),
+        }
+    }
+}
+
+/// The replies to one request.
+pub struct Reply<'r> {
+    request: &'r Request,
+    transport: Transport,
+    /// Whether this service resolves names for others.
+    recursive: bool,
+    /// Whether the answer depends on the address that the client stated.
+    pub by_address: bool,
+}
+
+impl<'r> Reply<'r> {
+    pub fn new(request: &'r Request, transport: Transport, recursive: bool) -> Self {
+        Self {
+            request,
+            transport,
+            recursive,
+            by_address: false,
+        }
+    }
+
+    /// How many octets the reply may have.
+    pub fn limit(&self) -> usize {
+        let limit = match (self.transport, &self.request.edns) {
+            (Transport::Tcp, _) => u16::MAX,
+            (Transport::Udp, None) => PLAIN_UDP_OCTETS,
+            (Transport::Udp, Some(edns)) => edns.max_payload().clamp(PLAIN_UDP_OCTETS, UDP_OCTETS),
+        };
+        usize::from(limit)
+    }
+
+    /// An answer with authority. Additional records are left out where they
+    /// have no room (RFC 2181, section 9); where the rest has none either, the
+    /// reply is empty and says that it is truncated.
+    pub fn answer(&self, answer: Answer) -> Option<Vec<u8>> {
+        let mut message = self.message(answer.code, None);
+        message.metadata.authoritative = true;
+        message.answers = answer.answers;
+        message.authorities = answer.authority;
+        message.additionals = answer.additional;
+        let has_additional = !message.additionals.is_empty();
+        let full = message.to_vec().ok();
+        if let Some(octets) = full.filter(|octets| octets.len() <= self.limit()) {
+            return Some(octets);
+        }
+        if has_additional {
+            message.additionals.clear();
+            let octets = message.to_vec().ok()?;
+            if octets.len() <= self.limit() {
+                return Some(octets);
+            }
+        }
+        self.truncated()
+    }
+
+    /// An empty reply that makes the client ask again by TCP.
+    pub fn truncated(&self) -> Option<Vec<u8>> {
+        let mut message = self.message(ResponseCode::NoError, None);
+        message.metadata.truncation = true;
+        message.to_vec().ok()
+    }
+
+    pub fn error(&self, code: ResponseCode, error: Option<ExtendedError>) -> Option<Vec<u8>> {
+        self.message(code, error).to_vec().ok()
+    }
+
+    /// A message of a transfer. The question is in the first one only
+    /// (RFC 5936, section 2.2.1).
+    pub fn transfer(&self, first: bool) -> Message {
+        let mut message = self.message(ResponseCode::NoError, None);
+        message.metadata.authoritative = true;
+        if !first {
+            message.queries.clear();
+        }
+        message
+    }
+
+    fn message(&self, code: ResponseCode, error: Option<ExtendedError>) -> Message {
+        let mut metadata = Metadata::response_from_request(&self.request.metadata);
+        metadata.recursion_available = self.recursive;
+        metadata.response_code = code;
+        let mut message = Message::new(metadata.id, metadata.message_type, metadata.op_code);
+        message.metadata = metadata;
+        let queries = self.request.queries.queries();
+        message.queries = queries
+            .iter()
+            .map(|query| query.original().clone())
+            .collect();
+        message.edns = self
+            .request
+            .edns
+            .as_ref()
+            .map(|edns| self.edns(edns, error));
+        message
+    }
+
+    /// The OPT record that answers one (RFC 6891, section 6.1.1).
+    fn edns(&self, request: &Edns, error: Option<ExtendedError>) -> Edns {
+        let mut edns = Edns::new();
+        edns.set_max_payload(UDP_OCTETS);
+        edns.set_dnssec_ok(request.flags().dnssec_ok);
+        if let Some(EdnsOption::Subnet(stated)) = request.option(EdnsCode::Subnet) {
+            // RFC 7871, section 7.2.1: the scope says how much of the address
+            // the answer depends on.
+            let prefix = stated.source_prefix();
+            let scope = if self.by_address { prefix } else { 0 };
+            let echo = ClientSubnet::new(stated.addr(), prefix, scope);
+            edns.options_mut().insert(EdnsOption::Subnet(echo));
+        }
+        if let Some(ExtendedError { info_code, text }) = error {
+            let value = [&info_code.to_be_bytes(), text.as_bytes()].concat();
+            let option = EdnsOption::Unknown(EXTENDED_ERROR, value);
+            edns.options_mut().insert(option);
+        }
+        edns
+    }
+}
+
+/// The reply to a message of which little or nothing can be understood: a bare
+/// header.
+pub fn bare(packet: &[u8], code: ResponseCode) -> Option<Vec<u8>> {
+    let header = Header::read(&mut BinDecoder::new(packet)).ok()?;
+    let mut message = Message::new(header.id, MessageType::Response, header.op_code);
+    message.metadata.recursion_desired =
+        header.op_code == OpCode::Query && header.recursion_desired;
+    message.metadata.response_code = code;
+    message.to_vec().ok()
+}

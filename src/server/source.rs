@@ -1,0 +1,35 @@
+//! Where a message came from.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// How a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+/// Where a message came from, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    pub address: SocketAddr,
+    pub transport: Transport,
+}
+
+impl Source {
+    pub fn new(address: SocketAddr, transport: Transport) -> Self {
+        Self { address, transport }
+    }
+
+    /// The address, an IPv4 one as such even if it came over an IPv6 socket.
+    pub fn ip(&self) -> IpAddr {
+        self.address.ip().to_canonical()
+    }
+
+    /// Whether whoever sent the message really receives at its address. A TCP
+    /// handshake proves it, and no packet from elsewhere has a loopback source.
+    /// The source of any other UDP packet may be forged.
+    pub fn is_proven(&self) -> bool {
+        self.transport == Transport::Tcp || self.ip().is_loopback()
+    }
+}

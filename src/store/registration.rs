@@ -1,0 +1,70 @@
+//! What is stored of a host, and its form on disk.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// A registered host, by names alone. Also the form of a peer in a JSON dump.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// The host's name, in lower case.
+    pub host: String,
+    /// The sequence of its ID: `vp`.
+    pub sequence: String,
+    /// The number in that sequence.
+    pub number: u32,
+    /// The role's name, in lower case.
+    pub role: String,
+    /// Where its queries come from.
+    pub source: IpAddr,
+    /// Where other peers reach it.
+    pub address: IpAddr,
+}
+
+/// The form on disk. A new form becomes a new variant, and the old ones stay
+/// readable.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "version")]
+enum Stored {
+    #[serde(rename = "1")]
+    V1 {
+        sequence: String,
+        number: u32,
+        role: String,
+        source: IpAddr,
+        address: IpAddr,
+    },
+}
+
+impl Registration {
+    /// The value that is stored under the host's name.
+    pub(super) fn to_value(&self) -> Vec<u8> {
+        let stored = Stored::V1 {
+            sequence: self.sequence.clone(),
+            number: self.number,
+            role: self.role.clone(),
+            source: self.source,
+            address: self.address,
+        };
+        serde_json::to_vec(&stored).unwrap_or_default()
+    }
+
+    pub(super) fn from_value(host: String, value: &[u8]) -> Result<Self, serde_json::Error> {
+        let Stored::V1 {
+            sequence,
+            number,
+            role,
+            source,
+            address,
+        } = serde_json::from_slice(value)?;
+        Ok(Self {
+            host,
+            sequence,
+            number,
+            role,
+            source,
+            address,
+        })
+    }
+}

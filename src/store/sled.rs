@@ -1,0 +1,260 @@
+//! The store on local disk: sled 0.34.
+//!
+//! Keys, all in the default tree:
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `p` ORIGIN `\0` HOST | the registration, as JSON with its version |
+//! | `s` ORIGIN | the first serial that was never published, eight octets, big-endian |
+//!
+//! Two things are done about what sled 0.34 gets wrong:
+//!
+//! * It remembers its first input/output error and fails every later call with
+//!   it. So after one the database is closed, and a later commit opens it anew.
+//! * It writes a snapshot when it opens, to `snap.N.generating`, and renames it
+//!   when complete. A process that is killed in between, or finds the disk full,
+//!   leaves that file behind, and then sled takes it for a snapshot, finds it
+//!   damaged and opens no more. So such files are removed first, under a lock
+//!   of our own that no second process passes.
+
+use std::{
+    fs::{self, File, TryLockError},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use sled::{Batch, Db, Mode};
+
+use super::{Contents, Registration, Store, StoreError, Write};
+
+/// Pages that sled keeps in memory. The registrations themselves are in the
+/// network's own maps; after the start this is only for pages to be rewritten.
+const CACHE_BYTES: u64 = 32 << 20;
+
+/// How long a commit fails at once after the database could not be opened
+/// again: opening reads the whole database, and the disk is probably still full.
+const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
+
+pub struct SledStore {
+    path: PathBuf,
+    state: State,
+    /// Keeps every other process away for as long as it is open.
+    _lock: File,
+}
+
+enum State {
+    Open(Db),
+    /// An error closed it; not to be opened before that time.
+    Closed(Instant),
+}
+
+impl SledStore {
+    /// Opens the database in the data directory, or makes both, and locks it.
+    pub fn open(data: &Path) -> Result<Self, StoreError> {
+        let lock = lock(data)?;
+        let path = data.join("peers.sled");
+        Ok(Self {
+            state: State::Open(open(&path)?),
+            path,
+            _lock: lock,
+        })
+    }
+
+    fn db(&mut self) -> Result<Db, StoreError> {
+        let since = match &self.state {
+            State::Open(db) => return Ok(db.clone()),
+            State::Closed(since) => *since,
+        };
+        if since.elapsed() < REOPEN_INTERVAL {
+            return Err(self.unwritable("it failed a moment ago".into()));
+        }
+        match reopen(&self.path) {
+            Ok(db) => {
+                self.state = State::Open(db.clone());
+                Ok(db)
+            }
+            Err(error) => {
+                self.state = State::Closed(Instant::now());
+                Err(self.unwritable(error.to_string()))
+            }
+        }
+    }
+
+    fn unwritable(&self, reason: String) -> StoreError {
+        let path = self.path.clone();
+        StoreError::Write { path, reason }
+    }
+
+    fn damaged(&self, reason: String) -> StoreError {
+        let path = self.path.clone();
+        StoreError::Corrupt { path, reason }
+    }
+}
+
+impl Store for SledStore {
+    fn load(&mut self, origin: &str) -> Result<Contents, StoreError> {
+        let db = self.db()?;
+        let prefix = peer_key(origin, "");
+        let mut contents = Contents::default();
+        for entry in db.scan_prefix(&prefix) {
+            let (key, value) = entry.map_err(|error| self.damaged(error.to_string()))?;
+            let host = std::str::from_utf8(&key[prefix.len()..])
+                .map_err(|_| self.damaged("a host name is no text".into()))?;
+            let registration = Registration::from_value(host.to_owned(), &value)
+                .map_err(|error| self.damaged(format!("the record of {host}: {error}")))?;
+            contents.registrations.push(registration);
+        }
+        let serial = db
+            .get(serial_key(origin))
+            .map_err(|error| self.damaged(error.to_string()))?;
+        if let Some(serial) = serial {
+            let octets = <[u8; 8]>::try_from(&*serial)
+                .map_err(|_| self.damaged("a serial is not eight octets long".into()))?;
+            contents.serial = u64::from_be_bytes(octets);
+        }
+        Ok(contents)
+    }
+
+    fn origins(&mut self) -> Result<Vec<String>, StoreError> {
+        let db = self.db()?;
+        let mut origins: Vec<String> = Vec::new();
+        for key in db.scan_prefix(b"p").keys() {
+            let key = key.map_err(|error| self.damaged(error.to_string()))?;
+            let origin = key[1..].split(|octet| *octet == 0).next().unwrap_or(&[]);
+            let origin = String::from_utf8_lossy(origin).into_owned();
+            if origins.last() != Some(&origin) {
+                origins.push(origin);
+            }
+        }
+        Ok(origins)
+    }
+
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for write in writes {
+            match write {
+                Write::Put {
+                    origin,
+                    registration,
+                } => batch.insert(
+                    peer_key(origin, &registration.host),
+                    registration.to_value(),
+                ),
+                Write::Delete { origin, host } => batch.remove(peer_key(origin, host)),
+                Write::Serial { origin, serial } => {
+                    batch.insert(serial_key(origin), &serial.to_be_bytes());
+                }
+            }
+        }
+        let db = self.db()?;
+        // sled panics on some errors of the disk instead of returning them.
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            db.apply_batch(batch)?;
+            db.flush()?;
+            Ok::<_, sled::Error>(())
+        }));
+        let reason = match written {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "sled gave up on an error of the disk".to_owned(),
+        };
+        drop(db);
+        // The next commit may try at once: an error may be over in a moment.
+        let at_once = Instant::now().checked_sub(REOPEN_INTERVAL);
+        self.state = State::Closed(at_once.unwrap_or_else(Instant::now));
+        Err(self.unwritable(reason))
+    }
+}
+
+fn peer_key(origin: &str, host: &str) -> Vec<u8> {
+    [b"p", origin.as_bytes(), b"\0", host.as_bytes()].concat()
+}
+
+fn serial_key(origin: &str) -> Vec<u8> {
+    [b"s", origin.as_bytes()].concat()
+}
+
+/// Takes the lock of the data directory, which is made where there is none.
+fn lock(data: &Path) -> Result<File, StoreError> {
+    let unusable = |error: std::io::Error| StoreError::Unusable {
+        path: data.to_owned(),
+        reason: error.to_string(),
+    };
+    fs::create_dir_all(data).map_err(unusable)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(data.join("lock"))
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
+            path: data.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
+/// Opens the database. The caller holds the lock of the data directory.
+fn open(path: &Path) -> Result<Db, StoreError> {
+    remove_unfinished_snapshots(path);
+    let config = sled::Config::new()
+        .path(path)
+        .cache_capacity(CACHE_BYTES)
+        .mode(Mode::LowSpace)
+        // Commits flush by themselves, and nothing else is written.
+        .flush_every_ms(None);
+    // A damaged file can make sled panic instead of returning an error.
+    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+    let path = path.to_owned();
+    match opened {
+        Ok(Ok(db)) => Ok(db),
+        Ok(Err(sled::Error::Io(error))) => {
+            let reason = error.to_string();
+            Err(StoreError::Unusable { path, reason })
+        }
+        Ok(Err(error)) => {
+            let reason = error.to_string();
+            Err(StoreError::Corrupt { path, reason })
+        }
+        Err(_) => {
+            let reason = "sled cannot read it".to_owned();
+            Err(StoreError::Corrupt { path, reason })
+        }
+    }
+}
+
+/// Removes the snapshots that were never completed; see the top of this file.
+/// One that cannot be removed makes itself known when the database is opened.
+fn remove_unfinished_snapshots(path: &Path) {
+    let Ok(entries) = fs::read_dir(path) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Opens the database again after an error. sled's own threads may hold its
+/// own lock for a moment longer.
+fn reopen(path: &Path) -> Result<Db, StoreError> {
+    let mut attempts = 0;
+    loop {
+        match open(path) {
+            Err(StoreError::Unusable { reason, .. })
+                if reason.contains("acquire lock") && attempts < 50 =>
+            {
+                attempts += 1;
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+}

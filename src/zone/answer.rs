@@ -1,0 +1,289 @@
+//! The answer to a question.
+
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{
+        Name, RData, Record, RecordType,
+        rdata::{HINFO, TXT},
+    },
+};
+
+use super::{Form, QueryName, Who, Zone, records};
+use crate::network::{Hostname, Network, Peer};
+
+/// What goes into a message's sections.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    pub code: ResponseCode,
+    pub answers: Vec<Record>,
+    pub authority: Vec<Record>,
+    /// May be left out where there is no room for it.
+    pub additional: Vec<Record>,
+}
+
+impl Zone {
+    /// The answer to a question that registers nothing. `owner` is the name as
+    /// it was asked, which the answer repeats.
+    pub fn answer(
+        &self,
+        network: &Network,
+        name: &QueryName,
+        rtype: RecordType,
+        owner: &Name,
+    ) -> Answer {
+        if let Some(records) = self.further.at(owner) {
+            return self.further_answer(network, records, rtype, owner);
+        }
+        match name {
+            QueryName::Apex => self.apex(network, rtype, owner),
+            QueryName::NameServer => {
+                let data = self.servers.iter().map(|server| records::address(*server));
+                self.of_type(network, rtype, owner, data.collect())
+            }
+            QueryName::Service(port) => {
+                let (data, targets): (Vec<_>, Vec<_>) = self.services(network, port).unzip();
+                let mut answer = self.of_type(network, rtype, owner, data);
+                if !answer.answers.is_empty() {
+                    answer.additional = self.target_addresses(targets);
+                }
+                answer
+            }
+            QueryName::Peer { who, form } => match self.peer_called(network, who) {
+                Some(peer) => self.peer_answer(network, peer, who, *form, rtype, owner),
+                None if self.has_names_below(owner) => self.no_data(network),
+                None => self.nx_domain(network),
+            },
+            QueryName::Leave(host) if network.host(host).is_some() => self.no_data(network),
+            QueryName::Status | QueryName::Empty => self.no_data(network),
+            QueryName::Leave(_) | QueryName::Unknown if self.has_names_below(owner) => {
+                self.no_data(network)
+            }
+            QueryName::Leave(_) | QueryName::Unknown => self.nx_domain(network),
+        }
+    }
+
+    /// The registered peer that is called so; in a role, only if it is its.
+    fn peer_called<'n>(&self, network: &'n Network, who: &Who) -> Option<&'n Peer> {
+        let peer = match who {
+            Who::Id(id) => network.peer(*id)?,
+            Who::Host { host, role } => network
+                .host(host)
+                .filter(|peer| role.is_none_or(|role| role == peer.role))?,
+        };
+        Some(peer)
+    }
+
+    /// What a registered peer's name gives.
+    pub fn peer_answer(
+        &self,
+        network: &Network,
+        peer: &Peer,
+        who: &Who,
+        form: Form,
+        rtype: RecordType,
+        owner: &Name,
+    ) -> Answer {
+        // Answers that register must reach the service each time.
+        let ttl = match who {
+            Who::Host { .. } => 0,
+            Who::Id(_) => self.ttl,
+        };
+        let answer = |data: Vec<RData>, ttl, additional| Answer {
+            additional,
+            ..self.positive(owner, ttl, data)
+        };
+        let in_role = matches!(who, Who::Host { role: Some(_), .. });
+        match (form, rtype) {
+            (_, RecordType::ANY) => answer(vec![minimal()], self.ttl, vec![]),
+            (Form::Environment, RecordType::TXT) => {
+                let data = self.environment(network, peer);
+                if data.is_empty() {
+                    return self.no_data(network);
+                }
+                // The summary says who the holder is, so that the asker sees in
+                // one message whether this environment is its own.
+                let summary =
+                    Record::from_rdata(owner.base_name(), ttl, self.summary(network, peer));
+                answer(data, ttl, vec![summary])
+            }
+            (Form::Plain, RecordType::TXT) => {
+                answer(vec![self.summary(network, peer)], ttl, vec![])
+            }
+            (Form::Plain, RecordType::SRV) => {
+                let (data, roots): (Vec<_>, Vec<_>) = self.root_services(network, peer).unzip();
+                if data.is_empty() {
+                    return self.no_data(network);
+                }
+                answer(data, ttl, self.target_addresses(roots))
+            }
+            (Form::Plain, RecordType::A | RecordType::AAAA) if !in_role => {
+                let data = vec![records::address(peer.holder.address)];
+                self.of_type(network, rtype, owner, data)
+            }
+            _ => self.no_data(network),
+        }
+    }
+
+    /// `left=vp1`.
+    pub fn left_answer(&self, peer: &Peer, owner: &Name) -> Answer {
+        let text = format!("left={}", self.rules.id_text(peer.id));
+        self.positive(owner, 0, vec![RData::TXT(TXT::new(vec![text]))])
+    }
+
+    fn apex(&self, network: &Network, rtype: RecordType, owner: &Name) -> Answer {
+        match rtype {
+            RecordType::SOA => {
+                let mut soa = self.soa(network);
+                soa.name = owner.clone();
+                Answer {
+                    answers: vec![soa],
+                    ..Answer::empty(ResponseCode::NoError)
+                }
+            }
+            RecordType::NS => Answer {
+                additional: self.server_addresses(),
+                ..self.of_type(network, rtype, owner, self.name_server_records())
+            },
+            RecordType::TXT => self.positive(owner, self.ttl, vec![self.zone_summary(network)]),
+            RecordType::ANY => self.positive(owner, self.ttl, vec![minimal()]),
+            _ => self.no_data(network),
+        }
+    }
+
+    /// Records of the zone file's master file. At the origin they stand beside
+    /// those of the service, and their name servers replace it.
+    fn further_answer(
+        &self,
+        network: &Network,
+        records: &[Record],
+        rtype: RecordType,
+        owner: &Name,
+    ) -> Answer {
+        let of_type = |rtype| {
+            let records = records
+                .iter()
+                .filter(move |record| record.record_type() == rtype);
+            let renamed = records.map(|record| {
+                let mut record = record.clone();
+                record.name = owner.clone();
+                record
+            });
+            renamed.collect::<Vec<_>>()
+        };
+        let mut answers = of_type(rtype);
+        if answers.is_empty() {
+            answers = of_type(RecordType::CNAME);
+        }
+        if !answers.is_empty() {
+            let answer = Answer::empty(ResponseCode::NoError);
+            return Answer { answers, ..answer };
+        }
+        if owner == &self.origin {
+            return self.apex(network, rtype, owner);
+        }
+        match rtype {
+            RecordType::ANY => self.positive(owner, self.ttl, vec![minimal()]),
+            _ => self.no_data(network),
+        }
+    }
+
+    /// Those of the data that have the type asked for, or NODATA.
+    fn of_type(
+        &self,
+        network: &Network,
+        rtype: RecordType,
+        owner: &Name,
+        data: Vec<RData>,
+    ) -> Answer {
+        if rtype == RecordType::ANY && !data.is_empty() {
+            return self.positive(owner, self.ttl, vec![minimal()]);
+        }
+        let data: Vec<_> = data
+            .into_iter()
+            .filter(|data| data.record_type() == rtype)
+            .collect();
+        match data.is_empty() {
+            true => self.no_data(network),
+            false => self.positive(owner, self.ttl, data),
+        }
+    }
+
+    fn positive(&self, owner: &Name, ttl: u32, data: Vec<RData>) -> Answer {
+        let record = |data| Record::from_rdata(owner.clone(), ttl, data);
+        Answer {
+            answers: data.into_iter().map(record).collect(),
+            ..Answer::empty(ResponseCode::NoError)
+        }
+    }
+
+    pub fn no_data(&self, network: &Network) -> Answer {
+        self.negative(network, ResponseCode::NoError)
+    }
+
+    pub fn nx_domain(&self, network: &Network) -> Answer {
+        self.negative(network, ResponseCode::NXDomain)
+    }
+
+    fn negative(&self, network: &Network, code: ResponseCode) -> Answer {
+        Answer {
+            authority: vec![self.soa(network)],
+            ..Answer::empty(code)
+        }
+    }
+
+    fn target_addresses(&self, peers: Vec<&Peer>) -> Vec<Record> {
+        let address = |peer: &Peer| {
+            let data = records::address(peer.holder.address);
+            Record::from_rdata(self.id_name(peer), self.ttl, data)
+        };
+        peers.into_iter().map(address).collect()
+    }
+
+    pub(super) fn server_addresses(&self) -> Vec<Record> {
+        let address = |server: &_| {
+            Record::from_rdata(self.name_server(), self.ttl, records::address(*server))
+        };
+        self.servers.iter().map(address).collect()
+    }
+
+    fn has_names_below(&self, owner: &Name) -> bool {
+        self.further.has_names_below(owner) || self.name_server().base_name() == *owner
+    }
+
+    /// Whether a query for this name and type may register.
+    pub fn registers(&self, name: &QueryName, rtype: RecordType, owner: &Name) -> bool {
+        let by_type = match name {
+            QueryName::Peer {
+                who: Who::Host { .. },
+                form,
+            } => match form {
+                Form::Plain => matches!(rtype, RecordType::TXT | RecordType::SRV),
+                Form::Environment => rtype == RecordType::TXT,
+            },
+            QueryName::Leave(_) => rtype == RecordType::TXT,
+            _ => false,
+        };
+        by_type && self.further.at(owner).is_none()
+    }
+
+    /// Whether the master file has taken the host's name.
+    pub fn is_taken(&self, host: &Hostname) -> bool {
+        self.further.at(&self.name(&[host.as_str()])).is_some()
+    }
+}
+
+impl Answer {
+    pub fn empty(code: ResponseCode) -> Self {
+        Self {
+            code,
+            answers: Vec::new(),
+            authority: Vec::new(),
+            additional: Vec::new(),
+        }
+    }
+}
+
+/// What a query for ANY is given (RFC 8482, section 4.2).
+fn minimal() -> RData {
+    RData::HINFO(HINFO::new("RFC8482".into(), String::new()))
+}

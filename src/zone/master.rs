@@ -1,0 +1,185 @@
+//! Master files (RFC 1035, section 5): the further records of a zone are read
+//! from one, and a dump is one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+    path::Path,
+};
+
+use hickory_proto::{
+    rr::{LowerName, Name, RData, Record, RecordType},
+    serialize::txt::Parser,
+};
+
+use super::{Form, QueryName, Who, Zone};
+use crate::settings::Problem;
+
+/// The records that a zone file's master file adds to the zone, by name.
+#[derive(Debug, Default)]
+pub struct Records {
+    by_name: BTreeMap<LowerName, Vec<Record>>,
+    /// Names that have no records but names below them.
+    above: BTreeSet<LowerName>,
+}
+
+impl Records {
+    /// The records at that name, if it is the master file's.
+    pub fn at(&self, name: &Name) -> Option<&[Record]> {
+        if self.by_name.is_empty() {
+            return None;
+        }
+        self.by_name.get(&LowerName::new(name)).map(Vec::as_slice)
+    }
+
+    pub fn has_names_below(&self, name: &Name) -> bool {
+        !self.above.is_empty() && self.above.contains(&LowerName::new(name))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.by_name.values().flatten()
+    }
+}
+
+/// Reads the further records of a zone.
+pub fn read(path: &Path, zone: &Zone) -> Result<Records, Vec<Problem>> {
+    let problem = |line, message: String| Problem {
+        path: path.to_owned(),
+        line,
+        message,
+    };
+    let text = fs::read_to_string(path)
+        .map_err(|error| vec![problem(None, format!("cannot be read: {error}"))])?;
+    let parse = |text: &str| {
+        // A TTL for records that state none, as the zone file has it.
+        let text = format!("$TTL {}\n{text}", zone.ttl);
+        let path = Some(path.to_owned());
+        Parser::new(text, path, Some(zone.origin.clone())).parse()
+    };
+    let (_, sets) = parse(&text).map_err(|error| {
+        // The parser does not say where, so the first line is looked for that
+        // makes it stop with the same words.
+        let message = error.to_string();
+        let mut read = String::new();
+        let line = text.lines().position(|line| {
+            read.push_str(line);
+            read.push('\n');
+            parse(&read).is_err_and(|error| error.to_string() == message)
+        });
+        vec![problem(line.map(|line| line + 1), message)]
+    })?;
+    let mut records = Records::default();
+    for set in sets.into_values() {
+        for record in set.records_without_rrsigs() {
+            let name = LowerName::new(&record.name);
+            records
+                .by_name
+                .entry(name)
+                .or_default()
+                .push(record.clone());
+        }
+    }
+    for name in records.by_name.keys() {
+        let mut above = Name::from(name).base_name();
+        while zone.contains(&above) && above != zone.origin {
+            records.above.insert(LowerName::new(&above));
+            above = above.base_name();
+        }
+    }
+    let problems: Vec<Problem> = records
+        .by_name
+        .values()
+        .filter_map(|records| refusal(records, zone))
+        .map(|message| problem(None, message))
+        .collect();
+    match problems.is_empty() {
+        true => Ok(records),
+        false => Err(problems),
+    }
+}
+
+/// Why the records of a name may not stand in the master file.
+fn refusal(records: &[Record], zone: &Zone) -> Option<String> {
+    let name = &records.first()?.name;
+    let has = |rtype| records.iter().any(|record| record.record_type() == rtype);
+    let is_origin = *name == zone.origin;
+    let message = if !zone.contains(name) {
+        format!("is not below the origin {zone}: take it out")
+    } else if name.is_wildcard() {
+        "is a wildcard, which would answer for hosts that are not registered: take it out".into()
+    } else if has(RecordType::SOA) {
+        "has an SOA record, which the service makes itself: take it out".into()
+    } else if is_origin && (has(RecordType::TXT) || has(RecordType::CNAME)) {
+        "has a record at the origin that would hide the service's own: take it out".into()
+    } else if !is_origin && has(RecordType::NS) {
+        "delegates a part of the zone, which the service does not do: take the NS record out".into()
+    } else if has(RecordType::CNAME) && records.len() > 1 {
+        "has a CNAME and other records, which RFC 1034, section 3.6.2, forbids".into()
+    } else if !is_origin && !is_free(name, zone) {
+        "is a name that the service gives to peers: choose another".into()
+    } else {
+        return None;
+    };
+    Some(format!("{name} {message}"))
+}
+
+/// Whether the service itself has no use for the name.
+fn is_free(name: &Name, zone: &Zone) -> bool {
+    match zone.parse(name) {
+        QueryName::Unknown => {
+            let first = name.iter().next().unwrap_or_default().to_ascii_lowercase();
+            let first = String::from_utf8_lossy(&first).into_owned();
+            !zone.rules.is_id_shaped(&first)
+        }
+        QueryName::Peer {
+            who: Who::Host { role: None, .. },
+            form: Form::Plain,
+        } => true,
+        _ => false,
+    }
+}
+
+/// A record as one line of a master file. Names are absolute.
+pub fn line(record: &Record) -> Line<'_> {
+    Line(record)
+}
+
+pub struct Line<'r>(&'r Record);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Record {
+            name,
+            ttl,
+            dns_class,
+            data,
+            ..
+        } = self.0;
+        write!(f, "{name}\t{ttl}\t{dns_class}\t{}\t", data.record_type())?;
+        match data {
+            RData::TXT(txt) => {
+                for (place, string) in txt.txt_data.iter().enumerate() {
+                    if place > 0 {
+                        f.write_str(" ")?;
+                    }
+                    write_string(f, string)?;
+                }
+                Ok(())
+            }
+            data => write!(f, "{data}"),
+        }
+    }
+}
+
+/// A character-string in quotes (RFC 1035, section 5.1).
+fn write_string(f: &mut fmt::Formatter<'_>, string: &[u8]) -> fmt::Result {
+    f.write_str("\"")?;
+    for octet in string {
+        match octet {
+            b'"' | b'\\' => write!(f, "\\{}", char::from(*octet))?,
+            b' '..=b'~' => write!(f, "{}", char::from(*octet))?,
+            _ => write!(f, "\\{octet:03}")?,
+        }
+    }
+    f.write_str("\"")
+}

@@ -1,0 +1,80 @@
+//! Names and records: one network of peers as a DNS zone.
+//!
+//! Every answer comes from the functions here, whichever way it goes out: UDP,
+//! TCP, a transfer, a dump. They only read: of a [`Network`], which decides who
+//! holds which ID, they say what it looks like in the DNS.
+//!
+//! * `file`: reads a zone file into a [`Zone`].
+//! * `name`: what a name of the zone stands for ([`Name`](QueryName)).
+//! * `records`: a peer as records.
+//! * `answer`: the answer to a question.
+//! * `content`: the whole zone, as a stream of records.
+//! * `master`: master files (RFC 1035, section 5): further records in, dumps out.
+
+mod answer;
+mod content;
+mod file;
+pub mod master;
+mod name;
+mod records;
+
+use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, sync::Arc};
+
+use hickory_proto::rr::Name;
+
+use crate::{network::Rules, params::Environment};
+
+pub use answer::Answer;
+pub use content::peer_of_status;
+pub use file::{read, read_directory};
+pub use name::{Form, QueryName, Who};
+
+/// What a zone file says.
+#[derive(Debug)]
+pub struct Zone {
+    pub path: PathBuf,
+    /// Absolute, in lower case.
+    pub origin: Name,
+    /// The number of PBFT replicas.
+    pub n: Option<u32>,
+    /// How long answers may be cached that register nothing, in seconds.
+    pub ttl: u32,
+    pub ports: BTreeMap<String, u16>,
+    /// The port at which root nodes are reached; `address=` has it too.
+    pub root_port: u16,
+    /// By [`Role`](crate::network::Role).
+    pub profiles: Vec<Profile>,
+    pub rules: Arc<Rules>,
+    /// Records that the zone file's master file adds.
+    pub further: master::Records,
+    /// The addresses of `ns.dns` in the zone: those of this service.
+    pub servers: Vec<IpAddr>,
+}
+
+/// What the peers of a role offer and are told.
+#[derive(Debug)]
+pub struct Profile {
+    /// The names of the ports that they offer.
+    pub ports: Vec<String>,
+    pub environment: Environment,
+}
+
+impl Zone {
+    /// The Byzantine faults that the network tolerates: a third of all
+    /// replicas but one, rounded down.
+    pub fn f(&self) -> Option<u32> {
+        self.n.map(|n| (n - 1) / 3)
+    }
+
+    /// The origin as the store keeps it: absolute, in lower case.
+    pub fn origin_text(&self) -> String {
+        self.origin.to_ascii()
+    }
+}
+
+impl fmt::Display for Zone {
+    /// The origin without its last dot.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.origin_text().trim_end_matches('.'))
+    }
+}

@@ -1,0 +1,175 @@
+//! A peer, and the zone itself, as records.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hickory_proto::rr::{
+    Name, RData, Record,
+    rdata::{A, AAAA, NS, SOA, SRV, TXT},
+};
+
+use super::{
+    Zone,
+    name::{NAME_SERVER, NAME_SERVER_PARENT},
+};
+use crate::{
+    network::{Network, Peer},
+    params::Parameters,
+};
+
+/// The longest character-string of a TXT record (RFC 1035, section 3.3).
+const STRING_OCTETS: usize = 255;
+
+impl Zone {
+    /// A name in the zone: the labels, then the origin. The origin is short
+    /// enough for every name that the service makes (see the zone file).
+    pub(super) fn name(&self, labels: &[&str]) -> Name {
+        labels
+            .iter()
+            .rev()
+            .try_fold(self.origin.clone(), |name, label| {
+                name.prepend_label(label.as_bytes())
+            })
+            .unwrap_or_else(|_| self.origin.clone())
+    }
+
+    /// The name that stands for a peer's ID: `vp1` in the zone.
+    pub(super) fn id_name(&self, peer: &Peer) -> Name {
+        self.name(&[&self.rules.id_text(peer.id)])
+    }
+
+    pub(super) fn name_server(&self) -> Name {
+        self.name(&[NAME_SERVER, NAME_SERVER_PARENT])
+    }
+
+    /// A peer's strings: `id=vp1`, `root=…`, `n=4`, `f=1`, `address=…`, `role=mixed`.
+    pub(super) fn summary(&self, network: &Network, peer: &Peer) -> RData {
+        let mut strings = vec![
+            format!("id={}", self.rules.id_text(peer.id)),
+            format!("root={}", self.root_addresses(network, peer).join(",")),
+        ];
+        strings.extend(self.size());
+        strings.push(format!("address={}", self.socket(peer.holder.address)));
+        strings.push(format!("role={}", self.rules.role(peer.role).name));
+        RData::TXT(TXT::new(strings))
+    }
+
+    /// The zone's own strings: `n=4`, `f=1`, `peers=4`, `live=4`.
+    pub(super) fn zone_summary(&self, network: &Network) -> RData {
+        let mut strings = self.size();
+        strings.push(format!("peers={}", network.len()));
+        strings.push(format!("live={}", network.live_len()));
+        RData::TXT(TXT::new(strings))
+    }
+
+    fn size(&self) -> Vec<String> {
+        let n = self.n.map(|n| format!("n={n}"));
+        let f = self.f().map(|f| format!("f={f}"));
+        n.into_iter().chain(f).collect()
+    }
+
+    fn root_addresses(&self, network: &Network, peer: &Peer) -> Vec<String> {
+        network
+            .roots(peer.id)
+            .map(|root| self.socket(root.holder.address))
+            .collect()
+    }
+
+    /// `10.0.1.5:7051`, `[fd00::5]:7051`.
+    fn socket(&self, address: IpAddr) -> String {
+        SocketAddr::new(address, self.root_port).to_string()
+    }
+
+    /// The root nodes of a peer, best first: the priority is the rank, from 0.
+    pub(super) fn root_services<'a>(
+        &'a self,
+        network: &'a Network,
+        peer: &Peer,
+    ) -> impl Iterator<Item = (RData, &'a Peer)> {
+        network.roots(peer.id).zip(0..).map(|(root, rank)| {
+            let srv = SRV::new(rank, 0, self.root_port, self.id_name(root));
+            (RData::SRV(srv), root.as_ref())
+        })
+    }
+
+    /// The live peers that offer a port, as many as one message holds.
+    pub(super) fn services<'a>(
+        &'a self,
+        network: &'a Network,
+        port: &'a str,
+    ) -> impl Iterator<Item = (RData, &'a Peer)> {
+        let number = self.ports.get(port).copied().unwrap_or_default();
+        network
+            .live()
+            .filter(move |peer| {
+                let profile = &self.profiles[usize::from(peer.role.0)];
+                profile.ports.iter().any(|offered| offered == port)
+            })
+            .take(self.most_services())
+            .map(move |peer| {
+                let srv = SRV::new(0, 0, number, self.id_name(peer));
+                (RData::SRV(srv), peer.as_ref())
+            })
+    }
+
+    /// How many SRV records fit a message of 65,535 octets, besides the
+    /// question. A target is not compressed (RFC 2782), the owner is.
+    fn most_services(&self) -> usize {
+        let name = self.origin.len() + 64;
+        (65_535 - 12 - 2 * name) / (2 + 10 + 6 + name)
+    }
+
+    /// A peer's variables, one record each. A value that is longer than one
+    /// character-string goes on in the next ones.
+    pub(super) fn environment(&self, network: &Network, peer: &Peer) -> Vec<RData> {
+        let id = self.rules.id_text(peer.id);
+        let roots = self.root_addresses(network, peer);
+        let address = match peer.holder.address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        let text = |number: Option<u32>| number.map(|number| number.to_string());
+        let environment = &self.profiles[usize::from(peer.role.0)].environment;
+        let variables = environment.render(&Parameters {
+            id: &id,
+            number: peer.id.number,
+            hostname: peer.host.as_str(),
+            role: &self.rules.role(peer.role).name,
+            address: &address,
+            ports: &self.ports,
+            roots: &roots,
+            n: &text(self.n).unwrap_or_default(),
+            f: &text(self.f()).unwrap_or_default(),
+            origin: &self.to_string(),
+        });
+        variables
+            .into_iter()
+            .map(|(name, value)| {
+                let text = format!("{name}={value}");
+                let strings = text.as_bytes().chunks(STRING_OCTETS).collect();
+                RData::TXT(TXT::from_bytes(strings))
+            })
+            .collect()
+    }
+
+    /// The start of authority. Its serial is the network's revision. Negative
+    /// answers are not to be cached (RFC 2308, section 5), since a peer may
+    /// register at any time.
+    pub(super) fn soa(&self, network: &Network) -> Record {
+        let serial = network.revision() as u32;
+        let hostmaster = self.name(&["hostmaster"]);
+        let soa = SOA::new(self.name_server(), hostmaster, serial, 60, 10, 86_400, 0);
+        Record::from_rdata(self.origin.clone(), 0, RData::SOA(soa))
+    }
+
+    pub(super) fn name_server_records(&self) -> Vec<RData> {
+        vec![RData::NS(NS(self.name_server()))]
+    }
+}
+
+/// The address record of an address.
+pub(super) fn address(address: IpAddr) -> RData {
+    match address {
+        IpAddr::V4(address) => RData::A(A(address)),
+        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
+    }
+}
