@@ -6,8 +6,9 @@
 //! | --- | --- |
 //! | `p` ORIGIN `\0` HOST | the registration, as JSON with its version |
 //! | `s` ORIGIN | the first serial that was never published, eight octets, big-endian |
+//! | `c` | how many commits there were, eight octets, big-endian |
 //!
-//! Two things are done about what sled 0.34 gets wrong:
+//! Three things are done about what sled 0.34 gets wrong:
 //!
 //! * It remembers its first input/output error and fails every later call with
 //!   it. So after one the database is closed, and a later commit opens it anew.
@@ -16,9 +17,13 @@
 //!   leaves that file behind, and then sled takes it for a snapshot, finds it
 //!   damaged and opens no more. So such files are removed first, under a lock
 //!   of our own that no second process passes.
+//! * Where its log is damaged, it silently goes on with what stands before the
+//!   damage. So the number of commits is kept a second time, in a file beside
+//!   it ([`Witness`]), and a database with fewer commits is not opened.
 
 use std::{
     fs::{self, File, TryLockError},
+    os::unix::fs::FileExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     thread,
@@ -40,6 +45,9 @@ const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 pub struct SledStore {
     path: PathBuf,
     state: State,
+    /// How many commits there were, failed ones included.
+    commits: u64,
+    witness: Witness,
     /// Keeps every other process away for as long as it is open.
     _lock: File,
 }
@@ -55,9 +63,25 @@ impl SledStore {
     pub fn open(data: &Path) -> Result<Self, StoreError> {
         let lock = lock(data)?;
         let path = data.join("peers.sled");
+        let db = open(&path)?;
+        let (witness, seen) = Witness::open(&path.join("commits"))?;
+        let commits = commits_in(&db).map_err(|reason| StoreError::Corrupt {
+            path: path.clone(),
+            reason,
+        })?;
+        if commits < seen {
+            let missing = seen - commits;
+            let reason = format!(
+                "its last {missing} commits are missing; to go on without them, remove {}",
+                witness.path.display()
+            );
+            return Err(StoreError::Corrupt { path, reason });
+        }
         Ok(Self {
-            state: State::Open(open(&path)?),
             path,
+            state: State::Open(db),
+            commits,
+            witness,
             _lock: lock,
         })
     }
@@ -132,7 +156,10 @@ impl Store for SledStore {
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let db = self.db()?;
+        self.commits += 1;
         let mut batch = Batch::default();
+        batch.insert(COMMITS_KEY, &self.commits.to_be_bytes());
         for write in writes {
             match write {
                 Write::Put {
@@ -148,7 +175,6 @@ impl Store for SledStore {
                 }
             }
         }
-        let db = self.db()?;
         // sled panics on some errors of the disk instead of returning them.
         let written = catch_unwind(AssertUnwindSafe(|| {
             db.apply_batch(batch)?;
@@ -156,7 +182,10 @@ impl Store for SledStore {
             Ok::<_, sled::Error>(())
         }));
         let reason = match written {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(())) => {
+                self.witness.note(self.commits);
+                return Ok(());
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "sled gave up on an error of the disk".to_owned(),
         };
@@ -165,6 +194,55 @@ impl Store for SledStore {
         let at_once = Instant::now().checked_sub(REOPEN_INTERVAL);
         self.state = State::Closed(at_once.unwrap_or_else(Instant::now));
         Err(self.unwritable(reason))
+    }
+}
+
+const COMMITS_KEY: &[u8] = b"c";
+
+fn commits_in(db: &Db) -> Result<u64, String> {
+    match db.get(COMMITS_KEY).map_err(|error| error.to_string())? {
+        Some(value) => <[u8; 8]>::try_from(&*value)
+            .map(u64::from_be_bytes)
+            .map_err(|_| "the number of commits is not eight octets long".to_owned()),
+        None => Ok(0),
+    }
+}
+
+/// A file that says how many commits have become durable: at most as many as
+/// have, since it is written after them. It is not flushed itself: after a
+/// power cut it may say fewer, which does no harm.
+struct Witness {
+    path: PathBuf,
+    file: File,
+}
+
+impl Witness {
+    /// Opens the file; gives also the number in it, 0 where there is none.
+    fn open(path: &Path) -> Result<(Self, u64), StoreError> {
+        let unusable = |error: std::io::Error| StoreError::Unusable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        };
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(unusable)?;
+        let mut octets = [0; 8];
+        let seen = match file.read_exact_at(&mut octets, 0) {
+            Ok(()) => u64::from_be_bytes(octets),
+            Err(_) => 0,
+        };
+        let path = path.to_owned();
+        Ok((Self { path, file }, seen))
+    }
+
+    /// Notes that so many commits are durable. Where it cannot be written, it
+    /// says fewer.
+    fn note(&self, commits: u64) {
+        let _ = self.file.write_all_at(&commits.to_be_bytes(), 0);
     }
 }
 

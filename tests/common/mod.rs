@@ -1,0 +1,305 @@
+//! What the tests share: a service of their own, and real tools to ask it.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::{SocketAddr, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use hickory_proto::{
+    op::{Edns, Message, MessageType, OpCode, Query},
+    rr::{
+        Name, RData, RecordType,
+        rdata::opt::{ClientSubnet, EdnsOption},
+    },
+};
+use tempfile::TempDir;
+
+pub const PARAMD: &str = env!("CARGO_BIN_EXE_paramd");
+
+/// The zones that are shipped.
+pub fn shipped_zones() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("zones")
+}
+
+/// A directory of zone files.
+pub fn zones(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    directory
+}
+
+/// A zone `test.internal` with one role and one sequence; `head` goes before
+/// its tables.
+pub fn simple_zone(head: &str, limit: &str) -> String {
+    format!(
+        "origin = \"test.internal\"\nroot_port = \"grpc\"\nroot_sequence = \"vp\"\n\
+         default_role = \"mixed\"\n{head}\n[ports]\ngrpc = 7051\n[sequences.vp]\n{limit}\n\
+         [roles.mixed]\nsequence = \"vp\"\n[environment]\nCORE_PEER_ID = \"{{{{ id }}}}\"\n\
+         CORE_PEER_ADDRESS = \"{{{{ address }}}}:{{{{ ports.grpc }}}}\"\n\
+         CORE_PEER_DISCOVERY_ROOTNODE = \"{{{{ roots | join(',') }}}}\"\n"
+    )
+}
+
+/// Options for a service.
+pub struct Options<'a> {
+    pub zones: &'a Path,
+    pub data: &'a Path,
+    pub listen: Vec<String>,
+    pub more: Vec<String>,
+    /// A network namespace to run in.
+    pub namespace: Option<&'a str>,
+}
+
+impl<'a> Options<'a> {
+    pub fn new(zones: &'a Path, data: &'a Path) -> Self {
+        Self {
+            zones,
+            data,
+            listen: vec!["127.0.0.1:0".into()],
+            more: Vec::new(),
+            namespace: None,
+        }
+    }
+}
+
+/// A running service, which ends when it is dropped.
+pub struct Service {
+    pub child: Child,
+    pub address: SocketAddr,
+    pub addresses: Vec<SocketAddr>,
+    /// What it has logged so far.
+    pub log: PathBuf,
+    _log_directory: TempDir,
+}
+
+impl Service {
+    pub fn start(zones: &Path, data: &Path) -> Self {
+        Self::start_with(&Options::new(zones, data))
+    }
+
+    pub fn start_with(options: &Options<'_>) -> Self {
+        Self::try_start(options).unwrap_or_else(|log| panic!("no start: {log}"))
+    }
+
+    /// The service, or what it said instead of answering.
+    pub fn try_start(options: &Options<'_>) -> Result<Self, String> {
+        let log_directory = tempfile::tempdir().unwrap();
+        let log = log_directory.path().join("log");
+        let mut command = match options.namespace {
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace, PARAMD]);
+                command
+            }
+            None => Command::new(PARAMD),
+        };
+        command.arg("serve").arg("--zones").arg(options.zones);
+        command.arg("--data").arg(options.data);
+        for listen in &options.listen {
+            command.args(["--listen", listen]);
+        }
+        let mut child = command
+            .args(&options.more)
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let addresses = line.strip_prefix("paramd answers on ").map(|addresses| {
+            let addresses = addresses.trim().split(", ");
+            addresses
+                .map(|address| address.parse().unwrap())
+                .collect::<Vec<SocketAddr>>()
+        });
+        match addresses {
+            Some(addresses) => Ok(Self {
+                child,
+                address: addresses[0],
+                addresses,
+                log,
+                _log_directory: log_directory,
+            }),
+            None => {
+                child.wait().unwrap();
+                Err(fs::read_to_string(&log).unwrap())
+            }
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; gives the exit status.
+    pub fn terminate(mut self) -> Option<i32> {
+        signal(self.child.id(), "TERM");
+        self.child.wait().unwrap().code()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Resident memory, in kB.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// `dig` with these arguments, its whole output.
+    pub fn dig(&self, arguments: &[&str]) -> String {
+        let server = format!("@{}", self.address.ip());
+        let port = self.port().to_string();
+        let base = [server.as_str(), "-p", &port, "+tries=1", "+time=3"];
+        run("dig", &[&base[..], arguments].concat())
+    }
+
+    /// `dig +short`, its lines.
+    pub fn short(&self, arguments: &[&str]) -> Vec<String> {
+        let output = self.dig(&[&["+short"][..], arguments].concat());
+        output.lines().map(str::to_owned).collect()
+    }
+
+    /// The value of a key in the TXT record of the name, asked with `dig`.
+    pub fn value(&self, name: &str, key: &str) -> Option<String> {
+        let answer = self.short(&["TXT", name]);
+        value_in(answer.first()?, key)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The value of `key=` among the quoted strings that `dig` prints.
+pub fn value_in(strings: &str, key: &str) -> Option<String> {
+    strings.split('"').find_map(|string| {
+        let value = string.strip_prefix(key)?.strip_prefix('=')?;
+        Some(value.to_owned())
+    })
+}
+
+pub fn signal(process: u32, name: &str) {
+    run("kill", &["-s", name, &process.to_string()]);
+}
+
+/// Runs a tool that must succeed; gives its standard output.
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let output = attempt(program, arguments);
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a tool that may fail.
+pub fn attempt(program: &str, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{program} cannot be run ({error}): see scripts/test"))
+}
+
+/// Runs a tool that must fail with that status; gives what it said.
+pub fn fails_with(status: i32, program: &str, arguments: &[&str]) -> String {
+    let output = attempt(program, arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
+    said
+}
+
+/// Runs a tool with that on its standard input.
+pub fn pipe(program: &str, arguments: &[&str], input: &str) -> Output {
+    use std::io::Write as _;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program} cannot be run ({error}): see scripts/test"));
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Waits until it holds; fails after that time.
+pub fn eventually(within: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < within, "not within {within:?}: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A query for TXT, with the address that the peer states.
+pub fn txt_query(id: u16, name: &str, address: Option<&str>) -> Vec<u8> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    let name = Name::from_ascii(name).unwrap();
+    message.add_query(Query::query(name, RecordType::TXT));
+    let mut edns = Edns::new();
+    edns.set_max_payload(1232);
+    if let Some(address) = address {
+        let address = address.parse().unwrap();
+        let subnet = ClientSubnet::new(address, 32, 0);
+        edns.options_mut().insert(EdnsOption::Subnet(subnet));
+    }
+    message.edns = Some(edns);
+    message.to_vec().unwrap()
+}
+
+/// The strings of the first TXT record of a message.
+pub fn strings_of(message: &Message) -> Vec<String> {
+    let data = message
+        .answers
+        .iter()
+        .find_map(|record| match &record.data {
+            RData::TXT(txt) => Some(txt),
+            _ => None,
+        });
+    let strings = data.iter().flat_map(|txt| txt.txt_data.iter());
+    strings
+        .map(|string| String::from_utf8(string.to_vec()).unwrap())
+        .collect()
+}
+
+/// A UDP socket that waits a second for an answer.
+pub fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    socket
+}
