@@ -143,7 +143,7 @@ impl Inner {
             let published = published.clone();
             return self.transfer(request, source, &published, &name);
         }
-        if !zone.registers(&name, rtype, &owner) {
+        if !zone.registers(&name, rtype) {
             let network = published.network();
             return reply
                 .answer(zone.answer(&network, &name, rtype, &owner))

@@ -9,7 +9,7 @@ use hickory_proto::{
 };
 
 use super::{Form, QueryName, Who, Zone, records};
-use crate::network::{Hostname, Network, Peer};
+use crate::network::{Network, Peer};
 
 /// What goes into a message's sections.
 #[derive(Debug, Clone, PartialEq)]
@@ -251,24 +251,19 @@ impl Zone {
     }
 
     /// Whether a query for this name and type may register.
-    pub fn registers(&self, name: &QueryName, rtype: RecordType, owner: &Name) -> bool {
-        let by_type = match name {
+    pub fn registers(&self, name: &QueryName, rtype: RecordType) -> bool {
+        match name {
             QueryName::Peer {
                 who: Who::Host { .. },
-                form,
-            } => match form {
-                Form::Plain => matches!(rtype, RecordType::TXT | RecordType::SRV),
-                Form::Environment => rtype == RecordType::TXT,
-            },
-            QueryName::Leave(_) => rtype == RecordType::TXT,
+                form: Form::Plain,
+            } => matches!(rtype, RecordType::TXT | RecordType::SRV),
+            QueryName::Peer {
+                who: Who::Host { .. },
+                form: Form::Environment,
+            }
+            | QueryName::Leave(_) => rtype == RecordType::TXT,
             _ => false,
-        };
-        by_type && self.further.at(owner).is_none()
-    }
-
-    /// Whether the master file has taken the host's name.
-    pub fn is_taken(&self, host: &Hostname) -> bool {
-        self.further.at(&self.name(&[host.as_str()])).is_some()
+        }
     }
 }
 

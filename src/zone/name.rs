@@ -107,10 +107,13 @@ impl Zone {
         }
     }
 
-    /// A label that may name a host: neither a role's name nor an ID.
+    /// A label that may name a host: neither a role's name nor an ID, nor a
+    /// name of the master file.
     fn host(&self, label: &str) -> Option<Hostname> {
         let host: Hostname = label.parse().ok()?;
-        let reserved = self.rules.role_named(label).is_some() || self.rules.is_id_shaped(label);
+        let reserved = self.rules.role_named(label).is_some()
+            || self.rules.is_id_shaped(label)
+            || self.further.at(&self.name(&[label])).is_some();
         (!reserved).then_some(host)
     }
 }

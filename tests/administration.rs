@@ -1,0 +1,414 @@
+//! What administrators do: check, dump, restore, peers, release, transfers.
+
+mod common;
+
+use std::{fs, path::Path, time::Duration};
+
+use common::{
+    Options, PARAMD, Service, attempt, eventually, fails_with, pipe, run, shipped_zones,
+    simple_zone, zones,
+};
+
+/// A JSON dump of so many peers.
+fn dump_of(peers: u32) -> String {
+    let peer = |number: u32| {
+        let address = format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255);
+        format!(
+            "{{\"host\":\"host-{number}\",\"sequence\":\"vp\",\"number\":{number},\
+             \"role\":\"mixed\",\"source\":\"{address}\",\"address\":\"{address}\"}}"
+        )
+    };
+    let peers: Vec<String> = (0..peers).map(peer).collect();
+    format!(
+        "{{\"version\":1,\"origin\":\"test.internal.\",\"serial\":1,\"peers\":[{}]}}",
+        peers.join(",")
+    )
+}
+
+fn restore(data: &Path, peers: u32) {
+    let restored = pipe(
+        PARAMD,
+        &["restore", "-", "--data", data.to_str().unwrap()],
+        &dump_of(peers),
+    );
+    assert!(restored.status.success(), "{restored:?}");
+}
+
+/// Both name servers' own tools accept the master file.
+fn accept(origin: &str, master: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), master).unwrap();
+    let path = file.path().to_str().unwrap();
+    let checked = run("named-checkzone", &[origin, path]);
+    assert!(checked.ends_with("OK\n"), "{checked}");
+    // kzonecheck is silent when all is well.
+    let checked = attempt("kzonecheck", &["-o", origin, path]);
+    assert!(checked.status.success(), "{checked:?}");
+}
+
+#[test]
+fn dumps_of_any_size_are_accepted_and_match_the_transfer() {
+    let zones = zones(&[("t.toml", &simple_zone("n = 4", ""))]);
+    let zones_path = zones.path().to_str().unwrap();
+    for peers in [0, 4, 10_000] {
+        let data = tempfile::tempdir().unwrap();
+        restore(data.path(), peers);
+        let data_path = data.path().to_str().unwrap();
+        let dump = [
+            "dump",
+            "test.internal",
+            "--data",
+            data_path,
+            "--zones",
+            zones_path,
+        ];
+        let stopped = run(PARAMD, &dump);
+        accept("test.internal", &stopped);
+
+        let service = Service::start(zones.path(), data.path());
+        let server = service.address.to_string();
+        let running = run(PARAMD, &["dump", "test.internal", "--server", &server]);
+        accept("test.internal", &running);
+        // Without --server the server that runs on the data is found.
+        let found = run(PARAMD, &dump);
+        assert_eq!(lines_but_soa(&found), lines_but_soa(&running));
+        assert_eq!(lines_but_soa(&stopped), lines_but_soa(&running));
+
+        let transfer = service.dig(&["AXFR", "test.internal"]);
+        let records = |text: &str| {
+            let is_record = |line: &&str| !line.starts_with(';') && !line.is_empty();
+            text.lines().filter(is_record).count()
+        };
+        // The transfer repeats the SOA at its end.
+        assert_eq!(records(&transfer), records(&running) + 1);
+        assert!(records(&running) >= 10 * peers as usize);
+        if peers == 4 {
+            for name in [
+                "test.internal",
+                "_grpc._tcp.test.internal",
+                "vp2.test.internal",
+            ] {
+                assert!(transfer.contains(&format!("\n{name}.")), "{transfer}");
+            }
+        }
+    }
+}
+
+fn lines_but_soa(master: &str) -> Vec<&str> {
+    master
+        .lines()
+        .filter(|line| !line.contains("\tSOA\t"))
+        .collect()
+}
+
+#[test]
+fn a_knot_secondary_takes_the_zone_and_follows_it() {
+    let zones = zones(&[("t.toml", &simple_zone("", ""))]);
+    let data = tempfile::tempdir().unwrap();
+    let service = Service::start(zones.path(), data.path());
+    service.value("a.test.internal", "id").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().display();
+    let port = common::socket().local_addr().unwrap().port();
+    let configuration = format!(
+        "server:\n  rundir: {path}\n  listen: 127.0.0.1@{port}\n  user: root:root\n\
+         log:\n  - target: stderr\n    any: info\n\
+         database:\n  storage: {path}\n\
+         remote:\n  - id: primary\n    address: {}@{}\n\
+         template:\n  - id: default\n    storage: {path}\n\
+         zone:\n  - domain: test.internal\n    master: primary\n    refresh-min-interval: 2\n    refresh-max-interval: 2\n",
+        service.address.ip(),
+        service.port()
+    );
+    let file = directory.path().join("knot.conf");
+    fs::write(&file, configuration).unwrap();
+    let mut knot = std::process::Command::new("knotd")
+        .arg("-c")
+        .arg(&file)
+        .stderr(fs::File::create(directory.path().join("log")).unwrap())
+        .spawn()
+        .expect("knotd: see scripts/test");
+    let port = port.to_string();
+    let at_secondary = |name: &str| {
+        let answer = attempt(
+            "dig",
+            &[
+                "@127.0.0.1",
+                "-p",
+                &port,
+                "+short",
+                "+time=1",
+                "+tries=1",
+                "TXT",
+                name,
+            ],
+        );
+        String::from_utf8(answer.stdout).unwrap()
+    };
+    let followed = std::panic::catch_unwind(|| {
+        eventually(Duration::from_secs(10), "the zone is transferred", || {
+            at_secondary("a.test.internal").contains("id=vp0")
+        });
+        service.value("b.test.internal", "id").unwrap();
+        eventually(Duration::from_secs(10), "the change is transferred", || {
+            at_secondary("vp1.test.internal").contains("id=vp1")
+        });
+    });
+    knot.kill().unwrap();
+    knot.wait().unwrap();
+    followed.unwrap_or_else(|_| {
+        panic!(
+            "{}",
+            fs::read_to_string(directory.path().join("log")).unwrap()
+        )
+    });
+}
+
+#[test]
+fn an_incremental_transfer_is_a_whole_one_by_tcp_and_an_soa_by_udp() {
+    let zones = zones(&[("t.toml", &simple_zone("", ""))]);
+    let data = tempfile::tempdir().unwrap();
+    let service = Service::start(zones.path(), data.path());
+    service.value("a.test.internal", "id").unwrap();
+    let whole = service.dig(&["IXFR=1", "test.internal"]);
+    assert!(whole.contains("a.test.internal."), "{whole}");
+    let soa = service.dig(&["+notcp", "IXFR=1", "test.internal"]);
+    assert!(
+        soa.contains("SOA") && !soa.contains("a.test.internal."),
+        "{soa}"
+    );
+}
+
+#[test]
+fn a_json_dump_of_either_kind_is_restored_to_the_same_peers() {
+    let zones = zones(&[("t.toml", &simple_zone("", ""))]);
+    let data = tempfile::tempdir().unwrap();
+    let service = Service::start(zones.path(), data.path());
+    for (host, subnet) in [("a", "+subnet=10.0.0.1/32"), ("b", "+subnet=fd00::2/128")] {
+        let name = format!("{host}.test.internal");
+        assert!(!service.short(&["TXT", &name, subnet]).is_empty());
+    }
+    let path = data.path().to_str().unwrap();
+    let json = ["dump", "test.internal", "--format", "json", "--data", path];
+    let running = run(PARAMD, &json);
+    assert_eq!(service.terminate(), Some(0));
+    let stopped = run(PARAMD, &json);
+    let without_serial = |json: &str| {
+        let lines = json.lines().filter(|line| !line.contains("\"serial\""));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(without_serial(&running), without_serial(&stopped));
+    let other = tempfile::tempdir().unwrap();
+    let other_path = other.path().to_str().unwrap();
+    assert!(
+        pipe(PARAMD, &["restore", "-", "--data", other_path], &running)
+            .status
+            .success()
+    );
+    let service = Service::start(zones.path(), other.path());
+    // The holder is known by its source as well, so nobody has to wait.
+    let renewed = service.short(&["TXT", "a.test.internal", "+subnet=10.0.0.1/32"]);
+    assert!(renewed[0].contains("id=vp0"), "{renewed:?}");
+    assert_eq!(service.short(&["AAAA", "vp1.test.internal"]), ["fd00::2"]);
+}
+
+#[test]
+fn what_is_no_dump_is_not_restored() {
+    let good = dump_of(2);
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().to_str().unwrap();
+    for (bad, expected) in [
+        ("{}".to_owned(), "is no dump"),
+        (
+            good.replace("\"version\":1", "\"version\":2"),
+            "its version is 2",
+        ),
+        (good.replace("host-1", "host-0"), "host-0 is there twice"),
+        (
+            good.replace("\"number\":1", "\"number\":0"),
+            "vp0 is there twice",
+        ),
+        (good.replace("host-1", "-"), "`-` is no host"),
+        (good.replace("host-1", "Host-1"), "not in small letters"),
+        (
+            good.replace("test.internal.", "test.internal"),
+            "is not written as an origin",
+        ),
+    ] {
+        let output = pipe(PARAMD, &["restore", "-", "--data", path], &bad);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains(expected) && said.starts_with("paramd: "),
+            "{said}"
+        );
+    }
+    assert!(
+        pipe(PARAMD, &["restore", "-", "--data", path], &good)
+            .status
+            .success()
+    );
+}
+
+#[test]
+fn peers_are_shown_as_a_table() {
+    let zones = zones(&[("t.toml", &simple_zone("lease = \"1s\"", ""))]);
+    let data = tempfile::tempdir().unwrap();
+    let service = Service::start(zones.path(), data.path());
+    assert!(
+        !service
+            .short(&["TXT", "Some_Host-1.test.internal", "+subnet=10.0.0.1/32"])
+            .is_empty()
+    );
+    let path = data.path().to_str().unwrap();
+    let table = run(
+        PARAMD,
+        &[
+            "peers",
+            "--data",
+            path,
+            "--zones",
+            zones.path().to_str().unwrap(),
+        ],
+    );
+    let lines: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| {
+            line.split("  ")
+                .map(str::trim)
+                .filter(|cell| !cell.is_empty())
+                .collect()
+        })
+        .collect();
+    assert_eq!(lines[0], ["test.internal. 1 peers"]);
+    assert_eq!(
+        lines[1],
+        ["ID", "HOST", "ROLE", "ADDRESS", "STATE", "HEARD"]
+    );
+    assert_eq!(
+        lines[2][..5],
+        ["vp0", "some_host-1", "mixed", "10.0.0.1", "live"]
+    );
+    let server = service.address.to_string();
+    eventually(Duration::from_secs(5), "the lease has run out", || {
+        run(PARAMD, &["peers", "test.internal", "--server", &server]).contains("gone")
+    });
+    drop(service);
+    let stopped = run(PARAMD, &["peers", "--data", path]);
+    assert!(
+        stopped.contains("vp0  some_host-1  mixed  10.0.0.1  -      -"),
+        "{stopped}"
+    );
+}
+
+#[test]
+fn a_released_id_goes_to_the_next_host() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().to_str().unwrap().to_owned();
+    let service = Service::start(&shipped_zones(), data.path());
+    for host in ["a", "b", "c", "d"] {
+        service
+            .value(&format!("{host}.pbft.fabric.internal"), "id")
+            .unwrap();
+    }
+    let release = ["release", "pbft.fabric.internal", "vp2", "--data", &path];
+    let said = fails_with(1, PARAMD, &release);
+    assert!(
+        said.contains("a server runs on") && said.contains("stop it"),
+        "{said}"
+    );
+    assert_eq!(service.terminate(), Some(0));
+    assert_eq!(run(PARAMD, &release), "released vp2, which c held\n");
+    let said = fails_with(1, PARAMD, &release);
+    assert!(
+        said.contains("vp2 is not registered in pbft.fabric.internal."),
+        "{said}"
+    );
+    let service = Service::start(&shipped_zones(), data.path());
+    assert_eq!(
+        service.value("e.pbft.fabric.internal", "id").unwrap(),
+        "vp2"
+    );
+    assert!(
+        service
+            .dig(&["TXT", "c.pbft.fabric.internal"])
+            .contains("REFUSED")
+    );
+}
+
+#[test]
+fn errors_are_one_line_that_says_what_to_do() {
+    for (arguments, expected) in [
+        (
+            vec!["dump", "test.internal", "--server", "127.0.0.1:1"],
+            "is it running?",
+        ),
+        (
+            vec!["dump", "test.internal", "--data", "/nonexistent"],
+            "--server",
+        ),
+        (
+            vec!["dump", ".", "--data", "/nonexistent"],
+            "name its origin",
+        ),
+        (
+            vec!["check", "--zones", "/nonexistent"],
+            "/nonexistent: cannot be read",
+        ),
+        (
+            vec!["serve", "--zones", "/nonexistent"],
+            "/nonexistent: cannot be read",
+        ),
+        (vec!["restore", "/nonexistent"], "cannot read /nonexistent"),
+    ] {
+        let said = fails_with(1, PARAMD, &arguments);
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    for arguments in [
+        vec![],
+        vec!["serve", "--listen", "nowhere"],
+        vec!["dump"],
+        vec!["frobnicate"],
+    ] {
+        fails_with(2, PARAMD, &arguments);
+    }
+    let data = tempfile::tempdir().unwrap();
+    let service = Service::start(&shipped_zones(), data.path());
+    let server = service.address.to_string();
+    let said = fails_with(1, PARAMD, &["dump", "nozone.internal", "--server", &server]);
+    assert!(
+        said.contains("no zone of this service has that name"),
+        "{said}"
+    );
+    for command in ["serve", "check", "dump", "restore", "peers", "release"] {
+        let help = run(PARAMD, &[command, "--help"]);
+        assert!(help.contains("Usage: paramd"), "{help}");
+    }
+}
+
+#[test]
+fn transfers_are_for_loopback_unless_configured_and_need_an_origin() {
+    let data = tempfile::tempdir().unwrap();
+    let zones = shipped_zones();
+    let mut options = Options::new(&zones, data.path());
+    let config = common::zones(&[("c.toml", "[access]\ntransfer = [\"127.0.0.5\"]\n")]);
+    let path = config.path().join("c.toml");
+    options.more = vec!["--config".into(), path.to_str().unwrap().into()];
+    let service = Service::start_with(&options);
+    let zone = "pbft.fabric.internal";
+    assert!(service.dig(&["AXFR", zone]).contains("Transfer failed"));
+    assert!(
+        service
+            .dig(&["-b", "127.0.0.5", "AXFR", zone])
+            .contains("XFR size")
+    );
+    let server = service.address.to_string();
+    let said = fails_with(1, PARAMD, &["dump", zone, "--server", &server]);
+    assert!(
+        said.contains("your network may not transfer zones"),
+        "{said}"
+    );
+    let below = service.dig(&["-b", "127.0.0.5", "AXFR", "a.pbft.fabric.internal"]);
+    assert!(below.contains("Transfer failed"), "{below}");
+}

@@ -1,0 +1,360 @@
+//! Mistakes in zone and configuration files: each is shown with its file and
+//! line and what to write instead, all at once.
+
+mod common;
+
+use common::{PARAMD, fails_with, run, shipped_zones, simple_zone, zones};
+
+/// What `paramd check` says of that zone file.
+fn said_of(zone: &str) -> String {
+    let zones = zones(&[("z.toml", zone)]);
+    let path = zones.path().to_str().unwrap();
+    fails_with(1, PARAMD, &["check", "--zones", path]).replace(path, "ZONES")
+}
+
+#[test]
+fn the_shipped_zones_are_right() {
+    let said = run(
+        PARAMD,
+        &["check", "--zones", shipped_zones().to_str().unwrap()],
+    );
+    assert!(
+        said.contains("pbft.fabric.internal, n = 4, f = 1"),
+        "{said}"
+    );
+    assert!(
+        said.contains("noops.fabric.internal, roles mixed (default)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn each_mistake_is_shown_with_its_line_and_remedy() {
+    let good = simple_zone("n = 4", "limit = \"n\"");
+    for (from, to, line, expected) in [
+        ("n = 4", "n = 0", 5, "`n` is a whole number from 1 to"),
+        (
+            "n = 4",
+            "n = \"four\"",
+            5,
+            "`n` is a whole number from 1 to",
+        ),
+        ("n = 4", "", 9, "the zone has no n: write n = 4"),
+        (
+            "n = 4",
+            "m = 4",
+            5,
+            "unknown key `m`: known are origin, n, lease",
+        ),
+        (
+            "n = 4",
+            "n = 4\nlease = \"soon\"",
+            6,
+            "`soon` is no time span",
+        ),
+        (
+            "n = 4",
+            "n = 4\nlease = \"0s\"",
+            6,
+            "`lease` is from 1s to 86400s",
+        ),
+        (
+            "n = 4",
+            "n = 4\nlease = 30",
+            6,
+            "`lease` is a text: write lease = \"…\"",
+        ),
+        (
+            "n = 4",
+            "n = 4\nreclaim = \"later\"",
+            6,
+            "`later` is no time span",
+        ),
+        (
+            "n = 4",
+            "n = 4\nroots = 6",
+            6,
+            "`roots` is a whole number from 1 to 5",
+        ),
+        ("n = 4", "n = 4\nn = 5", 6, "duplicate key"),
+        ("n = 4", "n = = 4", 5, ""),
+        (
+            "test.internal",
+            "no..name",
+            1,
+            "`no..name` is no domain name: write origin =",
+        ),
+        ("test.internal", ".", 1, "`.` is no domain name"),
+        (
+            "origin = \"test.internal\"",
+            "",
+            1,
+            "has no `origin`: write origin = \"pbft",
+        ),
+        (
+            "root_port = \"grpc\"",
+            "root_port = \"rpc\"",
+            2,
+            "there is no port `rpc`: the zone has grpc",
+        ),
+        (
+            "root_sequence = \"vp\"",
+            "root_sequence = \"xp\"",
+            3,
+            "there is no sequence `xp`: the zone has vp",
+        ),
+        (
+            "default_role = \"mixed\"",
+            "default_role = \"none\"",
+            4,
+            "there is no role `none`: the zone has mixed",
+        ),
+        (
+            "grpc = 7051",
+            "grpc = 70510",
+            7,
+            "`grpc` is a whole number from 1 to 65535",
+        ),
+        (
+            "grpc = 7051",
+            "GRPC = 7051",
+            7,
+            "`GRPC` is no name for a port",
+        ),
+        (
+            "limit = \"n\"",
+            "limit = \"m\"",
+            9,
+            "`limit` is \"n\" or a number",
+        ),
+        (
+            "[sequences.vp]",
+            "[sequences.vp1]",
+            8,
+            "`vp1` is no name for a sequence",
+        ),
+        (
+            "[roles.mixed]",
+            "[roles.dns]",
+            10,
+            "`dns` is no name for a role",
+        ),
+        (
+            "sequence = \"vp\"\n[env",
+            "sequence = \"xp\"\n[env",
+            11,
+            "there is no sequence `xp`",
+        ),
+        (
+            "sequence = \"vp\"\n[env",
+            "sequence = \"vp\"\nports = [\"rest\"]\n[env",
+            12,
+            "there is no port `rest`",
+        ),
+        (
+            "sequence = \"vp\"\n[env",
+            "sequence = \"vp\"\nport = \"rest\"\n[env",
+            12,
+            "unknown key `port` in [roles.mixed]",
+        ),
+        (
+            "{{ id }}",
+            "{{ idd }}",
+            13,
+            "CORE_PEER_ID names idd, which is no value: there are id, number",
+        ),
+        ("{{ id }}", "{{ id", 13, "CORE_PEER_ID is no template"),
+        (
+            "{{ id }}",
+            "{{ ports.rest }}",
+            13,
+            "CORE_PEER_ID cannot be rendered",
+        ),
+        ("{{ id }}", "{{ id | shout }}", 13, "CORE_PEER_ID"),
+        (
+            "CORE_PEER_ID",
+            "core_peer_id",
+            13,
+            "a variable is called by capital letters",
+        ),
+        (
+            "CORE_PEER_ID = \"{{ id }}\"",
+            "CORE_PEER_ID = \"a\\nb\"",
+            13,
+            "one line without control characters",
+        ),
+    ] {
+        assert!(good.contains(from), "{from}");
+        let said = said_of(&good.replacen(from, to, 1));
+        let place = format!("ZONES/z.toml:{line}: ");
+        assert!(
+            said.contains(&place) && said.contains(expected),
+            "{to}: {said}"
+        );
+    }
+}
+
+#[test]
+fn all_mistakes_are_shown_at_once() {
+    let bad = simple_zone(
+        "n = 0\nroots = 9\nttl = \"x\"\nunheard = 1",
+        "limit = \"m\"",
+    );
+    let said = said_of(&bad.replace("{{ id }}", "{{ idd }}"));
+    assert_eq!(said.lines().count(), 6, "{said}");
+    assert!(
+        said.lines()
+            .all(|line| line.starts_with("paramd: ZONES/z.toml:")),
+        "{said}"
+    );
+}
+
+#[test]
+fn two_zones_with_one_origin_are_refused() {
+    let zone = simple_zone("", "");
+    let other = zone.replace("test.internal", "Test.INTERNAL.");
+    let zones = zones(&[("a.toml", &zone), ("b.toml", &other)]);
+    let said = fails_with(
+        1,
+        PARAMD,
+        &["check", "--zones", zones.path().to_str().unwrap()],
+    );
+    assert!(
+        said.contains("b.toml:1: ") && said.contains("a.toml has the origin"),
+        "{said}"
+    );
+}
+
+#[test]
+fn mistakes_stop_the_start_as_well() {
+    let zones = zones(&[("z.toml", &simple_zone("n = 0", ""))]);
+    let data = tempfile::tempdir().unwrap();
+    let options = common::Options::new(zones.path(), data.path());
+    let said = common::Service::try_start(&options).map(drop).unwrap_err();
+    assert!(said.contains("z.toml:5: `n` is a whole number"), "{said}");
+}
+
+#[test]
+fn a_master_file_adds_records() {
+    let zone = simple_zone("records = \"further.zone\"", "");
+    let further = "; the member services\nmembersrvc 300 IN A 10.0.0.9\n\
+                   ca IN CNAME membersrvc\na.deep IN TXT \"say \\\"hi\\\"; now\"\n@ IN MX 10 membersrvc\n";
+    let zones = zones(&[("z.toml", &zone), ("further.zone", further)]);
+    let data = tempfile::tempdir().unwrap();
+    let service = common::Service::start(zones.path(), data.path());
+    assert_eq!(
+        service.short(&["A", "MemberSrvc.test.internal"]),
+        ["10.0.0.9"]
+    );
+    assert_eq!(
+        service.short(&["A", "ca.test.internal"])[0],
+        "membersrvc.test.internal."
+    );
+    assert_eq!(
+        service.short(&["MX", "test.internal"]),
+        ["10 membersrvc.test.internal."]
+    );
+    assert!(service.short(&["TXT", "test.internal"])[0].contains("peers=0"));
+    assert!(
+        service
+            .dig(&["A", "deep.test.internal"])
+            .contains("NOERROR")
+    );
+    // The name belongs to the file: it registers nobody.
+    let answer = service.dig(&["TXT", "membersrvc.test.internal"]);
+    assert!(answer.contains("ANSWER: 0"), "{answer}");
+    let answer = service.dig(&["TXT", "membersrvc.mixed.test.internal"]);
+    assert!(answer.contains("NXDOMAIN"), "{answer}");
+    let dump = run(
+        PARAMD,
+        &[
+            "dump",
+            "test.internal",
+            "--server",
+            &service.address.to_string(),
+        ],
+    );
+    assert!(dump.contains("\"say \\\"hi\\\"; now\""), "{dump}");
+    let checked = common::pipe("named-checkzone", &["test.internal", "/dev/stdin"], &dump);
+    assert!(checked.status.success(), "{checked:?}");
+}
+
+#[test]
+fn mistakes_in_a_master_file_are_shown() {
+    let zone = simple_zone("records = \"further.zone\"", "");
+    for (further, expected) in [
+        (
+            "ok IN A 10.0.0.1\nbad IN A 10.0.0.256\n",
+            "further.zone:2: ",
+        ),
+        ("bad IN NOSUCHTYPE x\n", "further.zone:1: "),
+        (
+            "vp0 IN A 10.0.0.1\n",
+            "a name that the service gives to peers",
+        ),
+        (
+            "vp01 IN A 10.0.0.1\n",
+            "a name that the service gives to peers",
+        ),
+        (
+            "mixed IN A 10.0.0.1\n",
+            "a name that the service gives to peers",
+        ),
+        (
+            "x.mixed IN A 10.0.0.1\n",
+            "a name that the service gives to peers",
+        ),
+        (
+            "_env.x IN A 10.0.0.1\n",
+            "a name that the service gives to peers",
+        ),
+        ("* IN A 10.0.0.1\n", "is a wildcard"),
+        (
+            "other.example. IN A 10.0.0.1\n",
+            "is not below the origin test.internal",
+        ),
+        ("@ IN SOA a b 1 2 3 4 5\n", "which the service makes itself"),
+        ("sub IN NS ns.sub\n", "delegates"),
+        ("@ IN TXT \"x\"\n", "would hide the service's own"),
+        ("x IN CNAME y\nx IN A 10.0.0.1\n", "CNAME and other records"),
+    ] {
+        let zones = zones(&[("z.toml", &zone), ("further.zone", further)]);
+        let path = zones.path().to_str().unwrap();
+        let said = fails_with(1, PARAMD, &["check", "--zones", path]);
+        assert!(said.contains("further.zone"), "{further}: {said}");
+        assert!(said.contains(expected), "{further}: {said}");
+    }
+    let missing = zones(&[("z.toml", &zone)]);
+    let said = fails_with(
+        1,
+        PARAMD,
+        &["check", "--zones", missing.path().to_str().unwrap()],
+    );
+    assert!(said.contains("further.zone: cannot be read"), "{said}");
+}
+
+#[test]
+fn mistakes_in_a_configuration_are_shown() {
+    let config = zones(&[(
+        "c.toml",
+        "[access]\nquery = [\"10.0.0.0/33\"]\nregsiter = []\n",
+    )]);
+    let path = config.path().join("c.toml");
+    let shipped = shipped_zones();
+    let arguments = [
+        "check",
+        "--zones",
+        shipped.to_str().unwrap(),
+        "--config",
+        path.to_str().unwrap(),
+    ];
+    let said = fails_with(1, PARAMD, &arguments);
+    assert!(
+        said.contains("c.toml:2: `10.0.0.0/33` is no network"),
+        "{said}"
+    );
+    assert!(
+        said.contains("c.toml:3: unknown key `regsiter` in [access]"),
+        "{said}"
+    );
+}
