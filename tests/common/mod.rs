@@ -267,7 +267,9 @@ pub fn eventually(within: Duration, what: &str, mut holds: impl FnMut() -> bool)
 /// A query for TXT, with the address that the peer states.
 pub fn txt_query(id: u16, name: &str, address: Option<&str>) -> Vec<u8> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    let name = Name::from_ascii(name).unwrap();
+    // Label by label: whatever octets are in them.
+    let labels = name.split('.').filter(|label| !label.is_empty());
+    let name = Name::from_labels(labels.map(str::as_bytes)).unwrap();
     message.add_query(Query::query(name, RecordType::TXT));
     let mut edns = Edns::new();
     edns.set_max_payload(1232);
