@@ -21,7 +21,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     clock::Clock,
@@ -43,6 +43,9 @@ const BATCH: usize = 4_096;
 /// when a lease ends, which writes nothing; after a restart it goes on from the
 /// end of the reserved ones.
 const SERIALS: u64 = 1 << 16;
+
+/// Up to how many changes of one commit have a line each in the log.
+const LOGGED_ALONE: usize = 16;
 
 /// The writer looks for leases that have run out no more often than this.
 const LEAST_WAIT: Duration = Duration::from_millis(20);
@@ -485,17 +488,28 @@ impl Writer {
         }
     }
 
+    /// A line for each change; of a storm of them one line in all.
     fn log(&self, changes: &[(usize, Change)]) {
+        if changes.len() > LOGGED_ALONE {
+            info!(
+                "{} registrations at once (shown with --log debug)",
+                changes.len()
+            );
+        }
         for (place, change) in changes {
             let zone = &self.zones[*place].zone;
-            match change {
-                Change::Put(peer) => info!(
+            let line = || match change {
+                Change::Put(peer) => format!(
                     "zone {zone}: {} is {} at {}",
                     peer.host,
                     zone.rules.id_text(peer.id),
                     peer.holder.address
                 ),
-                Change::Delete(host) => info!("zone {zone}: {host} has lost its ID"),
+                Change::Delete(host) => format!("zone {zone}: {host} has lost its ID"),
+            };
+            match changes.len() > LOGGED_ALONE {
+                true => debug!("{}", line()),
+                false => info!("{}", line()),
             }
         }
     }

@@ -1,0 +1,547 @@
+#!/bin/sh
+# Starts a peer under the identity that the parameter service gives this
+# container, renews the lease while the peer runs, and leaves when it ends.
+# POSIX sh, so that it runs in any image; see usage() for what it reads.
+set -u
+
+usage() {
+    cat <<'END'
+Usage: start_peer.sh [SERVER [PORT]]
+
+Asks the parameter service for this container's identity, exports the
+environment that comes with it, and runs the peer. While the peer runs, its
+lease is renewed; when it ends, its lease ends too.
+
+SERVER is the name or address of the service, PORT its port (53). Without
+SERVER the question goes to the resolver of /etc/resolv.conf.
+
+Which peer this is:
+  ROLE             role of the peer; unset: the default role of the zone (mixed)
+  CONSEN           consensus, which names the zone CONSEN.fabric.internal (noops)
+  PARAM_ZONE       the zone itself, in place of CONSEN
+  PARAM_HOST       name of the peer, one label; unset: the host name
+
+Where the others reach it, the first of these that is there:
+  PARAM_ADDRESS    the address itself, IPv4 or IPv6 as ip(8) writes it
+  CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE
+                   a network of the Docker engine: the container joins it and
+                   has its address there (host, none, bridge, default and
+                   container:... are no networks to join)
+  PARAM_IFACE      the interface that has the address
+  otherwise the first address of an interface other than loopback
+
+What it does:
+  PARAM_EXEC       command line to run in place of "peer node start"; write exec
+                   before the last of several commands, so that signals reach it
+  PARAM_PREFIXES   prefixes of the variables that may be exported (CORE_)
+  PARAM_TIMEOUT    seconds to wait for the identity before giving up (120)
+  PARAM_RENEW      seconds between two renewals of the lease (10)
+  PARAM_DOCKER_SOCKET
+                   socket of the Docker engine (/var/run/docker.sock)
+  TMPDIR           a directory to write to while waiting (/tmp)
+
+The exit status is that of the peer (128 + n if signal n ended it), 1 if there
+was no identity to start it with, 2 for wrong arguments. SIGTERM, SIGINT,
+SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the peer.
+
+Needs dig and awk, and curl to join a network.
+END
+}
+
+newline='
+'
+
+say() { printf 'start_peer: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# --- What may be part of a question or of a command line ---------------------
+
+is_label() {
+    case $1 in
+        '' | [!A-Za-z0-9]* | *[!A-Za-z0-9_-]*) return 1 ;;
+    esac
+    [ "${#1}" -le 63 ]
+}
+
+is_domain() {
+    case $1 in
+        '' | [!A-Za-z0-9_]* | *..* | *.-* | *[!A-Za-z0-9._-]*) return 1 ;;
+    esac
+}
+
+is_number() {
+    case $1 in
+        '' | *[!0-9]* | ??????????*) return 1 ;;
+    esac
+}
+
+is_address() {
+    case $1 in
+        *[!0-9A-Fa-f:.]*) return 1 ;;
+        *.*.*.* | *:*:*) ;;
+        *) return 1 ;;
+    esac
+}
+
+# --- The peer's address ------------------------------------------------------
+
+# The container as the engine knows it. The host name may be anything, so it
+# counts only where it looks like an ID.
+own_container() {
+    {
+        sed -n 's|.*containers/\([0-9a-f]\{64\}\)/.*|\1|p' /proc/self/mountinfo
+        sed -n 's|.*[/-]\([0-9a-f]\{64\}\).*|\1|p' /proc/self/cgroup
+        uname -n
+    } 2>/dev/null | sed -n '/^[0-9a-f]\{12,64\}$/ { p; q; }'
+}
+
+# engine METHOD PATH [JSON]: the engine's answer, and its HTTP status in a line
+# of its own. Run as a job, because a shell acts on a signal in wait, but not
+# while a command runs in the foreground.
+engine() {
+    curl --disable --silent --show-error --noproxy '*' --max-time 30 \
+        --unix-socket "$socket" --request "$1" \
+        --header 'Content-Type: application/json' ${3:+--data "$3"} \
+        --write-out '\n%{http_code}\n' "http://engine$2" \
+        >"$work/engine" 2>&1 &
+    wait "$!"
+}
+
+# The engine's error message, or else curl's.
+complaint() {
+    sed -n -e 's/.*"message":"\(.*\)"}.*/\1/p' -e 's/^curl: ([0-9]*) //p' "$work/engine"
+}
+
+join_network() {
+    case $network in
+        [!A-Za-z0-9]* | *[!A-Za-z0-9_.-]*)
+            die "CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE is not the name of a network: $network"
+            ;;
+    esac
+    have curl || die "curl is missing: it is needed to join network $network"
+    [ -S "$socket" ] ||
+        die "cannot join network $network: no Docker socket at $socket (mount it, or set PARAM_DOCKER_SOCKET)"
+    container=$(own_container)
+    [ -n "$container" ] ||
+        die "cannot join network $network: this does not look like a container of the engine"
+
+    engine POST "/networks/$network/connect" "{\"Container\":\"$container\"}"
+    case $(cat "$work/engine") in
+        *"${newline}200" | *'already exists in network'*"${newline}403") ;;
+        *) die "cannot join network $network through $socket: $(complaint)" ;;
+    esac
+
+    engine GET "/containers/$container/json"
+    address=$(address_on_network <"$work/engine")
+    [ -n "$address" ] || die "joined network $network, but the engine names no address there: $(complaint)"
+}
+
+# Reads the engine's account of the container. Quotes inside a JSON string are
+# escaped, so what looks like one of these keys is one.
+address_on_network() {
+    awk -v network="\"$network\":{" '
+        function value(key) {
+            if (!match($0, "\"" key "\":\"[^\"]*\"")) return ""
+            return substr($0, RSTART + length(key) + 4, RLENGTH - length(key) - 5)
+        }
+        (start = index($0, "\"Networks\":{")) {
+            $0 = substr($0, start)
+            if (!(start = index($0, network))) exit
+            $0 = substr($0, start)
+            address = value("IPAddress")
+            print address != "" ? address : value("GlobalIPv6Address")
+        }'
+}
+
+# The first address of interface $1, or of any but loopback.
+interface_address() {
+    if have ip; then
+        ip -o addr show up | awk -v want="$1" '
+            / scope (global|host) / && (want == "" ? $2 != "lo" : $2 == want) {
+                sub("/.*", "", $4)
+                print $4
+                exit
+            }'
+    elif [ -z "$1" ] && all=$(hostname -I); then
+        printf '%s\n' "${all%% *}"
+    else
+        kernel_address "$1"
+    fi 2>/dev/null
+}
+
+# The same in an image without ip(8), from the kernel's tables: the local IPv4
+# address that lies in a network on which the interface is.
+kernel_address() {
+    awk -v want="$1" '
+        # 0100000A is 10.0.0.1: the kernel prints the bytes of the address, the
+        # last one first.
+        function number(hex,    i, n) {
+            for (i = 7; i > 0; i -= 2)
+                n = n * 256 + digit(substr(hex, i, 1)) * 16 + digit(substr(hex, i + 1, 1))
+            return n
+        }
+        function digit(c) { return index("123456789ABCDEF", c) }
+
+        FILENAME ~ /route/ {
+            if (FNR > 1 && $2 != "00000000" && $3 == "00000000" && (want == "" || $1 == want)) {
+                base[++networks] = number($2)
+                size[networks] = 4294967296 - number($8)
+            }
+            next
+        }
+        $1 == "|--" { address = $2 }
+        /host LOCAL/ && split(address, byte, ".") {
+            n = ((byte[1] * 256 + byte[2]) * 256 + byte[3]) * 256 + byte[4]
+            for (i = 1; i <= networks; i++)
+                if (n >= base[i] && n < base[i] + size[i]) found[i] = address
+        }
+        END {
+            for (i = 1; i <= networks; i++)
+                if (i in found) { print found[i]; exit }
+        }' /proc/net/route /proc/net/fib_trie
+}
+
+# --- Question and answer -----------------------------------------------------
+
+# One question, with the peer's address as EDNS CLIENT-SUBNET. -r: nobody's
+# ~/.digrc may change what is printed. An answer that is not sound to its last
+# byte is none.
+ask() {
+    dig -r ${server:+"@$server"} -p "$port" +time=2 +tries=1 +nobesteffort \
+        +noall +comments +answer +additional +subnet="$address/$bits" \
+        -t TXT -q "$1." 2>&1
+}
+
+# Tells what dig printed once more, in lines that a shell can take apart without
+# evaluating anything. What the network says is data, and no value can begin a
+# line of its own, since none with a control character gets through:
+#   status NOERROR            the answer's response code
+#   text ...                  the reason the server gives, or dig
+#   peer KEY=VALUE            from the summary record of this peer
+#   set NAME=VALUE            a variable to export
+#   refuse NAME: REASON       a variable not to export
+# A DNS message has no more than 64 kB, but all of it may be escapes: each
+# step here takes time in proportion to the length.
+digest() {
+    LC_ALL=C awk -v place="$place." -v peer="$host.$zone." -v prefixes="$prefixes" '
+        BEGIN {
+            place = tolower(place)
+            peer = tolower(peer)
+            split(prefixes, prefix, " ")
+            for (i = 0; i < 256; i++) char[i] = sprintf("%c", i)
+        }
+
+        # Undoes the escapes of a TXT record (\" \\ \DDD), and puts the joint
+        # between its strings. The text is then part[1] to part[parts]. Cut
+        # into parts at the backslashes, each part begins with what the
+        # backslash is for; if that is a backslash, the part is empty, and the
+        # next one has no escape.
+        function decode(rdata, joint,    i, head, escaped) {
+            parts = split(rdata, part, /\\/)
+            control = escaped = 0
+            for (i = 1; i <= parts; i++) {
+                head = ""
+                if (!escaped) {
+                    escaped = 1
+                } else if (part[i] == "") {
+                    head = "\\"
+                    escaped = 0
+                } else if (part[i] ~ /^[0-9][0-9][0-9]/) {
+                    head = substr(part[i], 1, 3) + 0
+                    if (head < 32 || head == 127) control = 1
+                    head = char[head]
+                    part[i] = substr(part[i], 4)
+                } else {
+                    head = substr(part[i], 1, 1)
+                    part[i] = substr(part[i], 2)
+                }
+                gsub(/" "/, joint, part[i])
+                part[i] = head part[i]
+            }
+        }
+
+        function tell(label,    i) {
+            printf "%s", label
+            for (i = 1; i <= parts; i++) printf "%s", part[i]
+            printf "\n"
+        }
+
+        # Why the variable may not be exported.
+        function objection(name,    i) {
+            if (name !~ /^[A-Z][A-Z0-9_]*$/) return "not a name of capital letters, digits and _"
+            if (control) return "its value has a control character"
+            for (i in prefix) if (index(name, prefix[i]) == 1) return ""
+            return "not one of the prefixes " prefixes
+        }
+
+        /^;; ->>HEADER<<-/ {
+            match($0, /status: [A-Z0-9]+/)
+            print "status " substr($0, RSTART + 8, RLENGTH - 8)
+            answered = 1
+        }
+        /^;; flags:[^;]* tc[ ;]/ { print "status a truncated message" }
+        /^; EDE: / {
+            sub(/^; EDE: [0-9]+[: ]*/, "")
+            if (match($0, /: \(.*\)$/)) $0 = substr($0, RSTART + 3, RLENGTH - 4)
+            print "text " $0
+        }
+        # Without an answer the first thing that dig says is the cause.
+        !cause && /^(;; |dig: )/ { cause = $0; sub(/^(;; |dig: )/, "", cause) }
+        END { if (!answered) print "text " cause }
+
+        match($0, /^[^ \t]+[ \t]+[0-9]+[ \t]+IN[ \t]+TXT[ \t]+"/) {
+            rdata = substr($0, RLENGTH + 1, length($0) - RLENGTH - 1)
+            split(substr($0, 1, RLENGTH), field)
+            owner = tolower(field[1])
+            if (owner == "_env." place) {
+                decode(rdata, "")
+                name = substr(part[1], 1, index(part[1], "=") - 1)
+                why = objection(name)
+                if (why == "") tell("set ")
+                else print "refuse " substr(name != "" ? name : part[1], 1, 40) ": " why
+            } else if (owner == peer || owner == place) {
+                decode(rdata, "\npeer ")
+                if (!control) tell("peer ")
+            }
+        }'
+}
+
+# Takes $facts, the lines of digest, apart.
+understand() {
+    status='' text='' id='' holder=''
+    set -f
+    IFS=$newline
+    for line in $facts; do
+        case $line in
+            'status '*) status=${line#status } ;;
+            'text '*) text=${line#text } ;;
+            'peer id='*) id=${line#peer id=} ;;
+            'peer address='*) holder=${line#peer address=} ;;
+        esac
+    done
+    unset IFS
+    set +f
+    case $holder in
+        \[*) holder=${holder#\[} holder=${holder%%\]*} ;;
+        *:*:*) ;;
+        *) holder=${holder%:*} ;;
+    esac
+}
+
+# Asks without keeping a signal waiting for the answer.
+consult() {
+    { ask "$1" | digest; } >"$work/facts" 2>/dev/null &
+    wait "$!"
+    facts=$(cat "$work/facts")
+    understand
+}
+
+# Whether the answer shows this peer as the holder of its name; why not, if not.
+holding() {
+    reason=''
+    case $status in
+        NOERROR)
+            if [ -z "$holder" ]; then
+                reason="the answer of $service does not tell who holds $host"
+            elif [ "$holder" != "$address" ]; then
+                reason="$host is held by $holder, its lease is still running"
+            fi
+            ;;
+        '') reason="no answer from $service: $text" ;;
+        NXDOMAIN) reason="$service knows no $place${text:+ ($text)}: check ROLE, CONSEN or PARAM_ZONE, and the host name" ;;
+        *) reason="$service answers $status${text:+: $text}" ;;
+    esac
+    [ -z "$reason" ]
+}
+
+# Asks for the environment. One answer has it all, who holds the name included,
+# unless a forwarder drops the additional section.
+claim() {
+    consult "_env.$place"
+    if [ "$status" = NOERROR ] && [ -z "$holder" ]; then
+        consult "$place"
+        holding || return 1
+        own=$id
+        consult "_env.$place"
+        id=$own holder=$address
+    fi
+    holding || return 1
+    case $newline$facts in
+        *"${newline}set "*) ;;
+        *)
+            reason="$service gives no variable that may be exported (PARAM_PREFIXES: $prefixes)"
+            return 1
+            ;;
+    esac
+}
+
+# --- The peer ----------------------------------------------------------------
+
+run_peer() {
+    set -f
+    IFS=$newline
+    for line in $facts; do
+        case $line in
+            'set '*) export "${line#set }" ;;
+        esac
+    done
+    unset IFS
+    set +f
+    # A shell starts a job with SIGINT and SIGQUIT ignored. Where env(1) cannot
+    # undo that, they reach only a peer that handles them.
+    undo='env --default-signal=INT,QUIT'
+    $undo true 2>/dev/null || undo=''
+    if [ -n "${PARAM_EXEC-}" ]; then
+        exec $undo sh -c "$PARAM_EXEC"
+    fi
+    exec $undo peer node start
+}
+
+# A process that has ended answers to kill -0 until somebody waits for it.
+alive() {
+    kill -0 "$1" 2>/dev/null && ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null
+}
+
+# The heartbeat. It looks at the peer every second, to end with it even if
+# nobody is left to say so. A signal that the whole group gets must not end it
+# before the peer; SIGUSR2 does, but never in the middle of a renewal, which
+# could then arrive after the leave and undo it.
+keep_lease() {
+    trap '' HUP INT QUIT TERM USR1
+    trap exit USR2
+    own=$id told='' waited=0
+    while
+        sleep 1 >/dev/null 2>&1 &
+        wait "$!"
+        alive "$peer"
+    do
+        waited=$((waited + 1))
+        [ "$waited" -ge "$renew" ] || continue
+        waited=0
+        facts=$(ask "$place" | digest)
+        understand
+        if holding && [ "$id" != "$own" ]; then
+            reason="$host has become $id, but the peer runs as $own: restart it"
+        fi
+        [ -z "$reason" ] || [ "$reason" = "$told" ] || say "lease not renewed: $reason"
+        told=$reason
+    done
+}
+
+leave() {
+    facts=$(ask "_leave.$host.$zone" | digest)
+    understand
+    [ "$status" = NOERROR ] ||
+        say "did not leave, the lease of $host will run out: ${status:-no answer}${text:+, $text}"
+}
+
+# Before the peer runs a signal ends the script, afterwards it is the peer's.
+# There is a trap for each from the start: process 1 of a container does not
+# even get a signal that it has no trap for.
+# shellcheck disable=SC2317  # it is the traps that call it
+caught() {
+    case $peer in
+        '') exit "$((128 + $2))" ;;
+        starting) early=$1 ;;
+        *) kill -s "$1" "$peer" 2>/dev/null ;;
+    esac
+}
+peer='' early=''
+trap 'caught HUP 1' HUP
+trap 'caught INT 2' INT
+trap 'caught QUIT 3' QUIT
+trap 'caught USR1 10' USR1
+trap 'caught USR2 12' USR2
+trap 'caught TERM 15' TERM
+
+# --- What to ask for ---------------------------------------------------------
+
+case ${1-} in
+    -h | --help) usage; exit 0 ;;
+    -*) say "unknown option $1, see start_peer.sh --help"; exit 2 ;;
+    *[!A-Za-z0-9.:_%-]*) say "SERVER is no name or address: $1"; exit 2 ;;
+esac
+server=${1-}
+port=${2:-53}
+if [ "$#" -gt 2 ] || ! is_number "$port" || [ "$port" -lt 1 ] || [ "$port" -gt 65535 ]; then
+    say "wrong arguments, see start_peer.sh --help"
+    exit 2
+fi
+service=${server:-the resolver of /etc/resolv.conf}
+
+host=${PARAM_HOST:-$(uname -n)}
+zone=${PARAM_ZONE:-${CONSEN:-noops}.fabric.internal}
+zone=${zone%.}
+place=$host${ROLE:+.$ROLE}.$zone
+prefixes=${PARAM_PREFIXES:-CORE_}
+timeout=${PARAM_TIMEOUT:-120}
+renew=${PARAM_RENEW:-10}
+socket=${PARAM_DOCKER_SOCKET:-/var/run/docker.sock}
+network=${CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE-}
+
+is_label "$host" ||
+    die "host name $host: must be one label of letters, digits, - and _ (set PARAM_HOST, or docker's --hostname)"
+is_label "${ROLE:-mixed}" || die "ROLE is no name of a role: $ROLE"
+is_domain "$zone" || die "no name of a zone: $zone (PARAM_ZONE, CONSEN)"
+is_number "$timeout" || die "PARAM_TIMEOUT is no number of seconds: $timeout"
+is_number "$renew" || die "PARAM_RENEW is no number of seconds: $renew"
+case $prefixes in
+    *[!A-Z0-9_\ ]*) die "PARAM_PREFIXES: capital letters, digits and _ only: $prefixes" ;;
+esac
+have dig || die "dig is missing: install bind9-dnsutils (Debian), bind-tools (Alpine) or bind-utils"
+have awk || die "awk is missing"
+work=$(mktemp -d 2>/dev/null) || die "cannot write to ${TMPDIR:-/tmp}: set TMPDIR to a directory that can be written"
+trap 'rm -rf "$work"' EXIT
+
+case $network in
+    '' | host | none | bridge | default | container:*) network='' ;;
+esac
+address=''
+[ -z "$network" ] || join_network
+address=${PARAM_ADDRESS:-${address:-$(interface_address "${PARAM_IFACE-}")}}
+[ -n "$address" ] || die "no address found${PARAM_IFACE:+ on interface $PARAM_IFACE}: set PARAM_ADDRESS or PARAM_IFACE"
+is_address "$address" || die "not an address: $address (PARAM_ADDRESS)"
+case $address in
+    *:*) bits=128 ;;
+    *) bits=32 ;;
+esac
+
+# --- From here to the peer's end ---------------------------------------------
+
+started=$(date +%s)
+told=''
+until claim; do
+    case $status in
+        NXDOMAIN | FORMERR) die "$reason" ;;
+    esac
+    [ "$(($(date +%s) - started))" -lt "$timeout" ] || die "giving up after $timeout s: $reason"
+    [ "$reason" = "$told" ] || say "waiting: $reason"
+    told=$reason
+    sleep 1 >/dev/null 2>&1 &
+    wait "$!"
+done
+rm -rf "$work"
+trap - EXIT
+
+printf '%s\n' "$facts" | sed -n 's/^refuse /start_peer: left out /p' >&2
+say "$host is $id at $address in $zone"
+
+peer=starting
+run_peer &
+peer=$!
+[ -z "$early" ] || kill -s "$early" "$peer"
+keep_lease &
+keeper=$!
+
+# A signal ends the wait, not the peer.
+while
+    wait "$peer"
+    outcome=$?
+    kill -0 "$peer"
+do :; done 2>/dev/null
+
+say "the peer ended with status $outcome"
+{ kill -s USR2 "$keeper"; wait "$keeper"; } 2>/dev/null
+leave
+exit "$outcome"

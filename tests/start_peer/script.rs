@@ -1,0 +1,155 @@
+//! Runs of the script, each in a directory of its own.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::{Child, Command};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::responder::{HOST, MINE};
+
+pub const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/start_peer.sh");
+
+/// What the script finds in an image: Debian's tools, or those of a minimal one.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Shell {
+    Dash,
+    Busybox,
+}
+
+/// A directory with the tools of a minimal image. Its env(1) would not give the
+/// peer SIGINT back, so that one stays Debian's.
+static APPLETS: LazyLock<String> = LazyLock::new(|| {
+    let dir = format!("{}/applets", env!("CARGO_TARGET_TMPDIR"));
+    fs::create_dir_all(&dir).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut tools = path.split(':').map(|dir| format!("{dir}/busybox"));
+    let busybox = tools.find(|tool| fs::exists(tool).unwrap());
+    for applet in "awk cat date grep mktemp rm sed sh sleep uname".split(' ') {
+        let link = format!("{dir}/{applet}");
+        let _ = fs::remove_file(&link);
+        symlink(busybox.as_ref().expect("busybox is missing"), link).unwrap();
+    }
+    dir
+});
+
+/// A run, with its output in files.
+pub struct Script {
+    child: Child,
+    pub started: Instant,
+    pub path: String,
+    pub dir: TempDir,
+}
+
+impl Script {
+    /// Runs `peer` in place of a peer, and renews its lease all the time.
+    pub fn start(shell: Shell, port: u16, peer: &str, settings: &[(&str, &str)]) -> Self {
+        let mut all = vec![("PARAM_EXEC", peer), ("PARAM_RENEW", "0")];
+        all.extend(settings);
+        Self::run(shell, &["127.0.0.1", &port.to_string()], &all)
+    }
+
+    pub fn run(shell: Shell, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let mut path = std::env::var("PATH").unwrap();
+        if shell == Shell::Busybox {
+            path = format!("{}:{path}", *APPLETS);
+        }
+        let run: &[&str] = match shell {
+            Shell::Dash => &["dash", SCRIPT],
+            Shell::Busybox => &["busybox", "sh", SCRIPT],
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name| fs::File::create(dir.path().join(name)).unwrap();
+        // A test run may itself be a job that has signals ignored; no script can
+        // undo that.
+        let child = Command::new("env")
+            .arg("--default-signal")
+            .args([run, arguments].concat())
+            .env_clear()
+            .envs([
+                ("PATH", &*path),
+                ("PARAM_HOST", HOST),
+                ("PARAM_ADDRESS", MINE),
+            ])
+            .envs(settings.iter().copied())
+            .current_dir(&dir)
+            .stdout(file("out"))
+            .stderr(file("err"))
+            .spawn()
+            .expect("env is missing");
+        Self {
+            child,
+            started: Instant::now(),
+            path,
+            dir,
+        }
+    }
+
+    pub fn has(&self, file: &str) -> bool {
+        self.dir.path().join(file).exists()
+    }
+
+    pub fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.dir.path().join(file)).unwrap_or_default()
+    }
+
+    pub fn said(&self, text: &str) -> usize {
+        self.read("err").matches(text).count()
+    }
+
+    pub fn end(&mut self) -> Option<i32> {
+        until("the script ends", || {
+            self.child.try_wait().unwrap().is_some()
+        });
+        self.child.wait().unwrap().code()
+    }
+
+    /// The process ID of the peer, once it runs.
+    pub fn peer(&self) -> String {
+        until("the peer runs", || self.read("pid").ends_with('\n'));
+        self.read("pid").trim().to_owned()
+    }
+
+    pub fn kill(&self, signal: &str) {
+        kill(signal, &self.child.id().to_string());
+    }
+
+    /// The open files of all processes that are its output.
+    pub fn writers(&self) -> usize {
+        let open = |process: fs::DirEntry| fs::read_dir(process.path().join("fd")).ok();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let files = processes.filter_map(open).flatten().flatten();
+        let targets = files.filter_map(|file| fs::read_link(file.path()).ok());
+        targets
+            .filter(|target| target.starts_with(&self.dir))
+            .count()
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn kill(signal: &str, process: &str) {
+    let command = format!("kill -s {signal} {process}");
+    let status = Command::new("sh").args(["-c", &command]).status();
+    assert!(status.unwrap().success(), "no process {process}");
+}
+
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < seconds(20), "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
