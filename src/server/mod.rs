@@ -3,6 +3,7 @@
 //! * [`listen`]: opens the sockets.
 //! * `udp`, `tcp`: the loops that receive and send.
 //! * `handler`: a message in, what to do about it out. No I/O of its own.
+//! * `register`: the part of it that registers, renews and leaves.
 //! * [`access`]: which networks may query, register, transfer, forward.
 //! * `source`: where a message came from, and whether that is proven.
 //! * `reply`: puts an answer into a message of the right size.
@@ -13,6 +14,7 @@ pub mod access;
 pub mod forward;
 mod handler;
 pub mod listen;
+mod register;
 mod reply;
 mod source;
 mod tcp;

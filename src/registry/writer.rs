@@ -1,40 +1,22 @@
-//! The one writer.
-//!
-//! Requests that may change something queue up here. One thread takes all that
-//! wait, lets the network decide them in order, makes what changed durable with
-//! one flush, publishes the new state and only then answers. So two requests
-//! for one host, or two hosts for one ID, cannot race, and nothing is answered
-//! that a power cut could take back.
-//!
-//! Readers take the published state, which no writer ever holds up; a heartbeat
-//! stores a time in the peer's lease there and does not come here.
+//! The writer's thread.
 
 use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError},
+        mpsc::{Receiver, RecvTimeoutError},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
-use tokio::sync::oneshot;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
+use super::{Command, Denial, Granted, Published, Request, load::registration};
 use crate::{
     clock::Clock,
-    network::{
-        Change, Holder, Hostname, LeaveRefusal, Network, Peer, PeerId, Refusal, Role, Sequence,
-    },
-    store::{Contents, Registration, Store, StoreError, Write},
-    zone::Zone,
+    network::{Change, Hostname, Network, Peer},
+    store::{Store, Write},
 };
-
-/// How many requests may wait for the writer. More are turned away at once, so
-/// that a flood of new hosts takes no memory and the wait stays short.
-const QUEUE: usize = 8_192;
 
 /// How many requests share one flush at the most.
 const BATCH: usize = 4_096;
@@ -52,218 +34,7 @@ const LEAST_WAIT: Duration = Duration::from_millis(20);
 /// And no less often than this.
 const MOST_WAIT: Duration = Duration::from_secs(1);
 
-/// A zone and the state of its network, as everyone reads it.
-#[derive(Debug)]
-pub struct Published {
-    pub zone: Arc<Zone>,
-    network: ArcSwap<Network>,
-}
-
-impl Published {
-    /// The network as it is now; it stays as it is while it is held.
-    pub fn network(&self) -> Arc<Network> {
-        self.network.load_full()
-    }
-}
-
-/// What was granted, and the network at that moment: later requests of the same
-/// flush are not in it. So of four peers that ask at once, exactly the first is
-/// told that there is no root node.
-#[derive(Debug)]
-pub struct Granted {
-    pub peer: Arc<Peer>,
-    pub network: Network,
-}
-
-/// Why nothing was granted.
-#[derive(Debug)]
-pub enum Denial {
-    Refused(Refusal),
-    CannotLeave(LeaveRefusal),
-    /// The store could not write; known peers are still answered.
-    NotWritten,
-    /// Too many requests are waiting, or the service is stopping.
-    Busy,
-}
-
-/// What is asked of the writer.
-#[derive(Debug, Clone)]
-pub enum Request {
-    Register {
-        host: Hostname,
-        role: Option<Role>,
-        asker: Holder,
-    },
-    Leave {
-        host: Hostname,
-        asker: Holder,
-    },
-}
-
-struct Command {
-    /// The zone's place.
-    zone: usize,
-    request: Request,
-    reply: oneshot::Sender<Result<Granted, Denial>>,
-}
-
-/// The way to the writer.
-pub struct Registry {
-    zones: Vec<Arc<Published>>,
-    queue: SyncSender<Command>,
-}
-
-/// A store and zone files that do not fit each other, or a store that fails.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("{path}: the registrations of {zone} do not fit: {reason}; {remedy}")]
-    Misfit {
-        path: String,
-        zone: String,
-        reason: String,
-        remedy: &'static str,
-    },
-}
-
-impl Registry {
-    /// Loads what is stored of the zones and starts the writer. The handle
-    /// ends when the registry is dropped and all that waited is answered.
-    pub fn start(
-        zones: Vec<Zone>,
-        mut store: Box<dyn Store>,
-        clock: Clock,
-    ) -> Result<(Self, JoinHandle<()>), StartError> {
-        let mut published = Vec::new();
-        let mut reserved = Vec::new();
-        for zone in zones {
-            let contents = store.load(&zone.origin_text())?;
-            let serial = contents.serial.max(1);
-            let network = load(&zone, contents, clock)?;
-            info!("zone {zone}: {} registered peers", network.len());
-            reserved.push(serial);
-            published.push(Arc::new(Published {
-                zone: Arc::new(zone),
-                network: ArcSwap::from_pointee(network),
-            }));
-        }
-        warn_of_strangers(store.as_mut(), &published)?;
-        let (queue, requests) = mpsc::sync_channel(QUEUE);
-        let mut writer = Writer {
-            zones: published.clone(),
-            store,
-            clock,
-            reserved,
-            doubtful: BTreeSet::new(),
-            failing: false,
-        };
-        // Before the first answer: its serial must not have been used.
-        let networks = writer.networks();
-        writer.commit(&networks, &[]);
-        let thread = thread::Builder::new()
-            .name("registry".into())
-            .spawn(move || writer.run(&requests))
-            .map_err(|error| StoreError::Unusable {
-                path: "the writer's thread".into(),
-                reason: error.to_string(),
-            })?;
-        let zones = published;
-        Ok((Self { zones, queue }, thread))
-    }
-
-    pub fn zones(&self) -> &[Arc<Published>] {
-        &self.zones
-    }
-
-    /// Hands a request for the zone at that place to the writer.
-    pub async fn ask(&self, zone: usize, request: Request) -> Result<Granted, Denial> {
-        let (reply, answer) = oneshot::channel();
-        let command = Command {
-            zone,
-            request,
-            reply,
-        };
-        match self.queue.try_send(command) {
-            Ok(()) => answer.await.unwrap_or(Err(Denial::Busy)),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Denial::Busy),
-        }
-    }
-}
-
-/// The network as it is stored.
-pub fn load(zone: &Zone, contents: Contents, clock: Clock) -> Result<Network, StartError> {
-    let misfit = |reason: String, remedy| StartError::Misfit {
-        path: zone.path.display().to_string(),
-        zone: zone.to_string(),
-        reason,
-        remedy,
-    };
-    let mut peers = Vec::with_capacity(contents.registrations.len());
-    for registration in contents.registrations {
-        let Registration {
-            host,
-            sequence,
-            number,
-            role,
-            source,
-            address,
-        } = registration;
-        let unknown = |what: &str| {
-            misfit(
-                format!("{host} has {what}, which the zone file does not have"),
-                "write it again, or release the host with `paramd release`",
-            )
-        };
-        let hostname: Hostname = host
-            .parse()
-            .map_err(|_| unknown("a name that no host may have"))?;
-        let place = zone
-            .rules
-            .sequences
-            .iter()
-            .position(|rule| rule.name == sequence);
-        let place = place.ok_or_else(|| unknown(&format!("an ID of the sequence {sequence}")))?;
-        let role_place = zone.rules.role_named(&role);
-        let role = role_place.ok_or_else(|| unknown(&format!("the role {role}")))?;
-        let id = PeerId {
-            sequence: Sequence(place as u16),
-            number,
-        };
-        peers.push((hostname, id, role, Holder { source, address }));
-    }
-    let serial = contents.serial.max(1);
-    Network::restore(zone.rules.clone(), serial, peers, clock.now()).map_err(|conflict| {
-        misfit(
-            conflict.to_string(),
-            "raise n or the limit again, or release the host with `paramd release`",
-        )
-    })
-}
-
-/// Says which zones are stored that no zone file describes; they are kept.
-fn warn_of_strangers(store: &mut dyn Store, zones: &[Arc<Published>]) -> Result<(), StoreError> {
-    for origin in store.origins()? {
-        if !zones.iter().any(|known| known.zone.origin_text() == origin) {
-            warn!("the store has registrations of {origin}, but no zone file does: they are kept");
-        }
-    }
-    Ok(())
-}
-
-/// What a peer's registration looks like in the store.
-pub fn registration(zone: &Zone, peer: &Peer) -> Registration {
-    Registration {
-        host: peer.host.to_string(),
-        sequence: zone.rules.sequence(peer.id.sequence).name.clone(),
-        number: peer.id.number,
-        role: zone.rules.role(peer.role).name.clone(),
-        source: peer.holder.source,
-        address: peer.holder.address,
-    }
-}
-
-struct Writer {
+pub(super) struct Writer {
     zones: Vec<Arc<Published>>,
     store: Box<dyn Store>,
     clock: Clock,
@@ -279,7 +50,31 @@ struct Writer {
 type Decision = Result<Granted, Denial>;
 
 impl Writer {
-    fn run(mut self, requests: &Receiver<Command>) {
+    /// `reserved` has for each zone the first serial that was never published.
+    pub fn new(
+        zones: Vec<Arc<Published>>,
+        store: Box<dyn Store>,
+        clock: Clock,
+        reserved: Vec<u64>,
+    ) -> Self {
+        Self {
+            zones,
+            store,
+            clock,
+            reserved,
+            doubtful: BTreeSet::new(),
+            failing: false,
+        }
+    }
+
+    /// Reserves serials for all zones.
+    pub fn reserve_serials(&mut self) {
+        let networks = self.networks();
+        self.commit(&networks, &[]);
+    }
+
+    /// Serves requests until all who could make one are gone.
+    pub fn run(mut self, requests: &Receiver<Command>) {
         loop {
             match requests.recv_timeout(self.wait()) {
                 Ok(first) => {
@@ -326,10 +121,11 @@ impl Writer {
                 info!("zone {}: {ended} leases have run out", published.zone);
             }
         }
-        if self.wants_serials(&networks) {
-            self.commit(&networks, &[]);
-        }
+        let wants_serials = self.wants_serials(&networks);
         self.publish(networks);
+        if wants_serials {
+            self.reserve_serials();
+        }
     }
 
     /// Decides all commands, commits them together, and answers.

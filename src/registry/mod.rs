@@ -1,0 +1,173 @@
+//! The one writer.
+//!
+//! Requests that may change something queue up here. One thread takes all that
+//! wait, lets the network decide them in order, makes what changed durable with
+//! one flush, publishes the new state and only then answers. So two requests
+//! for one host, or two hosts for one ID, cannot race, and nothing is answered
+//! that a power cut could take back.
+//!
+//! Readers take the published state, which no writer ever holds up; a heartbeat
+//! stores a time in the peer's lease there and does not come here.
+//!
+//! * `load`: from the store to a network, and back.
+//! * `writer`: the thread.
+
+mod load;
+mod writer;
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, SyncSender, TrySendError},
+    },
+    thread::{self, JoinHandle},
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
+use tracing::info;
+
+use self::writer::Writer;
+use crate::{
+    clock::Clock,
+    network::{Holder, Hostname, LeaveRefusal, Network, Peer, Refusal, Role},
+    store::{Store, StoreError},
+    zone::Zone,
+};
+
+pub use self::load::load;
+
+/// How many requests may wait for the writer. More are turned away at once, so
+/// that a flood of new hosts takes no memory and the wait stays short.
+const QUEUE: usize = 8_192;
+
+/// A zone and the state of its network, as everyone reads it.
+#[derive(Debug)]
+pub struct Published {
+    pub zone: Arc<Zone>,
+    network: ArcSwap<Network>,
+}
+
+impl Published {
+    /// The network as it is now; it stays as it is while it is held.
+    pub fn network(&self) -> Arc<Network> {
+        self.network.load_full()
+    }
+}
+
+/// What was granted, and the network at that moment: later requests of the same
+/// flush are not in it. So of four peers that ask at once, exactly the first is
+/// told that there is no root node.
+#[derive(Debug)]
+pub struct Granted {
+    pub peer: Arc<Peer>,
+    pub network: Network,
+}
+
+/// Why nothing was granted.
+#[derive(Debug)]
+pub enum Denial {
+    Refused(Refusal),
+    CannotLeave(LeaveRefusal),
+    /// The store could not write; known peers are still answered.
+    NotWritten,
+    /// Too many requests are waiting, or the service is stopping.
+    Busy,
+}
+
+/// What is asked of the writer.
+#[derive(Debug, Clone)]
+pub enum Request {
+    Register {
+        host: Hostname,
+        role: Option<Role>,
+        asker: Holder,
+    },
+    Leave {
+        host: Hostname,
+        asker: Holder,
+    },
+}
+
+struct Command {
+    /// The zone's place.
+    zone: usize,
+    request: Request,
+    reply: oneshot::Sender<Result<Granted, Denial>>,
+}
+
+/// The way to the writer.
+pub struct Registry {
+    zones: Vec<Arc<Published>>,
+    queue: SyncSender<Command>,
+}
+
+/// A store and zone files that do not fit each other, or a store that fails.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{path}: the registrations of {zone} do not fit: {reason}; {remedy}")]
+    Misfit {
+        path: String,
+        zone: String,
+        reason: String,
+        remedy: &'static str,
+    },
+}
+
+impl Registry {
+    /// Loads what is stored of the zones and starts the writer. The handle
+    /// ends when the registry is dropped and all that waited is answered.
+    pub fn start(
+        zones: Vec<Zone>,
+        mut store: Box<dyn Store>,
+        clock: Clock,
+    ) -> Result<(Self, JoinHandle<()>), StartError> {
+        let mut published = Vec::new();
+        let mut reserved = Vec::new();
+        for zone in zones {
+            let contents = store.load(&zone.origin_text())?;
+            let serial = contents.serial.max(1);
+            let network = load(&zone, contents, clock)?;
+            info!("zone {zone}: {} registered peers", network.len());
+            reserved.push(serial);
+            published.push(Arc::new(Published {
+                zone: Arc::new(zone),
+                network: ArcSwap::from_pointee(network),
+            }));
+        }
+        load::warn_of_strangers(store.as_mut(), &published)?;
+        let (queue, requests) = mpsc::sync_channel(QUEUE);
+        let mut writer = Writer::new(published.clone(), store, clock, reserved);
+        // Before the first answer: its serial must not have been used.
+        writer.reserve_serials();
+        let thread = thread::Builder::new()
+            .name("registry".into())
+            .spawn(move || writer.run(&requests))
+            .map_err(|error| StoreError::Unusable {
+                path: "the writer's thread".into(),
+                reason: error.to_string(),
+            })?;
+        let zones = published;
+        Ok((Self { zones, queue }, thread))
+    }
+
+    pub fn zones(&self) -> &[Arc<Published>] {
+        &self.zones
+    }
+
+    /// Hands a request for the zone at that place to the writer.
+    pub async fn ask(&self, zone: usize, request: Request) -> Result<Granted, Denial> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command {
+            zone,
+            request,
+            reply,
+        };
+        match self.queue.try_send(command) {
+            Ok(()) => answer.await.unwrap_or(Err(Denial::Busy)),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Denial::Busy),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Questions that register, renew a lease or end it.
+
+use std::net::IpAddr;
+
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{
+        Name, RecordType,
+        rdata::opt::{EdnsCode, EdnsOption},
+    },
+};
+use hickory_server::server::Request;
+
+use super::{
+    handler::Inner,
+    reply::{ExtendedError, Reply},
+    source::Source,
+};
+use crate::{
+    network::{Holder, Hostname, LeaveRefusal, Refusal, Role},
+    registry::{Denial, Request as Change},
+    zone::{QueryName, Who},
+};
+
+/// A question about a name that registers.
+pub(super) struct Registering {
+    /// The zone's place in the registry.
+    pub place: usize,
+    pub name: QueryName,
+    pub rtype: RecordType,
+    pub owner: Name,
+    pub asker: Holder,
+}
+
+/// A refusal: its code and why.
+pub(super) type Refused = (ResponseCode, Option<ExtendedError>);
+
+impl Inner {
+    /// Answers a registered peer whose lease runs: the heartbeat. Takes no lock
+    /// and writes nothing but the time in the lease.
+    pub(super) fn known(
+        &self,
+        reply: &Reply<'_>,
+        registering: &Registering,
+    ) -> Option<Option<Vec<u8>>> {
+        let Registering {
+            place,
+            name,
+            rtype,
+            owner,
+            asker,
+        } = registering;
+        let QueryName::Peer { who, form } = name else {
+            return None;
+        };
+        let Who::Host { host, role } = who else {
+            return None;
+        };
+        let published = &self.registry.zones()[*place];
+        let network = published.network();
+        let peer = network.host(host)?;
+        if role.is_some_and(|role| role != peer.role) {
+            let (code, error) = self.other_role(*place, host, peer.role);
+            return Some(reply.error(code, error));
+        }
+        let (now, lasting) = (self.clock.now(), network.rules().lease);
+        let runs = match peer.holder == *asker {
+            true => peer.lease.renew(now, lasting),
+            false => peer.lease.runs(now, lasting),
+        };
+        let zone = &published.zone;
+        runs.then(|| reply.answer(zone.peer_answer(&network, peer, who, *form, *rtype, owner)))
+    }
+
+    /// Lets the registry decide.
+    pub(super) async fn register(
+        &self,
+        reply: &Reply<'_>,
+        registering: Registering,
+    ) -> Option<Vec<u8>> {
+        let Registering {
+            place,
+            name,
+            rtype,
+            owner,
+            asker,
+        } = registering;
+        let zone = &self.registry.zones()[place].zone;
+        match name {
+            QueryName::Peer {
+                who: Who::Host { host, role },
+                form,
+            } => {
+                let request = Change::Register {
+                    host: host.clone(),
+                    role,
+                    asker,
+                };
+                match self.registry.ask(place, request).await {
+                    Ok(granted) => {
+                        let who = Who::Host { host, role };
+                        let (peer, network) = (&granted.peer, &granted.network);
+                        reply.answer(zone.peer_answer(network, peer, &who, form, rtype, &owner))
+                    }
+                    Err(denial) => self.denied(reply, place, &host, denial),
+                }
+            }
+            QueryName::Leave(host) => {
+                let request = Change::Leave {
+                    host: host.clone(),
+                    asker,
+                };
+                match self.registry.ask(place, request).await {
+                    Ok(granted) => reply.answer(zone.left_answer(&granted.peer, &owner)),
+                    Err(denial) => self.denied(reply, place, &host, denial),
+                }
+            }
+            _ => reply.error(ResponseCode::ServFail, None),
+        }
+    }
+
+    fn denied(
+        &self,
+        reply: &Reply<'_>,
+        place: usize,
+        host: &Hostname,
+        denial: Denial,
+    ) -> Option<Vec<u8>> {
+        let published = &self.registry.zones()[place];
+        let rules = &published.zone.rules;
+        let (code, error) = match denial {
+            Denial::Refused(Refusal::OtherRole(role)) => self.other_role(place, host, role),
+            Denial::Refused(Refusal::Full {
+                sequence,
+                limit,
+                wait,
+            }) => {
+                let name = &rules.sequence(sequence).name;
+                let until = match wait {
+                    Some(wait) => format!(
+                        "one may be reclaimed in {}s if its holder stays away",
+                        wait.as_secs() + 1
+                    ),
+                    None => "none of their holders is gone".to_owned(),
+                };
+                let text = format!("all {limit} numbers of {name} are taken, and {until}");
+                (ResponseCode::Refused, Some(ExtendedError::other(text)))
+            }
+            Denial::CannotLeave(LeaveRefusal::Unknown) => {
+                let network = published.network();
+                return reply.answer(published.zone.nx_domain(&network));
+            }
+            Denial::CannotLeave(LeaveRefusal::NotTheHolder) => {
+                let text = format!("the lease of {host} is held by another address");
+                (ResponseCode::Refused, Some(ExtendedError::other(text)))
+            }
+            Denial::NotWritten => {
+                let text = "the service cannot write to its store";
+                (ResponseCode::ServFail, Some(ExtendedError::other(text)))
+            }
+            Denial::Busy => {
+                let text = "too many registrations are waiting";
+                (ResponseCode::ServFail, Some(ExtendedError::other(text)))
+            }
+        };
+        reply.error(code, error)
+    }
+
+    fn other_role(&self, place: usize, host: &Hostname, role: Role) -> Refused {
+        let role = &self.registry.zones()[place].zone.rules.role(role).name;
+        let text = format!("{host} is registered with the role {role}");
+        (ResponseCode::Refused, Some(ExtendedError::other(text)))
+    }
+}
+
+/// Who asks: the source, and the address that it states with EDNS
+/// CLIENT-SUBNET (RFC 7871) and a full prefix, or else the source itself.
+pub(super) fn asker(request: &Request, source: Source) -> Result<Holder, Refused> {
+    let option = request
+        .edns
+        .as_ref()
+        .and_then(|edns| edns.option(EdnsCode::Subnet));
+    let Some(EdnsOption::Subnet(subnet)) = option else {
+        return Ok(Holder {
+            source: source.ip(),
+            address: source.ip(),
+        });
+    };
+    // RFC 7871, section 6: the scope is 0 in queries.
+    if subnet.scope_prefix() != 0 {
+        return Err((ResponseCode::FormErr, None));
+    }
+    let full = match subnet.addr() {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    };
+    let address = match subnet.source_prefix() == full {
+        true => subnet.addr().to_canonical(),
+        false => source.ip(),
+    };
+    if !may_be_a_peers(address, source.ip()) {
+        let text = format!("no peer can have the address {address}");
+        let error = Some(ExtendedError::other(text));
+        return Err((ResponseCode::Refused, error));
+    }
+    Ok(Holder {
+        source: source.ip(),
+        address,
+    })
+}
+
+/// Whether other peers could reach a peer there.
+fn may_be_a_peers(address: IpAddr, source: IpAddr) -> bool {
+    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !address.is_unspecified()
+        && !address.is_multicast()
+        && !is_broadcast
+        && (!address.is_loopback() || source.is_loopback())
+}
