@@ -204,11 +204,11 @@ kernel_address() {
 
 # --- Question and answer -----------------------------------------------------
 
-# One question, with the peer's address as EDNS CLIENT-SUBNET. -r: nobody's
-# ~/.digrc may change what is printed. An answer that is not sound to its last
-# byte is none.
+# One question, with the peer's address as EDNS CLIENT-SUBNET. Nobody's
+# ~/.digrc may change what is printed (dig -r, which older images do not know).
+# An answer that is not sound to its last byte is none.
 ask() {
-    dig -r ${server:+"@$server"} -p "$port" +time=2 +tries=1 +nobesteffort \
+    HOME=/dev/null dig ${server:+"@$server"} -p "$port" +time=2 +tries=1 +nobesteffort \
         +noall +comments +answer +additional +subnet="$address/$bits" \
         -t TXT -q "$1." 2>&1
 }

@@ -49,6 +49,10 @@ pub enum Command {
     ///
     /// Works on the data directory of a stopped server.
     Release(Release),
+    /// Ask the running server for each of its zones, by DNS; for health checks
+    ///
+    /// Exit status 0 if it answers with authority for all of them.
+    Health(Health),
 }
 
 #[derive(Debug, Args)]
@@ -199,6 +203,18 @@ pub struct Release {
 
     #[command(flatten)]
     pub data: Data,
+}
+
+#[derive(Debug, Args)]
+pub struct Health {
+    #[command(flatten)]
+    pub server: Server,
+
+    #[command(flatten)]
+    pub data: Data,
+
+    #[command(flatten)]
+    pub zones: Zones,
 }
 
 /// An address with or without a port; without, it is 53.

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Restore(options) => commands::restore::run(&options),
         Command::Peers(options) => commands::peers::run(&options),
         Command::Release(options) => commands::release::run(&options),
+        Command::Health(options) => commands::health::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

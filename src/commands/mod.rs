@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod dump;
+pub mod health;
 pub mod peers;
 pub mod release;
 pub mod restore;

@@ -1,0 +1,40 @@
+# The parameter service.
+#
+#   docker build -t param-daemon .
+#   docker run -p 53:53/udp -p 53:53/tcp -v paramd-data:/var/lib/paramd param-daemon
+#
+# Both base images can be replaced: any with Rust 1.89 and apt to build with, any
+# small Debian of the same release to run on.
+ARG RUST_IMAGE=rust:1-bookworm
+ARG BASE_IMAGE=debian:bookworm-slim
+
+FROM ${RUST_IMAGE} AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends binutils gcc libc6-dev libcap2-bin \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY Cargo.toml Cargo.lock README.md ./
+COPY src src
+COPY benches benches
+RUN cargo build --release --locked --bin paramd \
+    && strip target/release/paramd \
+    # Whoever runs it may bind port 53 and has no other right.
+    && setcap cap_net_bind_service=+ep target/release/paramd
+
+FROM ${BASE_IMAGE}
+LABEL org.opencontainers.image.title="param-daemon" \
+      org.opencontainers.image.description="A DNS server that gives identical containers an identity: peer ID, root nodes and PBFT size" \
+      org.opencontainers.image.licenses="MIT"
+RUN useradd --system --uid 953 --user-group --no-create-home --home-dir /var/lib/paramd --shell /usr/sbin/nologin paramd \
+    && install -d -o paramd -g paramd -m 0750 /var/lib/paramd
+COPY --from=build /src/target/release/paramd /usr/local/bin/paramd
+COPY zones /etc/paramd/zones
+ENV PARAMD_ZONES=/etc/paramd/zones \
+    PARAMD_DATA=/var/lib/paramd
+USER paramd
+VOLUME ["/etc/paramd/zones", "/var/lib/paramd"]
+EXPOSE 53/udp 53/tcp
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["paramd", "health"]
+ENTRYPOINT ["paramd"]
+CMD ["serve"]
