@@ -126,15 +126,28 @@ join_network() {
     [ -n "$container" ] ||
         die "cannot join network $network: this does not look like a container of the engine"
 
+    # A task of Swarm is on its networks from its start, a container that starts
+    # again on those it joined. The engine (20.10) answers a second request with
+    # "already exists", and forgets the address.
+    inspect_container
+    [ -z "$address" ] || return 0
     engine POST "/networks/$network/connect" "{\"Container\":\"$container\"}"
+    answered_200
+    inspect_container
+    [ -n "$address" ] || die "joined network $network, but the engine names no address there"
+}
+
+inspect_container() {
+    engine GET "/containers/$container/json"
+    answered_200
+    address=$(address_on_network <"$work/engine")
+}
+
+answered_200() {
     case $(cat "$work/engine") in
-        *"${newline}200" | *'already exists in network'*"${newline}403") ;;
+        *"${newline}200") ;;
         *) die "cannot join network $network through $socket: $(complaint)" ;;
     esac
-
-    engine GET "/containers/$container/json"
-    address=$(address_on_network <"$work/engine")
-    [ -n "$address" ] || die "joined network $network, but the engine names no address there: $(complaint)"
 }
 
 # Reads the engine's account of the container. Quotes inside a JSON string are
@@ -217,6 +230,7 @@ ask() {
 # evaluating anything. What the network says is data, and no value can begin a
 # line of its own, since none with a control character gets through:
 #   status NOERROR            the answer's response code
+#   authority                 it comes from a server of the zone
 #   text ...                  the reason the server gives, or dig
 #   peer KEY=VALUE            from the summary record of this peer
 #   set NAME=VALUE            a variable to export
@@ -280,6 +294,7 @@ digest() {
             print "status " substr($0, RSTART + 8, RLENGTH - 8)
             answered = 1
         }
+        /^;; flags:[^;]* aa[ ;]/ { print "authority" }
         /^;; flags:[^;]* tc[ ;]/ { print "status a truncated message" }
         /^; EDE: / {
             sub(/^; EDE: [0-9]+[: ]*/, "")
@@ -309,12 +324,13 @@ digest() {
 
 # Takes $facts, the lines of digest, apart.
 understand() {
-    status='' text='' id='' holder=''
+    status='' authority='' text='' id='' holder=''
     set -f
     IFS=$newline
     for line in $facts; do
         case $line in
             'status '*) status=${line#status } ;;
+            authority) authority=yes ;;
             'text '*) text=${line#text } ;;
             'peer id='*) id=${line#peer id=} ;;
             'peer address='*) holder=${line#peer address=} ;;
@@ -349,7 +365,13 @@ holding() {
             fi
             ;;
         '') reason="no answer from $service: $text" ;;
-        NXDOMAIN) reason="$service knows no $place${text:+ ($text)}: check ROLE, CONSEN or PARAM_ZONE, and the host name" ;;
+        NXDOMAIN)
+            if [ -n "$authority" ]; then
+                reason="$service knows no $place${text:+ ($text)}: check ROLE, CONSEN or PARAM_ZONE, and the host name"
+            else
+                reason="$service does not serve $zone: is the service up, and is this where it is asked?"
+            fi
+            ;;
         *) reason="$service answers $status${text:+: $text}" ;;
     esac
     [ -z "$reason" ]
@@ -512,8 +534,10 @@ esac
 started=$(date +%s)
 told=''
 until claim; do
-    case $status in
-        NXDOMAIN | FORMERR) die "$reason" ;;
+    # Before the service is up another resolver may say that there is no such
+    # name; from a server of the zone that is final.
+    case $status$authority in
+        NXDOMAINyes | FORMERR*) die "$reason" ;;
     esac
     [ "$(($(date +%s) - started))" -lt "$timeout" ] || die "giving up after $timeout s: $reason"
     [ "$reason" = "$told" ] || say "waiting: $reason"

@@ -508,3 +508,82 @@ fn several_addresses_and_both_families_are_served() {
         }
     }
 }
+
+#[test]
+fn a_star_is_a_label_like_any_other() {
+    let (service, _data) = service();
+    for (rtype, name) in [
+        ("TXT", "*"),
+        ("SOA", "*"),
+        ("TXT", "_env.*"),
+        ("TXT", "*.mixed"),
+    ] {
+        let answer = service.dig(&[rtype, &format!("{name}.{O}")]);
+        assert_eq!(status(&answer), "NXDOMAIN", "{name}: {answer}");
+    }
+    let transfer = service.dig(&["AXFR", &format!("*.{O}")]);
+    assert!(transfer.contains("Transfer failed"), "{transfer}");
+}
+
+#[test]
+fn a_busy_zone_does_not_keep_leases_of_another_alive() {
+    let busy = simple_zone("lease = \"1s\"", "");
+    let quiet = busy.replace("test.internal", "quiet.internal");
+    let zones = zones(&[("busy.toml", &busy), ("quiet.toml", &quiet)]);
+    let data = tempfile::tempdir().unwrap();
+    let service = Service::start(zones.path(), data.path());
+    service.value("a.quiet.internal", "id").unwrap();
+    let socket = socket();
+    let mut buffer = [0; 4096];
+    let start = std::time::Instant::now();
+    // Each of these goes to the writer, so that it never waits.
+    while start.elapsed().as_millis() < 2_000 {
+        socket
+            .send_to(
+                &txt_query(1, "_leave.nobody.test.internal", None),
+                service.address,
+            )
+            .unwrap();
+        socket.recv(&mut buffer).unwrap();
+    }
+    let live = service.short(&["TXT", "quiet.internal"]);
+    assert!(live[0].contains("live=0"), "{live:?}");
+}
+
+#[test]
+fn one_address_cannot_take_all_connections() {
+    let (service, _data) = service();
+    let connections: Vec<_> = (0..1_100)
+        .filter_map(|_| std::net::TcpStream::connect(service.address).ok())
+        .collect();
+    let answer = service.dig(&["-b", "127.0.0.2", "+tcp", "TXT", O]);
+    assert_eq!(status(&answer), "NOERROR", "{answer}");
+    drop(connections);
+    common::eventually(
+        std::time::Duration::from_secs(5),
+        "they are free again",
+        || {
+            let answer = service.dig(&["+tcp", "TXT", O]);
+            answer.contains("NOERROR")
+        },
+    );
+}
+
+#[test]
+fn malformed_options_are_not_logged() {
+    let (service, _data) = service();
+    let socket = socket();
+    // An OPT record whose only option is longer than the record.
+    let mut query = txt_query(1, &format!("a.{O}"), Some("10.0.0.1"));
+    let length = query.len();
+    query[length - 9] = 200;
+    let before = service.log();
+    let mut buffer = [0; 4096];
+    for _ in 0..100 {
+        socket.send_to(&query, service.address).unwrap();
+        socket.recv(&mut buffer).unwrap();
+    }
+    let log = service.log();
+    let more = log.lines().count() - before.lines().count();
+    assert!(more <= 1, "{log}");
+}

@@ -379,3 +379,48 @@ fn a_port_in_use_stops_the_start_with_a_remedy() {
     );
     assert!(said.contains("another server has the port"), "{said}");
 }
+
+/// A database that was damaged while an error had it closed is not opened again
+/// as if nothing were missing.
+#[test]
+fn a_store_that_is_damaged_between_two_commits_takes_no_more() {
+    use param_daemon::store::{Registration, SledStore, Store, StoreError, Write};
+
+    let disk = SmallDisk::new("16m");
+    let data = disk.path().join("data");
+    let mut store = SledStore::open(&data).unwrap();
+    let write = |number: u32| {
+        [Write::Put {
+            origin: "test.internal.".into(),
+            registration: Registration {
+                host: format!("host-{number}"),
+                sequence: "vp".into(),
+                number,
+                role: "mixed".into(),
+                source: [10, 0, 0, 1].into(),
+                address: [10, 0, 0, 1].into(),
+            },
+        }]
+    };
+    let mut number = 0;
+    while number < 200 {
+        store.commit(&write(number)).unwrap();
+        number += 1;
+    }
+    disk.fill();
+    while store.commit(&write(number)).is_ok() {
+        number += 1;
+    }
+    let log = data.join("peers.sled/db");
+    let mut octets = fs::read(&log).unwrap();
+    let kept = octets.len() * 6 / 10;
+    disk.make_room();
+    octets[kept..].fill(0);
+    fs::write(&log, octets).unwrap();
+    thread::sleep(Duration::from_millis(1_100));
+    let error = store.commit(&write(number)).unwrap_err();
+    assert!(error.to_string().contains("commits are missing"), "{error}");
+    drop(store);
+    let error = SledStore::open(&data).map(drop).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+}

@@ -338,7 +338,7 @@ impl Play {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_law_holds_after_every_step(
@@ -428,4 +428,66 @@ fn contradicting_records_are_refused() {
         let error = restore(records).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// Heartbeats do not wait for the writer: whatever the two do at once, a lease
+/// that has been seen to be ended is renewed by nobody.
+#[test]
+fn a_heartbeat_never_revives_a_lease_that_has_ended() {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    let rules = rules(Some(1), 0, true);
+    let lasting = rules.lease;
+    for round in 0..200 {
+        let mut network = Network::new(rules.clone(), 1);
+        let mut changes = Vec::new();
+        let host = hostname(0);
+        let peer = network
+            .register(Time(1), &host, None, holder(0), &mut changes)
+            .unwrap();
+        let clock = AtomicU64::new(1);
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::SeqCst) {
+                    let was_ended = ended.load(Ordering::SeqCst);
+                    let now = Time(clock.load(Ordering::SeqCst));
+                    let renewed = peer.lease.renew(now, lasting);
+                    assert!(!(renewed && was_ended), "round {round}");
+                }
+                for _ in 0..100 {
+                    let now = Time(clock.load(Ordering::SeqCst));
+                    assert!(!peer.lease.renew(now, lasting), "round {round}");
+                }
+            });
+            // The writer: time passes in jumps of about a lease.
+            for jump in 0..1_000 {
+                let now = clock.fetch_add(LEASE - 1 + jump % 3, Ordering::SeqCst);
+                network.expire(Time(now));
+                if !network.is_live(peer.id) {
+                    assert!(!peer.lease.runs(Time(now), lasting));
+                    break;
+                }
+            }
+            if network.is_live(peer.id) {
+                network.leave(Time(0), &host, holder(0)).unwrap();
+            }
+            ended.store(true, Ordering::SeqCst);
+        });
+        assert!(!network.is_live(peer.id));
+    }
+}
+
+#[test]
+fn a_high_number_takes_no_more_memory_than_a_low_one() {
+    let id = PeerId {
+        sequence: Sequence(0),
+        number: u32::MAX - 2,
+    };
+    let record = (hostname(0), id, Role(0), holder(0));
+    let mut network = Network::restore(rules(None, 0, true), 1, [record], Time(1)).unwrap();
+    let peer = network
+        .register(Time(2), &hostname(1), None, holder(1), &mut Vec::new())
+        .unwrap();
+    assert_eq!(peer.id.number, 0);
 }

@@ -165,6 +165,10 @@ fn waits_for_its_turn_and_says_why(shell: Shell) {
     until("it is refused", || script.said("REFUSED") == 1);
     service.say(Answer::Code(ResponseCode::ServFail, "the disk is full"));
     until("it fails", || script.said("SERVFAIL") == 1);
+    service.say(Answer::Code(ResponseCode::NXDomain, ""));
+    until("another server answers", || {
+        script.said("does not serve") == 1
+    });
     service.say(Peer::with(vec![b"CORE_LONG=x".repeat(20); 1000]));
     until("it is cut short", || script.said("truncated") == 1);
     service.say(Peer::held_by(MINE));
@@ -173,6 +177,8 @@ fn waits_for_its_turn_and_says_why(shell: Shell) {
         start_peer: waiting: h1 is held by 10.0.1.9, its lease is still running\n\
         start_peer: waiting: 127.0.0.1 answers REFUSED: all 4 numbers are taken\n\
         start_peer: waiting: 127.0.0.1 answers SERVFAIL: the disk is full\n\
+        start_peer: waiting: 127.0.0.1 does not serve noops.fabric.internal: \
+        is the service up, and is this where it is asked?\n\
         start_peer: waiting: 127.0.0.1 answers a truncated message\n\
         start_peer: h1 is vp1 at 10.0.1.5 in noops.fabric.internal\n\
         start_peer: the peer ended with status 0\n";

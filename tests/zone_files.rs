@@ -139,6 +139,7 @@ fn each_mistake_is_shown_with_its_line_and_remedy() {
             10,
             "`dns` is no name for a role",
         ),
+        ("[roles.mixed]", "[roles.vp1]", 10, "nor an ID"),
         (
             "sequence = \"vp\"\n[env",
             "sequence = \"xp\"\n[env",
@@ -355,6 +356,84 @@ fn mistakes_in_a_configuration_are_shown() {
     );
     assert!(
         said.contains("c.toml:3: unknown key `regsiter` in [access]"),
+        "{said}"
+    );
+}
+
+#[test]
+fn aliases_are_followed_within_the_zone() {
+    let zone = simple_zone("records = \"further.zone\"", "");
+    let further = "www IN CNAME memb\nmemb IN CNAME vp0\nfar IN CNAME www.example.\n\
+                   a IN CNAME b\nb IN CNAME a\nnone IN CNAME nobody\n";
+    let zones = zones(&[("z.toml", &zone), ("further.zone", further)]);
+    let data = tempfile::tempdir().unwrap();
+    let service = common::Service::start(zones.path(), data.path());
+    service.value("h.test.internal", "id").unwrap();
+    let followed = service.short(&["A", "www.test.internal"]);
+    assert_eq!(
+        followed,
+        ["memb.test.internal.", "vp0.test.internal.", "127.0.0.1"]
+    );
+    assert_eq!(
+        service.short(&["CNAME", "www.test.internal"]),
+        ["memb.test.internal."]
+    );
+    assert_eq!(service.short(&["A", "far.test.internal"]), ["www.example."]);
+    let circle = service.dig(&["A", "a.test.internal"]);
+    assert!(circle.contains("NOERROR"), "{circle}");
+    let none = service.dig(&["A", "none.test.internal"]);
+    assert!(
+        none.contains("NXDOMAIN") && none.contains("CNAME\tnobody"),
+        "{none}"
+    );
+}
+
+#[test]
+fn a_dump_has_every_type_as_the_tools_read_it() {
+    let zone = simple_zone("records = \"further.zone\"", "");
+    let further = "h IN HINFO \"a b\" \"c \\\"d\\\"\"\nc IN CAA 0 issue \"ca.example\"\n\
+                   n IN NAPTR 1 2 \"S\" \"x y\" \"\" _grpc._tcp\n\
+                   k IN SSHFP 1 1 dd465c09cfa51fb45020cc83316fff21b9ec74ac\n";
+    let zones = zones(&[("z.toml", &zone), ("further.zone", further)]);
+    let data = tempfile::tempdir().unwrap();
+    let service = common::Service::start(zones.path(), data.path());
+    let server = service.address.to_string();
+    let dump = run(PARAMD, &["dump", "test.internal", "--server", &server]);
+    let read = common::pipe(
+        "named-compilezone",
+        &["-o", "-", "test.internal", "/dev/stdin"],
+        &dump,
+    );
+    let text = String::from_utf8(read.stdout).unwrap();
+    assert!(read.status.success(), "{dump}");
+    for line in [
+        "HINFO \"a b\" \"c \\\"d\\\"\"",
+        "CAA 0 issue \"ca.example\"",
+        "NAPTR 1 2 \"S\" \"x y\" \"\" _grpc._tcp.test.internal.",
+        "SSHFP 1 1 DD465C09",
+    ] {
+        let line = line.replace(' ', "");
+        let text: String = text.split_whitespace().collect();
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+}
+
+#[test]
+fn a_master_file_cannot_take_the_name_of_a_registered_host() {
+    let data = tempfile::tempdir().unwrap();
+    let plain = zones(&[("z.toml", &simple_zone("", ""))]);
+    let service = common::Service::start(plain.path(), data.path());
+    service.value("membersrvc.test.internal", "id").unwrap();
+    drop(service);
+    let zone = simple_zone("records = \"further.zone\"", "");
+    let zones = zones(&[
+        ("z.toml", &zone),
+        ("further.zone", "membersrvc IN A 10.0.0.9\n"),
+    ]);
+    let options = common::Options::new(zones.path(), data.path());
+    let said = common::Service::try_start(&options).map(drop).unwrap_err();
+    assert!(
+        said.contains("membersrvc is registered, and a name of the zone's master file"),
         "{said}"
     );
 }

@@ -1,8 +1,8 @@
 //! `paramd serve`: the service itself.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{fs, io::Write as _, path::Path, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
@@ -21,6 +21,12 @@ use crate::{
 
 use super::{ADDRESS_FILE, told, zones_in};
 
+/// How long the last commit may take when the service ends.
+const LAST_COMMIT: Duration = Duration::from_secs(10);
+
+/// As many open files as the service can make use of.
+const FILES: u64 = 16_384;
+
 pub fn run(options: &Serve) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -34,6 +40,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
+    raise_file_limit();
     let mut zones = zones_in(&options.zones.zones)?;
     let access = match &options.config.config {
         Some(path) => access::read(path).map_err(told)?,
@@ -56,7 +63,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         upstreams => Some(Forwarder::new(upstreams).map_err(anyhow::Error::msg)?),
     };
     let clock = Clock::start();
-    let (registry, writer) = Registry::start(zones, store, clock)?;
+    let (registry, mut writer) = Registry::start(zones, store, clock)?;
     note_address(data, &listeners)?;
     let addresses: Vec<String> = listeners
         .iter()
@@ -74,18 +81,27 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         _ = terminate.recv() => Ok("SIGTERM"),
         _ = interrupt.recv() => Ok("SIGINT"),
         error = server.failed() => Err(error),
+        _ = &mut writer => Err(anyhow!("the writer has failed: see the log")),
     };
     server.stop().await;
-    // The registry is gone with the server; its writer ends when it has
-    // committed what was waiting.
-    let written = tokio::task::spawn_blocking(move || writer.join()).await;
     let signal = ended?;
-    written
-        .ok()
-        .and_then(Result::ok)
+    // The registry is gone with the server; its writer ends when it has
+    // committed what was waiting, unless the disk hangs.
+    tokio::time::timeout(LAST_COMMIT, writer)
+        .await
+        .context("the disk hangs: the last registrations may not be on it")?
         .context("the writer has failed: see the log")?;
     info!("ended by {signal}");
     Ok(())
+}
+
+/// Lets the service have as many open files as it may: each TCP connection is
+/// one. Less does no harm, only fewer connections.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(FILES), hard);
+    }
 }
 
 /// Leaves a note where the tools find the server that runs on the data.

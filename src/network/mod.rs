@@ -11,6 +11,7 @@
 //! * [`Network`]: all of them, and the decisions.
 
 mod agenda;
+mod free;
 mod id;
 mod lease;
 mod register;

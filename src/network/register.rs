@@ -134,10 +134,11 @@ impl Network {
     }
 
     fn free_number(&self, sequence: Sequence) -> Option<u32> {
-        let numbers = self.numbers(sequence);
-        let number = *numbers.gaps.get_min().unwrap_or(&numbers.next);
-        // The very last number is kept out, so that `next` never overflows.
-        (self.rules.sequence(sequence).contains(number) && number < u32::MAX).then_some(number)
+        let number = self.numbers(sequence).free.lowest()?;
+        self.rules
+            .sequence(sequence)
+            .contains(number)
+            .then_some(number)
     }
 
     /// The peer whose lease ran out longest ago, if that is long enough ago.
@@ -234,6 +235,6 @@ impl Network {
         numbers.live.remove(number);
         numbers.ended.remove(number);
         numbers.taken.remove(&number);
-        numbers.gaps.insert(number);
+        numbers.free.insert(number);
     }
 }

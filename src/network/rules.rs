@@ -70,10 +70,7 @@ impl Rules {
     /// Whether a text has the shape of an ID: a sequence's name and digits.
     /// No host may be called so, not even `vp01` or `vp99999999999`.
     pub fn is_id_shaped(&self, text: &str) -> bool {
-        self.sequences.iter().any(|rule| {
-            text.strip_prefix(rule.name.as_str())
-                .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|c| c.is_ascii_digit()))
-        })
+        self.sequences.iter().any(|rule| rule.has_shape(text))
     }
 
     /// The ID as text: `vp1`.
@@ -83,6 +80,12 @@ impl Rules {
 }
 
 impl SequenceRule {
+    /// Whether a text is the sequence's name and digits.
+    pub fn has_shape(&self, text: &str) -> bool {
+        text.strip_prefix(self.name.as_str())
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|c| c.is_ascii_digit()))
+    }
+
     /// Whether the sequence has this number.
     pub fn contains(&self, number: u32) -> bool {
         number >= self.start && self.limit.is_none_or(|limit| number - self.start < limit)

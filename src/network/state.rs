@@ -2,9 +2,9 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use imbl::{HashMap, OrdMap, OrdSet};
+use imbl::{HashMap, OrdMap};
 
-use super::{Hostname, Lease, PeerId, Role, Rules, Sequence, Time, agenda::Agenda};
+use super::{Hostname, Lease, PeerId, Role, Rules, Sequence, Time, agenda::Agenda, free::Free};
 
 /// Who holds a registration: whoever asks from `source` and states `address`.
 /// Either alone is not enough, since a neighbour can state another's address,
@@ -64,13 +64,10 @@ pub struct Network {
 }
 
 /// The numbers of one sequence.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Numbers {
     pub taken: OrdMap<u32, Arc<Peer>>,
-    /// Numbers below `next` that nobody holds.
-    pub gaps: OrdSet<u32>,
-    /// The first number that was never held.
-    pub next: u32,
+    pub free: Free,
     /// Who counts as live, and when that must be looked at again: never later
     /// than the end of the lease.
     pub live: Agenda,
@@ -86,8 +83,10 @@ impl Network {
             .sequences
             .iter()
             .map(|rule| Numbers {
-                next: rule.start,
-                ..Numbers::default()
+                taken: OrdMap::new(),
+                free: Free::from(rule.start),
+                live: Agenda::default(),
+                ended: Agenda::default(),
             })
             .collect();
         Self {
@@ -112,12 +111,6 @@ impl Network {
         network.now = now;
         for (host, id, role, holder) in peers {
             network.check(&host, id, role)?;
-            let numbers = network.numbers_mut(id.sequence);
-            // Numbers in between stay open for the next hosts.
-            while numbers.next <= id.number {
-                numbers.gaps.insert(numbers.next);
-                numbers.next += 1;
-            }
             network.seat(Peer {
                 host,
                 id,
@@ -249,8 +242,7 @@ impl Network {
         let number = peer.id.number;
         let deadline = peer.lease.heard() + self.rules.lease;
         let numbers = self.numbers_mut(peer.id.sequence);
-        numbers.gaps.remove(&number);
-        numbers.next = numbers.next.max(number + 1);
+        numbers.free.remove(number);
         numbers.taken.insert(number, peer.clone());
         numbers.live.insert(number, deadline);
         numbers.ended.remove(number);

@@ -39,6 +39,12 @@ pub fn load(zone: &Zone, contents: Contents, clock: Clock) -> Result<Network, St
         let hostname: Hostname = host
             .parse()
             .map_err(|_| unknown("a name that no host may have"))?;
+        if zone.gives_away(&hostname) {
+            return Err(misfit(
+                format!("{host} is registered, and a name of the zone's master file or an ID"),
+                "give that name up, or release the host with `paramd release`",
+            ));
+        }
         let place = zone
             .rules
             .sequences

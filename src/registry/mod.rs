@@ -20,7 +20,7 @@ use std::{
         Arc,
         mpsc::{self, SyncSender, TrySendError},
     },
-    thread::{self, JoinHandle},
+    thread,
 };
 
 use arc_swap::ArcSwap;
@@ -71,13 +71,15 @@ pub enum Denial {
     CannotLeave(LeaveRefusal),
     /// The store could not write; known peers are still answered.
     NotWritten,
-    /// Too many requests are waiting, or the service is stopping.
+    /// Too many requests are waiting.
     Busy,
+    /// The service is stopping.
+    Stopping,
 }
 
 /// What is asked of the writer.
 #[derive(Debug, Clone)]
-pub enum Request {
+pub enum Action {
     Register {
         host: Hostname,
         role: Option<Role>,
@@ -92,7 +94,7 @@ pub enum Request {
 struct Command {
     /// The zone's place.
     zone: usize,
-    request: Request,
+    action: Action,
     reply: oneshot::Sender<Result<Granted, Denial>>,
 }
 
@@ -117,13 +119,14 @@ pub enum StartError {
 }
 
 impl Registry {
-    /// Loads what is stored of the zones and starts the writer. The handle
-    /// ends when the registry is dropped and all that waited is answered.
+    /// Loads what is stored of the zones and starts the writer. The receiver
+    /// resolves when the writer has ended: with `Ok` after the registry was
+    /// dropped and all that waited was answered, with an error after a panic.
     pub fn start(
         zones: Vec<Zone>,
         mut store: Box<dyn Store>,
         clock: Clock,
-    ) -> Result<(Self, JoinHandle<()>), StartError> {
+    ) -> Result<(Self, oneshot::Receiver<()>), StartError> {
         let mut published = Vec::new();
         let mut reserved = Vec::new();
         for zone in zones {
@@ -142,15 +145,20 @@ impl Registry {
         let mut writer = Writer::new(published.clone(), store, clock, reserved);
         // Before the first answer: its serial must not have been used.
         writer.reserve_serials();
-        let thread = thread::Builder::new()
+        let (ended, end) = oneshot::channel();
+        thread::Builder::new()
             .name("registry".into())
-            .spawn(move || writer.run(&requests))
+            .spawn(move || {
+                writer.run(&requests);
+                // Nobody waits for it where the start has failed.
+                let _ = ended.send(());
+            })
             .map_err(|error| StoreError::Unusable {
                 path: "the writer's thread".into(),
                 reason: error.to_string(),
             })?;
         let zones = published;
-        Ok((Self { zones, queue }, thread))
+        Ok((Self { zones, queue }, end))
     }
 
     pub fn zones(&self) -> &[Arc<Published>] {
@@ -158,16 +166,17 @@ impl Registry {
     }
 
     /// Hands a request for the zone at that place to the writer.
-    pub async fn ask(&self, zone: usize, request: Request) -> Result<Granted, Denial> {
+    pub async fn ask(&self, zone: usize, action: Action) -> Result<Granted, Denial> {
         let (reply, answer) = oneshot::channel();
         let command = Command {
             zone,
-            request,
+            action,
             reply,
         };
         match self.queue.try_send(command) {
-            Ok(()) => answer.await.unwrap_or(Err(Denial::Busy)),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Denial::Busy),
+            Ok(()) => answer.await.unwrap_or(Err(Denial::Stopping)),
+            Err(TrySendError::Full(_)) => Err(Denial::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(Denial::Stopping),
         }
     }
 }

@@ -11,10 +11,10 @@ use std::{
 
 use tracing::{debug, error, info};
 
-use super::{Command, Denial, Granted, Published, Request, load::registration};
+use super::{Action, Command, Denial, Granted, Published, load::registration};
 use crate::{
     clock::Clock,
-    network::{Change, Hostname, Network, Peer},
+    network::{Change, Hostname, Network, Peer, Time},
     store::{Store, Write},
 };
 
@@ -80,6 +80,13 @@ impl Writer {
                 Ok(first) => {
                     let waiting = requests.try_iter().take(BATCH - 1);
                     let commands = std::iter::once(first).chain(waiting).collect();
+                    // Also when one zone is so busy that nobody ever waits.
+                    if self
+                        .deadline()
+                        .is_some_and(|deadline| deadline <= self.clock.now())
+                    {
+                        self.expire();
+                    }
                     self.serve(commands);
                 }
                 Err(RecvTimeoutError::Timeout) => self.expire(),
@@ -90,12 +97,15 @@ impl Writer {
 
     /// How long until some lease may have run out.
     fn wait(&self) -> Duration {
-        let networks = self.zones.iter().map(|published| published.network());
-        let deadline = networks.filter_map(|network| network.next_deadline()).min();
-        let wait = deadline.map_or(MOST_WAIT, |deadline| {
+        let wait = self.deadline().map_or(MOST_WAIT, |deadline| {
             Duration::from_millis(deadline.0.saturating_sub(self.clock.now().0))
         });
         wait.clamp(LEAST_WAIT, MOST_WAIT)
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let networks = self.zones.iter().map(|published| published.network());
+        networks.filter_map(|network| network.next_deadline()).min()
     }
 
     fn networks(&self) -> Vec<Network> {
@@ -109,7 +119,7 @@ impl Writer {
         }
     }
 
-    /// Ends the leases that have run out.
+    /// Ends the leases that have run out, in every zone.
     fn expire(&mut self) {
         let now = self.clock.now();
         let mut networks = self.networks();
@@ -139,8 +149,9 @@ impl Writer {
             decisions.push(self.decide(command, &mut networks[place], &mut own));
             changes.extend(own.into_iter().map(|change| (place, change)));
         }
-        let nothing_to_write = changes.is_empty() && !self.wants_serials(&networks);
-        if nothing_to_write || self.commit(&networks, &changes) || changes.is_empty() {
+        let must_write = !changes.is_empty() || commands.iter().any(|it| self.is_doubtful(it));
+        let may_write = must_write || self.wants_serials(&networks);
+        if !may_write || self.commit(&networks, &changes) || !must_write {
             self.log(&changes);
         } else {
             (networks, decisions) = self.decide_without_disk(&commands);
@@ -159,11 +170,11 @@ impl Writer {
         changes: &mut Vec<Change>,
     ) -> Decision {
         let now = self.clock.now();
-        let peer = match &command.request {
-            Request::Register { host, role, asker } => network
+        let peer = match &command.action {
+            Action::Register { host, role, asker } => network
                 .register(now, host, *role, *asker, changes)
                 .map_err(Denial::Refused)?,
-            Request::Leave { host, asker } => network
+            Action::Leave { host, asker } => network
                 .leave(now, host, *asker)
                 .map_err(Denial::CannotLeave)?,
         };
@@ -180,7 +191,7 @@ impl Writer {
             let before = network.clone();
             let mut changes = Vec::new();
             let decision = self.decide(command, network, &mut changes);
-            decisions.push(if changes.is_empty() {
+            decisions.push(if changes.is_empty() && !self.is_doubtful(command) {
                 decision
             } else {
                 *network = before;
@@ -188,6 +199,13 @@ impl Writer {
             });
         }
         (networks, decisions)
+    }
+
+    /// Whether the disk may say otherwise of the host than the network does. Who
+    /// was answered nevertheless could be given another ID after a restart.
+    fn is_doubtful(&self, command: &Command) -> bool {
+        let (Action::Register { host, .. } | Action::Leave { host, .. }) = &command.action;
+        !self.doubtful.is_empty() && self.doubtful.contains(&(command.zone, host.clone()))
     }
 
     fn wants_serials(&self, networks: &[Network]) -> bool {

@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use hickory_proto::{
     op::{OpCode, ResponseCode},
-    rr::{DNSClass, Name, RecordType},
+    rr::{DNSClass, Name, RData, RecordType},
 };
 use hickory_server::{net::xfer::Protocol, server::Request};
 
@@ -69,6 +69,11 @@ impl Handler {
         }
     }
 
+    /// Whether the source may ask anything at all.
+    pub fn may_query(&self, source: Source) -> bool {
+        allows(&self.inner.access.query, source.ip())
+    }
+
     /// Handles the message. Whatever can be answered at once is.
     pub fn handle(&self, packet: &[u8], source: Source) -> Outcome {
         // Less than a header, or an answer: never answered, so that two servers
@@ -130,7 +135,7 @@ impl Inner {
         if !zone.registers(&name, rtype) {
             let network = published.network();
             return reply
-                .answer(zone.answer(&network, &name, rtype, &owner))
+                .answer(zone.answer(&network, &name, rtype, &owner, reply.limit()))
                 .into();
         }
         reply.by_address = true;
@@ -222,15 +227,17 @@ impl Inner {
         };
         let zone = published.zone.clone();
         let network = published.network();
-        if source.transport == Transport::Udp {
-            let is_incremental =
-                |query: &hickory_proto::op::LowerQuery| query.query_type() == RecordType::IXFR;
-            // RFC 1995, section 2: the SOA alone says "ask by TCP". A full
-            // transfer by UDP is not defined (RFC 5936, section 4.2).
-            if request.queries.queries().iter().any(is_incremental) {
-                let soa = zone.answer(&network, name, RecordType::SOA, &zone.origin);
-                return reply.answer(soa).into();
+        // RFC 1995, section 2: whoever has this serial, or asks by UDP, is given
+        // the SOA alone; everyone else the whole zone, since no differences are
+        // kept.
+        if let Some(serial) = incremental(&request) {
+            let newer = (network.revision() as u32).wrapping_sub(serial) as i32;
+            if newer <= 0 || source.transport == Transport::Udp {
+                return reply.answer(zone.soa_answer(&network)).into();
             }
+        }
+        // A full transfer by UDP is not defined (RFC 5936, section 4.2).
+        if source.transport == Transport::Udp {
             return reply.error(ResponseCode::FormErr, None).into();
         }
         Outcome::Transfer(Box::new(Transfer {
@@ -241,4 +248,19 @@ impl Inner {
             content,
         }))
     }
+}
+
+/// The serial that the client of an incremental transfer has.
+fn incremental(request: &Request) -> Option<u32> {
+    let query = request.queries.queries().first()?;
+    if query.query_type() != RecordType::IXFR {
+        return None;
+    }
+    request
+        .authorities
+        .iter()
+        .find_map(|record| match &record.data {
+            RData::SOA(soa) => Some(soa.serial),
+            _ => None,
+        })
 }

@@ -30,14 +30,17 @@ use tokio::{
 
 use crate::{clock::Clock, registry::Registry};
 
-use self::{access::Access, forward::Forwarder, handler::Handler, listen::Listener};
+use self::{
+    access::Access, forward::Forwarder, handler::Handler, listen::Listener, tcp::Connections,
+};
 
 /// How many messages may wait for the disk or for an upstream at once. Each
 /// takes a few kB; whoever comes beyond that gets no answer and asks again.
 const PENDING: usize = 4_096;
 
-/// How many TCP connections are open at once. More wait in the kernel.
-const CONNECTIONS: usize = 1_024;
+/// How long the disk or an upstream may take before nobody waits any more. Who
+/// asked has given up by then, and asks again.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long messages that are being answered may take when the service ends.
 const GRACE: Duration = Duration::from_secs(5);
@@ -46,7 +49,7 @@ const GRACE: Duration = Duration::from_secs(5);
 struct Shared {
     handler: Handler,
     pending: Arc<Semaphore>,
-    connections: Arc<Semaphore>,
+    connections: Connections,
 }
 
 /// A server that answers.
@@ -68,7 +71,7 @@ impl Server {
         let shared = Arc::new(Shared {
             handler: Handler::new(registry, access, forwarder, clock),
             pending: Arc::new(Semaphore::new(PENDING)),
-            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+            connections: Connections::new(),
         });
         let (stop, stopping) = watch::channel(false);
         let mut loops = JoinSet::new();
@@ -99,6 +102,7 @@ impl Server {
         let answered = async {
             while self.loops.join_next().await.is_some() {}
             let _ = self.shared.pending.acquire_many(PENDING as u32).await;
+            self.shared.connections.ended().await;
         };
         if tokio::time::timeout(GRACE, answered).await.is_err() {
             tracing::warn!("some messages were not answered within {GRACE:?}");

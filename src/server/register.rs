@@ -10,6 +10,7 @@ use hickory_proto::{
     },
 };
 use hickory_server::server::Request;
+use ipnet::IpNet;
 
 use super::{
     handler::Inner,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     network::{Holder, Hostname, LeaveRefusal, Refusal, Role},
-    registry::{Denial, Request as Change},
+    registry::{Action, Denial},
     zone::{QueryName, Who},
 };
 
@@ -91,12 +92,12 @@ impl Inner {
                 who: Who::Host { host, role },
                 form,
             } => {
-                let request = Change::Register {
+                let action = Action::Register {
                     host: host.clone(),
                     role,
                     asker,
                 };
-                match self.registry.ask(place, request).await {
+                match self.registry.ask(place, action).await {
                     Ok(granted) => {
                         let who = Who::Host { host, role };
                         let (peer, network) = (&granted.peer, &granted.network);
@@ -106,11 +107,11 @@ impl Inner {
                 }
             }
             QueryName::Leave(host) => {
-                let request = Change::Leave {
+                let action = Action::Leave {
                     host: host.clone(),
                     asker,
                 };
-                match self.registry.ask(place, request).await {
+                match self.registry.ask(place, action).await {
                     Ok(granted) => reply.answer(zone.left_answer(&granted.peer, &owner)),
                     Err(denial) => self.denied(reply, place, &host, denial),
                 }
@@ -158,6 +159,10 @@ impl Inner {
                 let text = "the service cannot write to its store";
                 (ResponseCode::ServFail, Some(ExtendedError::other(text)))
             }
+            Denial::Stopping => {
+                let text = "the service is stopping";
+                (ResponseCode::ServFail, Some(ExtendedError::other(text)))
+            }
             Denial::Busy => {
                 let text = "too many registrations are waiting";
                 (ResponseCode::ServFail, Some(ExtendedError::other(text)))
@@ -188,6 +193,11 @@ pub(super) fn asker(request: &Request, source: Source) -> Result<Holder, Refused
     };
     // RFC 7871, section 6: the scope is 0 in queries.
     if subnet.scope_prefix() != 0 {
+        return Err((ResponseCode::FormErr, None));
+    }
+    // Nor may there be anything behind the prefix.
+    let network = IpNet::new(subnet.addr(), subnet.source_prefix());
+    if network.is_ok_and(|network| network.network() != subnet.addr()) {
         return Err((ResponseCode::FormErr, None));
     }
     let full = match subnet.addr() {

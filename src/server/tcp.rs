@@ -1,17 +1,23 @@
 //! The TCP loop, and a connection's (RFC 7766).
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    io,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Semaphore, watch},
     time::timeout,
 };
 use tracing::{debug, warn};
 
 use super::{
-    Shared,
+    PATIENCE, Shared,
     handler::Outcome,
     source::{Source, Transport},
 };
@@ -19,9 +25,80 @@ use super::{
 /// How long a connection may be idle, or a message take to come or to go.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// The same when most connections are taken (RFC 7766, section 6.2.3).
+const IDLE_WHEN_BUSY: Duration = Duration::from_millis(500);
+
 /// How long to wait when no connection can be accepted, for want of file
 /// descriptors for example.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections are open at once. More wait in the kernel.
+const CONNECTIONS: usize = 1_024;
+
+/// How many of them may come from one address. Many peers may share one, behind
+/// a node's masquerading, but `dig` keeps none open.
+const CONNECTIONS_OF_SOURCE: usize = 256;
+
+/// The connections that are open.
+pub struct Connections {
+    free: Arc<Semaphore>,
+    by_source: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Connections {
+    pub fn new() -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(CONNECTIONS)),
+            by_source: Arc::default(),
+        }
+    }
+
+    /// Waits until all have ended.
+    pub async fn ended(&self) {
+        // The semaphore is never closed.
+        let _ = self.free.acquire_many(CONNECTIONS as u32).await;
+    }
+
+    fn idle(&self) -> Duration {
+        match self.free.available_permits() < CONNECTIONS / 4 {
+            true => IDLE_WHEN_BUSY,
+            false => IDLE,
+        }
+    }
+
+    /// Counts a connection of that source, if it may have one more.
+    fn admit(&self, source: IpAddr) -> Option<Admitted> {
+        let mut by_source = self.by_source.lock().ok()?;
+        let open = by_source.entry(source).or_default();
+        if *open >= CONNECTIONS_OF_SOURCE {
+            return None;
+        }
+        *open += 1;
+        Some(Admitted {
+            source,
+            by_source: self.by_source.clone(),
+        })
+    }
+}
+
+/// A connection that is counted until this is dropped.
+struct Admitted {
+    source: IpAddr,
+    by_source: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if let Ok(mut by_source) = self.by_source.lock()
+            && let Entry::Occupied(mut open) = by_source.entry(self.source)
+        {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+    }
+}
 
 pub async fn run(
     listener: TcpListener,
@@ -30,7 +107,7 @@ pub async fn run(
 ) -> io::Result<()> {
     loop {
         let accept = async {
-            let permit = shared.connections.clone().acquire_owned().await;
+            let permit = shared.connections.free.clone().acquire_owned().await;
             (listener.accept().await, permit)
         };
         let (accepted, permit) = tokio::select! {
@@ -39,17 +116,21 @@ pub async fn run(
         };
         match accepted {
             Ok((stream, peer)) => {
+                let source = Source::new(peer, Transport::Tcp);
+                if !shared.handler.may_query(source) {
+                    continue;
+                }
+                let Some(admitted) = shared.connections.admit(source.ip()) else {
+                    debug!("{peer} has too many connections");
+                    continue;
+                };
                 let shared = shared.clone();
-                let mut stopping = stopping.clone();
+                let stopping = stopping.clone();
                 tokio::spawn(async move {
-                    let served = tokio::select! {
-                        served = serve(stream, peer, &shared) => served,
-                        _ = stopping.changed() => Ok(()),
-                    };
-                    if let Err(error) = served {
+                    if let Err(error) = serve(stream, source, &shared, stopping).await {
                         debug!("connection of {peer}: {error}");
                     }
-                    drop(permit);
+                    drop((admitted, permit));
                 });
             }
             Err(error) => {
@@ -60,17 +141,30 @@ pub async fn run(
     }
 }
 
-/// Answers the messages of a connection until it ends or idles.
-async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) -> io::Result<()> {
+/// Answers the messages of a connection until it ends or idles, or the service
+/// stops, which it does not in the middle of a message.
+async fn serve(
+    mut stream: TcpStream,
+    source: Source,
+    shared: &Shared,
+    mut stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
     // Answers are written whole; waiting for more to send only delays them.
     stream.set_nodelay(true)?;
-    let source = Source::new(peer, Transport::Tcp);
-    while let Some(message) = timeout(IDLE, read(&mut stream)).await?? {
+    loop {
+        let idle = shared.connections.idle();
+        let message = tokio::select! {
+            message = timeout(idle, read(&mut stream)) => message??,
+            _ = stopping.changed() => None,
+        };
+        let Some(message) = message else {
+            return Ok(());
+        };
         match shared.handler.handle(&message, source) {
             Outcome::Silence => return Ok(()),
             Outcome::Reply(reply) => timeout(IDLE, write(&mut stream, &reply)).await??,
             Outcome::Later(reply) => {
-                if let Some(reply) = reply.await {
+                if let Some(reply) = timeout(PATIENCE, reply).await? {
                     timeout(IDLE, write(&mut stream, &reply)).await??;
                 }
             }
@@ -83,7 +177,6 @@ async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) -> io::
             }
         }
     }
-    Ok(())
 }
 
 /// A message, or `None` when the client has closed the connection.

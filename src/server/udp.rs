@@ -14,11 +14,11 @@ use nix::{
         ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg,
     },
 };
-use tokio::{io::Interest, net::UdpSocket, sync::watch};
+use tokio::{io::Interest, net::UdpSocket, sync::watch, time::timeout};
 use tracing::debug;
 
 use super::{
-    Shared,
+    PATIENCE, Shared,
     handler::Outcome,
     source::{Source, Transport},
 };
@@ -71,7 +71,7 @@ pub async fn run(
                 };
                 let socket = socket.clone();
                 tokio::spawn(async move {
-                    if let Some(reply) = reply.await {
+                    if let Ok(Some(reply)) = timeout(PATIENCE, reply).await {
                         reply_to(&socket, &reply, route).await;
                     }
                     drop(permit);

@@ -66,7 +66,10 @@ pub enum StoreError {
         path.display()
     )]
     Corrupt { path: PathBuf, reason: String },
-    #[error("cannot open {}: {reason}", path.display())]
+    #[error(
+        "cannot open {}: {reason}; see that the disk has room and that the directory may be written",
+        path.display()
+    )]
     Unusable { path: PathBuf, reason: String },
     #[error("cannot write to {}: {reason}", path.display())]
     Write { path: PathBuf, reason: String },

@@ -47,6 +47,8 @@ pub struct SledStore {
     state: State,
     /// How many commits there were, failed ones included.
     commits: u64,
+    /// The last of them that became durable.
+    durable: u64,
     witness: Witness,
     /// Keeps every other process away for as long as it is open.
     _lock: File,
@@ -64,23 +66,14 @@ impl SledStore {
         let lock = lock(data)?;
         let path = data.join("peers.sled");
         let db = open(&path)?;
-        let (witness, seen) = Witness::open(&path.join("commits"))?;
-        let commits = commits_in(&db).map_err(|reason| StoreError::Corrupt {
-            path: path.clone(),
-            reason,
-        })?;
-        if commits < seen {
-            let missing = seen - commits;
-            let reason = format!(
-                "its last {missing} commits are missing; to go on without them, remove {}",
-                witness.path.display()
-            );
-            return Err(StoreError::Corrupt { path, reason });
-        }
+        let (witness, seen) = Witness::open(&path.join(WITNESS))?;
+        check(&db, &path, seen)?;
+        let commits = commits_in(&db).unwrap_or(seen);
         Ok(Self {
             path,
             state: State::Open(db),
             commits,
+            durable: commits,
             witness,
             _lock: lock,
         })
@@ -94,7 +87,11 @@ impl SledStore {
         if since.elapsed() < REOPEN_INTERVAL {
             return Err(self.unwritable("it failed a moment ago".into()));
         }
-        match reopen(&self.path) {
+        let reopened = reopen(&self.path).and_then(|db| {
+            check(&db, &self.path, self.durable)?;
+            Ok(db)
+        });
+        match reopened {
             Ok(db) => {
                 self.state = State::Open(db.clone());
                 Ok(db)
@@ -183,6 +180,7 @@ impl Store for SledStore {
         }));
         let reason = match written {
             Ok(Ok(())) => {
+                self.durable = self.commits;
                 self.witness.note(self.commits);
                 return Ok(());
             }
@@ -199,6 +197,9 @@ impl Store for SledStore {
 
 const COMMITS_KEY: &[u8] = b"c";
 
+/// The name of the [`Witness`] in the database's directory.
+const WITNESS: &str = "commits";
+
 fn commits_in(db: &Db) -> Result<u64, String> {
     match db.get(COMMITS_KEY).map_err(|error| error.to_string())? {
         Some(value) => <[u8; 8]>::try_from(&*value)
@@ -208,13 +209,25 @@ fn commits_in(db: &Db) -> Result<u64, String> {
     }
 }
 
+/// A database that has fewer commits than were durable has lost registrations.
+fn check(db: &Db, path: &Path, durable: u64) -> Result<(), StoreError> {
+    let reason = match commits_in(db) {
+        Ok(commits) if commits >= durable => return Ok(()),
+        Ok(commits) => format!(
+            "its last {} commits are missing; to go on without them, remove {}",
+            durable - commits,
+            path.join(WITNESS).display()
+        ),
+        Err(reason) => reason,
+    };
+    let path = path.to_owned();
+    Err(StoreError::Corrupt { path, reason })
+}
+
 /// A file that says how many commits have become durable: at most as many as
 /// have, since it is written after them. It is not flushed itself: after a
 /// power cut it may say fewer, which does no harm.
-struct Witness {
-    path: PathBuf,
-    file: File,
-}
+struct Witness(File);
 
 impl Witness {
     /// Opens the file; gives also the number in it, 0 where there is none.
@@ -235,14 +248,13 @@ impl Witness {
             Ok(()) => u64::from_be_bytes(octets),
             Err(_) => 0,
         };
-        let path = path.to_owned();
-        Ok((Self { path, file }, seen))
+        Ok((Self(file), seen))
     }
 
     /// Notes that so many commits are durable. Where it cannot be written, it
     /// says fewer.
     fn note(&self, commits: u64) {
-        let _ = self.file.write_all_at(&commits.to_be_bytes(), 0);
+        let _ = self.0.write_all_at(&commits.to_be_bytes(), 0);
     }
 }
 

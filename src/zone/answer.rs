@@ -11,6 +11,13 @@ use hickory_proto::{
 use super::{Form, QueryName, Who, Zone, records};
 use crate::network::{Network, Peer};
 
+/// How many aliases are followed, should they go round in a circle.
+const MOST_ALIASES: usize = 8;
+
+/// What an SRV record takes at the least: a pointer to its owner, ten octets of
+/// type, class, TTL and length, six of numbers, and its target.
+const LEAST_SERVICE_OCTETS: usize = 20;
+
 /// What goes into a message's sections.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
@@ -23,13 +30,39 @@ pub struct Answer {
 
 impl Zone {
     /// The answer to a question that registers nothing. `owner` is the name as
-    /// it was asked, which the answer repeats.
+    /// it was asked, which the answer repeats; `room` is how many octets the
+    /// message may have: an answer that has no room anyway is not made whole.
     pub fn answer(
         &self,
         network: &Network,
         name: &QueryName,
         rtype: RecordType,
         owner: &Name,
+        room: usize,
+    ) -> Answer {
+        let mut answer = self.direct_answer(network, name, rtype, owner, room);
+        // RFC 1034, section 4.3.2, step 3a: an alias is followed within the zone.
+        for _ in 0..MOST_ALIASES {
+            let Some(target) = answer.alias(rtype).filter(|target| self.contains(target)) else {
+                break;
+            };
+            let next = self.direct_answer(network, &self.parse(&target), rtype, &target, room);
+            answer.answers.extend(next.answers);
+            answer = Answer {
+                answers: answer.answers,
+                ..next
+            };
+        }
+        answer
+    }
+
+    fn direct_answer(
+        &self,
+        network: &Network,
+        name: &QueryName,
+        rtype: RecordType,
+        owner: &Name,
+        room: usize,
     ) -> Answer {
         if let Some(records) = self.further.at(owner) {
             return self.further_answer(network, records, rtype, owner);
@@ -41,7 +74,9 @@ impl Zone {
                 self.of_type(network, rtype, owner, data.collect())
             }
             QueryName::Service(port) => {
-                let (data, targets): (Vec<_>, Vec<_>) = self.services(network, port).unzip();
+                let most = room / LEAST_SERVICE_OCTETS + 1;
+                let services = self.services(network, port).take(most);
+                let (data, targets): (Vec<_>, Vec<_>) = services.unzip();
                 let mut answer = self.of_type(network, rtype, owner, data);
                 if !answer.answers.is_empty() {
                     answer.additional = self.target_addresses(targets);
@@ -130,15 +165,21 @@ impl Zone {
         self.positive(owner, 0, vec![RData::TXT(TXT::new(vec![text]))])
     }
 
+    pub fn soa_answer(&self, network: &Network) -> Answer {
+        Answer {
+            answers: vec![self.soa(network)],
+            ..Answer::empty(ResponseCode::NoError)
+        }
+    }
+
     fn apex(&self, network: &Network, rtype: RecordType, owner: &Name) -> Answer {
         match rtype {
             RecordType::SOA => {
-                let mut soa = self.soa(network);
-                soa.name = owner.clone();
-                Answer {
-                    answers: vec![soa],
-                    ..Answer::empty(ResponseCode::NoError)
+                let mut answer = self.soa_answer(network);
+                for soa in &mut answer.answers {
+                    soa.name = owner.clone();
                 }
+                answer
             }
             RecordType::NS => Answer {
                 additional: self.server_addresses(),
@@ -268,6 +309,16 @@ impl Zone {
 }
 
 impl Answer {
+    /// The name that the answer ends with instead of what was asked for.
+    fn alias(&self, rtype: RecordType) -> Option<Name> {
+        match &self.answers.last()?.data {
+            RData::CNAME(target) if !matches!(rtype, RecordType::CNAME | RecordType::ANY) => {
+                Some(target.0.clone())
+            }
+            _ => None,
+        }
+    }
+
     pub fn empty(code: ResponseCode) -> Self {
         Self {
             code,

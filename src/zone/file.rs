@@ -13,10 +13,7 @@ use std::{
 use hickory_proto::rr::Name;
 use toml::Spanned;
 
-use super::{
-    Profile, Zone, master,
-    name::{NAME_SERVER_PARENT, STATUS},
-};
+use super::{Profile, Zone, master, name::NAME_SERVER_PARENT};
 use crate::{
     network::{Role, RoleRule, Rules, Sequence, SequenceRule},
     params::Environment,
@@ -270,13 +267,12 @@ fn roles(
     let mut roles = Vec::new();
     for (name, mut table) in table.tables(source) {
         let text = name.get_ref();
-        if !is_word(text)
-            || text.len() > 40
-            || [NAME_SERVER_PARENT, STATUS].contains(&text.as_str())
-        {
+        let is_taken =
+            text == NAME_SERVER_PARENT || sequences.iter().any(|rule| rule.has_shape(text));
+        if !is_word(text) || text.len() > 40 || is_taken {
             let message = format!(
                 "`{text}` is no name for a role: write small letters, digits and -, \
-                 a letter first, and not {NAME_SERVER_PARENT}"
+                 a letter first, and neither {NAME_SERVER_PARENT} nor an ID"
             );
             source.problem(name.span(), message);
         }

@@ -9,7 +9,10 @@ use std::{
 
 use hickory_proto::{
     rr::{LowerName, Name, RData, Record, RecordType},
-    serialize::txt::Parser,
+    serialize::{
+        binary::{BinEncodable, BinEncoder, NameEncoding},
+        txt::Parser,
+    },
 };
 
 use super::{Form, QueryName, Who, Zone};
@@ -157,18 +160,43 @@ impl fmt::Display for Line<'_> {
         } = self.0;
         write!(f, "{name}\t{ttl}\t{dns_class}\t{}\t", data.record_type())?;
         match data {
-            RData::TXT(txt) => {
-                for (place, string) in txt.txt_data.iter().enumerate() {
-                    if place > 0 {
-                        f.write_str(" ")?;
-                    }
-                    write_string(f, string)?;
-                }
-                Ok(())
-            }
-            data => write!(f, "{data}"),
+            RData::TXT(txt) => write_strings(f, txt.txt_data.iter()),
+            RData::HINFO(hinfo) => write_strings(f, [&hinfo.cpu, &hinfo.os].into_iter()),
+            RData::A(_)
+            | RData::AAAA(_)
+            | RData::CNAME(_)
+            | RData::MX(_)
+            | RData::NS(_)
+            | RData::PTR(_)
+            | RData::SOA(_)
+            | RData::SRV(_) => write!(f, "{data}"),
+            // Not every type shows itself as a master file has it, so the rest
+            // is written as octets (RFC 3597, section 5).
+            data => write_octets(f, data),
         }
     }
+}
+
+fn write_octets(f: &mut fmt::Formatter<'_>, data: &RData) -> fmt::Result {
+    let mut octets = Vec::new();
+    let mut encoder = BinEncoder::new(&mut octets);
+    encoder.set_name_encoding(NameEncoding::Uncompressed);
+    data.emit(&mut encoder).map_err(|_| fmt::Error)?;
+    write!(f, "\\# {} ", octets.len())?;
+    octets.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+}
+
+fn write_strings<'s>(
+    f: &mut fmt::Formatter<'_>,
+    strings: impl Iterator<Item = &'s Box<[u8]>>,
+) -> fmt::Result {
+    for (place, string) in strings.enumerate() {
+        if place > 0 {
+            f.write_str(" ")?;
+        }
+        write_string(f, string)?;
+    }
+    Ok(())
 }
 
 /// A character-string in quotes (RFC 1035, section 5.1).

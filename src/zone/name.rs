@@ -56,12 +56,13 @@ impl Zone {
         self.origin.zone_of(name)
     }
 
-    /// What a name in the zone stands for.
+    /// What a name stands for that the zone contains.
     pub fn parse(&self, name: &Name) -> QueryName {
-        let above = usize::from(self.origin.num_labels());
+        // Not `num_labels`, which does not count a `*` in front.
+        let below = name.iter().count() - self.origin.iter().count();
         let labels: Option<Vec<String>> = name
             .iter()
-            .take(usize::from(name.num_labels()).saturating_sub(above))
+            .take(below)
             .map(|label| Some(std::str::from_utf8(label).ok()?.to_ascii_lowercase()))
             .collect();
         let Some(labels) = labels else {
@@ -107,13 +108,18 @@ impl Zone {
         }
     }
 
-    /// A label that may name a host: neither a role's name nor an ID, nor a
-    /// name of the master file.
+    /// A label that may name a host.
     fn host(&self, label: &str) -> Option<Hostname> {
         let host: Hostname = label.parse().ok()?;
-        let reserved = self.rules.role_named(label).is_some()
+        (!self.gives_away(&host)).then_some(host)
+    }
+
+    /// Whether the name stands for something else than a host: a role, an ID,
+    /// or records of the master file.
+    pub fn gives_away(&self, host: &Hostname) -> bool {
+        let label = host.as_str();
+        self.rules.role_named(label).is_some()
             || self.rules.is_id_shaped(label)
-            || self.further.at(&self.name(&[label])).is_some();
-        (!reserved).then_some(host)
+            || self.further.at(&self.name(&[label])).is_some()
     }
 }

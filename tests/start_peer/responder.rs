@@ -18,7 +18,8 @@ pub const ZONE: &str = "noops.fabric.internal";
 #[derive(Clone)]
 pub enum Answer {
     Silence,
-    /// A response code, and the extended error text (RFC 8914) with it.
+    /// A response code, and the extended error text (RFC 8914) with it. Only
+    /// the zone's own server gives one.
     Code(ResponseCode, &'static str),
     Peer(Peer),
 }
@@ -142,6 +143,7 @@ impl Responder {
             Answer::Silence => return None,
             Answer::Code(code, why) => {
                 message.metadata.response_code = code;
+                message.metadata.authoritative = !why.is_empty();
                 let error = [&[0, 0], why.as_bytes()].concat();
                 edns.options_mut().insert(EdnsOption::Unknown(15, error));
             }
