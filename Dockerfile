@@ -10,16 +10,14 @@ ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${RUST_IMAGE} AS build
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends binutils gcc libc6-dev libcap2-bin \
+    && apt-get install -y --no-install-recommends binutils gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Cargo.toml Cargo.lock README.md ./
 COPY src src
 COPY benches benches
 RUN cargo build --release --locked --bin paramd \
-    && strip target/release/paramd \
-    # Whoever runs it may bind port 53 and has no other right.
-    && setcap cap_net_bind_service=+ep target/release/paramd
+    && strip target/release/paramd
 
 FROM ${BASE_IMAGE}
 LABEL org.opencontainers.image.title="param-daemon" \
@@ -28,6 +26,13 @@ LABEL org.opencontainers.image.title="param-daemon" \
 RUN useradd --system --uid 953 --user-group --no-create-home --home-dir /var/lib/paramd --shell /usr/sbin/nologin paramd \
     && install -d -o paramd -g paramd -m 0750 /var/lib/paramd
 COPY --from=build /src/target/release/paramd /usr/local/bin/paramd
+# Whoever runs it may bind port 53, also on the host's network, and has no other
+# right. Here, because not every builder copies such a right with the file.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libcap2-bin \
+    && setcap cap_net_bind_service=+ep /usr/local/bin/paramd \
+    && apt-get purge -y --auto-remove libcap2-bin \
+    && rm -rf /var/lib/apt/lists/*
 COPY zones /etc/paramd/zones
 ENV PARAMD_ZONES=/etc/paramd/zones \
     PARAMD_DATA=/var/lib/paramd

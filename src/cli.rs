@@ -134,11 +134,19 @@ pub struct Check {
     pub config: Config,
 }
 
+/// Where the registrations are: with a running server, or on disk.
 #[derive(Debug, Args)]
-pub struct Server {
-    /// Ask the server that runs there
+pub struct Place {
+    /// Ask the server that runs there; without it the one that runs on the data
+    /// directory is asked, or, when none runs, the directory itself
     #[arg(long, env = "PARAMD_SERVER", value_name = "ADDR[:PORT]", value_parser = upstream)]
     pub server: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub data: Data,
+
+    #[command(flatten)]
+    pub zones: Zones,
 }
 
 #[derive(Debug, Args)]
@@ -151,13 +159,7 @@ pub struct Dump {
     pub format: Format,
 
     #[command(flatten)]
-    pub server: Server,
-
-    #[command(flatten)]
-    pub data: Data,
-
-    #[command(flatten)]
-    pub zones: Zones,
+    pub place: Place,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -184,13 +186,7 @@ pub struct Peers {
     pub zone: Option<String>,
 
     #[command(flatten)]
-    pub server: Server,
-
-    #[command(flatten)]
-    pub data: Data,
-
-    #[command(flatten)]
-    pub zones: Zones,
+    pub place: Place,
 }
 
 #[derive(Debug, Args)]
@@ -208,13 +204,7 @@ pub struct Release {
 #[derive(Debug, Args)]
 pub struct Health {
     #[command(flatten)]
-    pub server: Server,
-
-    #[command(flatten)]
-    pub data: Data,
-
-    #[command(flatten)]
-    pub zones: Zones,
+    pub place: Place,
 }
 
 /// An address with or without a port; without, it is 53.

@@ -102,6 +102,7 @@ fn no_packet_stops_the_service() {
     socket
         .set_read_timeout(Some(Duration::from_millis(1)))
         .unwrap();
+    let patient = common::socket();
     let good = txt_query(1, &format!("a.{O}"), Some("10.0.0.1"));
     let length = good.len();
     let octets = || prop::collection::vec(any::<u8>(), 0..200);
@@ -138,6 +139,13 @@ fn no_packet_stops_the_service() {
             if let Ok(length) = socket.recv(&mut buffer) {
                 prop_assert!(Message::from_vec(&buffer[..length]).is_ok());
             }
+            // And whoever asks properly is answered still.
+            let query = txt_query(4_711, O, None);
+            patient.send_to(&query, service.address).unwrap();
+            let length = patient.recv(&mut buffer).unwrap();
+            let reply = Message::from_vec(&buffer[..length]).unwrap();
+            prop_assert_eq!(reply.metadata.id, 4_711);
+            prop_assert_eq!(reply.answers.len(), 1);
             Ok(())
         })
         .unwrap();
@@ -171,7 +179,7 @@ fn only_host_names_register() {
             let reply = Message::from_vec(&buffer[..length]).unwrap();
             let registered = common::strings_of(&reply)
                 .iter()
-                .any(|s| s.starts_with("id="));
+                .any(|string| string.starts_with("id=") || string.starts_with("CORE_PEER_"));
             let lower: Vec<String> = labels
                 .iter()
                 .map(|label| label.to_ascii_lowercase())
@@ -189,10 +197,13 @@ fn only_host_names_register() {
                     && !id
             };
             let may = match lower.as_slice() {
-                [host] | [host, "mixed"] => is_host(host),
+                [host] | [host, "mixed"] | ["_env", host] | ["_env", host, "mixed"] => {
+                    is_host(host)
+                }
                 _ => false,
             };
-            let is_known_id = matches!(lower.as_slice(), [id] if id.starts_with("vp"));
+            let is_known_id =
+                matches!(lower.as_slice(), [id] | ["_env", id] if id.starts_with("vp"));
             prop_assert!(registered == may || (registered && is_known_id), "{}", name);
             Ok(())
         })

@@ -2,7 +2,7 @@
 
 use std::io::{BufWriter, Write, stdout};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use hickory_proto::rr::{Name, RData, Record};
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,7 @@ pub const VERSION: u32 = 1;
 
 pub fn run(options: &Dump) -> anyhow::Result<()> {
     let origin = origin::parse(&options.zone)?;
-    let source = registrations(options.server.server, &options.data.data)?;
+    let source = registrations(&options.place)?;
     let mut out = BufWriter::new(stdout().lock());
     match (source, options.format) {
         (Registrations::Server(server), Format::Master) => {
@@ -43,11 +43,11 @@ pub fn run(options: &Dump) -> anyhow::Result<()> {
             }
         }
         (Registrations::Server(server), Format::Json) => {
-            let records = transfer::begin(server, &status_of(&origin)?)?;
+            let records = transfer::begin(server, &zone::status_of(&origin)?)?;
             write_json(&mut out, &of_status(&origin, records)?)?;
         }
         (Registrations::Store(mut store), Format::Master) => {
-            let zone = origin::find(zones_in(&options.zones.zones)?, &origin)?;
+            let zone = origin::find(zones_in(&options.place.zones.zones)?, &origin)?;
             let contents = store.load(&zone.origin_text())?;
             let network = registry::load(&zone, contents, Clock::start())?;
             for record in zone.content(&network) {
@@ -77,14 +77,6 @@ fn write_json(out: &mut impl Write, dump: &JsonDump) -> anyhow::Result<()> {
     serde_json::to_writer_pretty(&mut *out, dump).map_err(std::io::Error::from)?;
     writeln!(out)?;
     Ok(())
-}
-
-/// The origin of the zone that has the state of a zone's peers.
-pub fn status_of(origin: &Name) -> anyhow::Result<Name> {
-    let label: &[u8] = b"_peers";
-    origin
-        .prepend_label(label)
-        .context("the origin is too long")
 }
 
 fn of_status(

@@ -19,11 +19,11 @@ use super::{running_on, zones_in};
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 pub fn run(options: &Health) -> anyhow::Result<()> {
-    let server = match options.server.server {
+    let server = match options.place.server {
         Some(server) => server,
-        None => running_on(&options.data.data)?,
+        None => running_on(&options.place.data.data)?,
     };
-    for zone in zones_in(&options.zones.zones)? {
+    for zone in zones_in(&options.place.zones.zones)? {
         ask(server, &zone.origin).with_context(|| format!("{server} does not serve {zone}"))?;
     }
     Ok(())

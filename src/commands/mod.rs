@@ -17,6 +17,7 @@ use std::{fs, io, net::SocketAddr, path::Path};
 use anyhow::{Context as _, anyhow};
 
 use crate::{
+    cli::Place,
     settings::Problem,
     store::{SledStore, StoreError},
     zone::{self, Zone},
@@ -52,10 +53,11 @@ enum Registrations {
 
 /// The server that was named; else the data directory; else, where a server
 /// runs on that, this server.
-fn registrations(server: Option<SocketAddr>, data: &Path) -> anyhow::Result<Registrations> {
-    if let Some(server) = server {
+fn registrations(place: &Place) -> anyhow::Result<Registrations> {
+    if let Some(server) = place.server {
         return Ok(Registrations::Server(server));
     }
+    let data = &place.data.data;
     match stored(data) {
         Ok(store) => Ok(Registrations::Store(Box::new(store))),
         Err(error) => match error.downcast_ref::<StoreError>() {

@@ -10,7 +10,7 @@ use crate::{
     zone,
 };
 
-use super::{Registrations, dump::status_of, origin, registrations, transfer, zones_in};
+use super::{Registrations, origin, registrations, transfer, zones_in};
 
 const HEAD: [&str; 6] = ["ID", "HOST", "ROLE", "ADDRESS", "STATE", "HEARD"];
 
@@ -18,7 +18,7 @@ const HEAD: [&str; 6] = ["ID", "HOST", "ROLE", "ADDRESS", "STATE", "HEARD"];
 type Row = [String; 6];
 
 pub fn run(options: &Peers) -> anyhow::Result<()> {
-    let mut source = registrations(options.server.server, &options.data.data)?;
+    let mut source = registrations(&options.place)?;
     let origins: Vec<Name> = match (&options.zone, &mut source) {
         (Some(zone), _) => vec![origin::parse(zone)?],
         (None, Registrations::Store(store)) => store
@@ -26,7 +26,7 @@ pub fn run(options: &Peers) -> anyhow::Result<()> {
             .iter()
             .map(|text| origin::parse(text))
             .collect::<Result<_, _>>()?,
-        (None, Registrations::Server(_)) => zones_in(&options.zones.zones)?
+        (None, Registrations::Server(_)) => zones_in(&options.place.zones.zones)?
             .into_iter()
             .map(|zone| zone.origin)
             .collect(),
@@ -62,7 +62,7 @@ fn running(
     origin: &Name,
 ) -> anyhow::Result<Vec<(Registration, Option<State>)>> {
     let mut peers = Vec::new();
-    for record in transfer::begin(server, &status_of(origin)?)? {
+    for record in transfer::begin(server, &zone::status_of(origin)?)? {
         if let Some((registration, live, heard)) = zone::peer_of_status(&record?) {
             peers.push((registration, Some(State { live, heard })));
         }

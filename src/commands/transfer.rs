@@ -16,6 +16,8 @@ use hickory_proto::{
     },
 };
 
+use crate::server::reply::EXTENDED_ERROR;
+
 /// How long the server may take to connect, and for each message.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -101,7 +103,7 @@ impl Iterator for Transfer {
 /// The text of an extended error (RFC 8914).
 fn reason(message: &Message) -> Option<String> {
     let edns = message.edns.as_ref()?;
-    match edns.option(EdnsCode::Unknown(15))? {
+    match edns.option(EdnsCode::Unknown(EXTENDED_ERROR))? {
         EdnsOption::Unknown(_, value) => {
             let text = String::from_utf8_lossy(value.get(2..)?).into_owned();
             (!text.is_empty()).then_some(text)

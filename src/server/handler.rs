@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock::Clock,
     registry::{Published, Registry},
-    zone::QueryName,
+    zone::{QueryName, Question},
 };
 
 /// What to do about a message.
@@ -134,9 +134,13 @@ impl Inner {
         }
         if !zone.registers(&name, rtype) {
             let network = published.network();
-            return reply
-                .answer(zone.answer(&network, &name, rtype, &owner, reply.limit()))
-                .into();
+            let question = Question {
+                name: &name,
+                rtype,
+                owner: &owner,
+                room: reply.limit(),
+            };
+            return reply.answer(zone.answer(&network, &question)).into();
         }
         reply.by_address = true;
         if !allows(&self.access.register, source.ip()) {

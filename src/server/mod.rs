@@ -6,7 +6,7 @@
 //! * `register`: the part of it that registers, renews and leaves.
 //! * [`access`]: which networks may query, register, transfer, forward.
 //! * `source`: where a message came from, and whether that is proven.
-//! * `reply`: puts an answer into a message of the right size.
+//! * [`reply`]: puts an answer into a message of the right size.
 //! * `transfer`: a whole zone in messages.
 //! * [`forward`]: names outside all zones go to upstream resolvers.
 
@@ -15,7 +15,7 @@ pub mod forward;
 mod handler;
 pub mod listen;
 mod register;
-mod reply;
+pub mod reply;
 mod source;
 mod tcp;
 mod transfer;

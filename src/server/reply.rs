@@ -16,7 +16,7 @@ const UDP_OCTETS: u16 = 1_232;
 const PLAIN_UDP_OCTETS: u16 = 512;
 
 /// The option code of an extended error (RFC 8914, section 2).
-const EXTENDED_ERROR: u16 = 15;
+pub const EXTENDED_ERROR: u16 = 15;
 
 /// Why a query was refused: an extended error (RFC 8914) with its text.
 #[derive(Debug, Clone)]

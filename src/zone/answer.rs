@@ -28,25 +28,34 @@ pub struct Answer {
     pub additional: Vec<Record>,
 }
 
+/// A question about a name of the zone.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'q> {
+    pub name: &'q QueryName,
+    pub rtype: RecordType,
+    /// The name as it was asked, which the answer repeats.
+    pub owner: &'q Name,
+    /// How many octets the message may have: an answer that has no room anyway
+    /// is not made whole.
+    pub room: usize,
+}
+
 impl Zone {
-    /// The answer to a question that registers nothing. `owner` is the name as
-    /// it was asked, which the answer repeats; `room` is how many octets the
-    /// message may have: an answer that has no room anyway is not made whole.
-    pub fn answer(
-        &self,
-        network: &Network,
-        name: &QueryName,
-        rtype: RecordType,
-        owner: &Name,
-        room: usize,
-    ) -> Answer {
-        let mut answer = self.direct_answer(network, name, rtype, owner, room);
+    /// The answer to a question that registers nothing.
+    pub fn answer(&self, network: &Network, question: &Question<'_>) -> Answer {
+        let mut answer = self.direct_answer(network, question);
         // RFC 1034, section 4.3.2, step 3a: an alias is followed within the zone.
         for _ in 0..MOST_ALIASES {
-            let Some(target) = answer.alias(rtype).filter(|target| self.contains(target)) else {
+            let target = answer.alias(question.rtype);
+            let Some(target) = target.filter(|target| self.contains(target)) else {
                 break;
             };
-            let next = self.direct_answer(network, &self.parse(&target), rtype, &target, room);
+            let next = Question {
+                name: &self.parse(&target),
+                owner: &target,
+                ..*question
+            };
+            let next = self.direct_answer(network, &next);
             answer.answers.extend(next.answers);
             answer = Answer {
                 answers: answer.answers,
@@ -56,14 +65,13 @@ impl Zone {
         answer
     }
 
-    fn direct_answer(
-        &self,
-        network: &Network,
-        name: &QueryName,
-        rtype: RecordType,
-        owner: &Name,
-        room: usize,
-    ) -> Answer {
+    fn direct_answer(&self, network: &Network, question: &Question<'_>) -> Answer {
+        let Question {
+            name,
+            rtype,
+            owner,
+            room,
+        } = *question;
         if let Some(records) = self.further.at(owner) {
             return self.further_answer(network, records, rtype, owner);
         }

@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use hickory_proto::rr::{Name, RData, Record, RecordType, rdata::TXT};
+use hickory_proto::{
+    ProtoError,
+    rr::{Name, RData, Record, RecordType, rdata::TXT},
+};
 
 use super::{Zone, name::STATUS, records};
 use crate::{
@@ -109,6 +112,11 @@ impl Zone {
         });
         std::iter::once(soa).chain(servers).chain(peers)
     }
+}
+
+/// The origin of the zone that has the state of a zone's peers.
+pub fn status_of(origin: &Name) -> Result<Name, ProtoError> {
+    origin.prepend_label(STATUS)
 }
 
 /// The peer that a TXT record of the zone below `_peers` describes: what was

@@ -24,8 +24,8 @@ use hickory_proto::rr::Name;
 
 use crate::{network::Rules, params::Environment};
 
-pub use answer::Answer;
-pub use content::peer_of_status;
+pub use answer::{Answer, Question};
+pub use content::{peer_of_status, status_of};
 pub use file::{read, read_directory};
 pub use name::{Form, QueryName, Who};
 
