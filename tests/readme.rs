@@ -60,7 +60,9 @@ fn every_command_of_the_readme_works() {
 #[test]
 fn the_configuration_that_is_shown_is_what_is_in_force() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let shown = param_daemon::server::access::read(&root.join("etc/paramd.toml")).unwrap();
+    let config = param_daemon::server::config::read(&root.join("etc/paramd.toml")).unwrap();
+    assert!(config.cookie_secrets.is_none());
+    let shown = config.access;
     let sorted = |networks: Vec<ipnet::IpNet>| {
         let mut texts: Vec<String> = networks.iter().map(ToString::to_string).collect();
         texts.sort();

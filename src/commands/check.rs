@@ -2,7 +2,7 @@
 
 use crate::{
     cli::Check,
-    server::access,
+    server::config,
     zone::{self, Zone},
 };
 
@@ -15,7 +15,7 @@ pub fn run(options: &Check) -> anyhow::Result<()> {
         Vec::new()
     });
     if let Some(path) = &options.config.config
-        && let Err(found) = access::read(path)
+        && let Err(found) = config::read(path)
     {
         problems.extend(found);
     }
@@ -26,7 +26,7 @@ pub fn run(options: &Check) -> anyhow::Result<()> {
         println!("{}: {}", zone.path.display(), described(zone));
     }
     if let Some(path) = &options.config.config {
-        println!("{}: access lists", path.display());
+        println!("{}: no mistakes", path.display());
     }
     Ok(())
 }

@@ -12,7 +12,8 @@ use crate::{
     registry::Registry,
     server::{
         Server,
-        access::{self, Access},
+        config::{self, Config},
+        cookie::Cookies,
         forward::Forwarder,
         listen::{self, Listener},
     },
@@ -42,13 +43,17 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
 
     raise_file_limit();
     let mut zones = zones_in(&options.zones.zones)?;
-    let access = match &options.config.config {
-        Some(path) => access::read(path).map_err(told)?,
-        None => Access::default(),
+    let config = match &options.config.config {
+        Some(path) => config::read(path).map_err(told)?,
+        None => Config::default(),
     };
     let data = &options.data.data;
     let store: Box<dyn Store> = match options.store {
         StoreKind::Sled => Box::new(SledStore::open(data)?),
+    };
+    let cookies = match config.cookie_secrets {
+        Some((current, previous)) => Cookies::configured(current, previous),
+        None => Cookies::own(data).context("cannot make a secret for cookies")?,
     };
     let listeners = match options.listen.is_empty() {
         true => listen::open(&listen::everywhere(), true)?,
@@ -69,7 +74,14 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         .iter()
         .map(|listener| listener.address.to_string())
         .collect();
-    let mut server = Server::start(listeners, registry, access, forwarder, clock);
+    let mut server = Server::start(
+        listeners,
+        registry,
+        config.access,
+        forwarder,
+        cookies,
+        clock,
+    );
     // Whoever started the service may have closed its standard output.
     let _ = writeln!(
         std::io::stdout(),

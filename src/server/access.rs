@@ -1,10 +1,10 @@
 //! Which networks may query, register, transfer and forward.
 
-use std::{net::IpAddr, path::Path};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::settings::{self, Problem, Source, Table};
+use crate::settings::{Source, Table};
 
 /// Who may do what, by the network of the source.
 #[derive(Debug, Clone)]
@@ -47,18 +47,17 @@ pub fn allows(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// Reads a configuration file; `etc/paramd.toml` shows and explains every key.
-pub fn read(path: &Path) -> Result<Access, Vec<Problem>> {
-    settings::read(path, |table, source| {
-        let mut access = Access::default();
-        let mut keys = table.table("access", source);
-        networks(&mut keys, "query", &mut access.query, source);
-        networks(&mut keys, "register", &mut access.register, source);
-        networks(&mut keys, "transfer", &mut access.transfer, source);
-        networks(&mut keys, "forward", &mut access.forward, source);
-        keys.finish(source);
-        Some(access)
-    })
+impl Access {
+    /// Reads the table `[access]`.
+    pub fn take(table: &mut Table<'_>, source: &mut Source<'_>) -> Self {
+        let mut access = Self::default();
+        networks(table, "query", &mut access.query, source);
+        networks(table, "register", &mut access.register, source);
+        networks(table, "transfer", &mut access.transfer, source);
+        networks(table, "forward", &mut access.forward, source);
+        table.finish(source);
+        access
+    }
 }
 
 fn networks(

@@ -10,9 +10,10 @@ use hickory_server::{net::xfer::Protocol, server::Request};
 
 use super::{
     access::{Access, allows},
+    cookie::{Cookie, Cookies},
     forward::Forwarder,
     register::{Registering, asker},
-    reply::{ExtendedError, Reply, bare},
+    reply::{ExtendedError, Reply, Terms, bare},
     source::{Source, Transport},
     transfer::{Content, Transfer},
 };
@@ -49,6 +50,7 @@ pub(super) struct Inner {
     access: Access,
     forwarder: Option<Forwarder>,
     pub(super) clock: Clock,
+    cookies: Arc<Cookies>,
 }
 
 impl Handler {
@@ -56,6 +58,7 @@ impl Handler {
         registry: Registry,
         access: Access,
         forwarder: Option<Forwarder>,
+        cookies: Arc<Cookies>,
         clock: Clock,
     ) -> Self {
         let inner = Inner {
@@ -63,6 +66,7 @@ impl Handler {
             access,
             forwarder,
             clock,
+            cookies,
         };
         Self {
             inner: Arc::new(inner),
@@ -107,9 +111,21 @@ impl Handler {
 
 impl Inner {
     fn handle(self: Arc<Self>, request: Request, source: Source) -> Outcome {
-        let mut reply = Reply::new(&request, source.transport, self.forwarder.is_some());
+        let cookie = self.cookies.read(&request, source.ip());
+        let mut terms = Terms {
+            transport: source.transport,
+            recursive: self.forwarder.is_some(),
+            by_address: false,
+            cookie: cookie
+                .client()
+                .map(|client| self.cookies.option(client, source.ip())),
+        };
+        let reply = Reply::new(&request, &terms);
         if request.version() > 0 {
             return reply.error(ResponseCode::BADVERS, None).into();
+        }
+        if cookie == Cookie::Malformed {
+            return reply.error(ResponseCode::FormErr, None).into();
         }
         if !allows(&self.access.query, source.ip()) {
             let error = ExtendedError::prohibited("your network may not query");
@@ -124,13 +140,13 @@ impl Inner {
         let owner = query.original().name().clone();
         let rtype = query.query_type();
         let Some((place, published)) = self.zone_of(&owner) else {
-            return self.outside(request, source);
+            return self.outside(request, terms, source);
         };
         let zone = &published.zone;
         let name = zone.parse(&owner);
         if matches!(rtype, RecordType::AXFR | RecordType::IXFR) {
             let published = published.clone();
-            return self.transfer(request, source, &published, &name);
+            return self.transfer(request, terms, source, &published, &name);
         }
         if !zone.registers(&name, rtype) {
             let network = published.network();
@@ -142,13 +158,20 @@ impl Inner {
             };
             return reply.answer(zone.answer(&network, &question)).into();
         }
-        reply.by_address = true;
+        terms.by_address = true;
+        let reply = Reply::new(&request, &terms);
         if !allows(&self.access.register, source.ip()) {
             let error = ExtendedError::prohibited("your network may not register");
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
         if !source.is_proven() {
-            return reply.truncated().into();
+            match cookie {
+                Cookie::Good(_) => {}
+                // RFC 7873, section 5.2.3: the client asks again with the cookie
+                // that it is given here.
+                Cookie::Unproven(_) => return reply.error(ResponseCode::BADCOOKIE, None).into(),
+                Cookie::Missing | Cookie::Malformed => return reply.truncated().into(),
+            }
         }
         let asker = match asker(&request, source) {
             Ok(asker) => asker,
@@ -164,10 +187,8 @@ impl Inner {
         if let Some(reply) = self.known(&reply, &registering) {
             return reply.into();
         }
-        let transport = source.transport;
         Outcome::Later(Box::pin(async move {
-            let mut reply = Reply::new(&request, transport, self.forwarder.is_some());
-            reply.by_address = true;
+            let reply = Reply::new(&request, &terms);
             self.register(&reply, registering).await
         }))
     }
@@ -181,8 +202,8 @@ impl Inner {
     }
 
     /// A name outside all zones.
-    fn outside(self: Arc<Self>, request: Request, source: Source) -> Outcome {
-        let reply = Reply::new(&request, source.transport, self.forwarder.is_some());
+    fn outside(self: Arc<Self>, request: Request, terms: Terms, source: Source) -> Outcome {
+        let reply = Reply::new(&request, &terms);
         if self.forwarder.is_none() || !request.metadata.recursion_desired {
             let error = ExtendedError::other("no zone of this service has that name");
             return reply.error(ResponseCode::Refused, Some(error)).into();
@@ -192,7 +213,7 @@ impl Inner {
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
         Outcome::Later(Box::pin(async move {
-            let reply = Reply::new(&request, source.transport, true);
+            let reply = Reply::new(&request, &terms);
             let forwarded = match &self.forwarder {
                 Some(forwarder) => forwarder.forward(&request).await,
                 None => None,
@@ -211,12 +232,12 @@ impl Inner {
     fn transfer(
         self: Arc<Self>,
         request: Request,
+        terms: Terms,
         source: Source,
         published: &Published,
         name: &QueryName,
     ) -> Outcome {
-        let recursive = self.forwarder.is_some();
-        let reply = Reply::new(&request, source.transport, recursive);
+        let reply = Reply::new(&request, &terms);
         if !allows(&self.access.transfer, source.ip()) {
             let error = ExtendedError::prohibited("your network may not transfer zones");
             return reply.error(ResponseCode::Refused, Some(error)).into();
@@ -246,7 +267,7 @@ impl Inner {
         }
         Outcome::Transfer(Box::new(Transfer {
             request,
-            recursive,
+            terms,
             zone,
             network,
             content,

@@ -8,9 +8,13 @@
 //! * `source`: where a message came from, and whether that is proven.
 //! * [`reply`]: puts an answer into a message of the right size.
 //! * `transfer`: a whole zone in messages.
+//! * [`cookie`]: DNS cookies, by which UDP can be trusted.
+//! * [`config`]: the configuration file.
 //! * [`forward`]: names outside all zones go to upstream resolvers.
 
 pub mod access;
+pub mod config;
+pub mod cookie;
 pub mod forward;
 mod handler;
 pub mod listen;
@@ -31,7 +35,8 @@ use tokio::{
 use crate::{clock::Clock, registry::Registry};
 
 use self::{
-    access::Access, forward::Forwarder, handler::Handler, listen::Listener, tcp::Connections,
+    access::Access, cookie::Cookies, forward::Forwarder, handler::Handler, listen::Listener,
+    tcp::Connections,
 };
 
 /// How many messages may wait for the disk or for an upstream at once. Each
@@ -41,6 +46,9 @@ const PENDING: usize = 4_096;
 /// How long the disk or an upstream may take before nobody waits any more. Who
 /// asked has given up by then, and asks again.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether cookies need a new secret.
+const ROTATION_CHECK: Duration = Duration::from_secs(600);
 
 /// How long messages that are being answered may take when the service ends.
 const GRACE: Duration = Duration::from_secs(5);
@@ -66,10 +74,12 @@ impl Server {
         registry: Registry,
         access: Access,
         forwarder: Option<Forwarder>,
+        cookies: Cookies,
         clock: Clock,
     ) -> Self {
+        let cookies = Arc::new(cookies);
         let shared = Arc::new(Shared {
-            handler: Handler::new(registry, access, forwarder, clock),
+            handler: Handler::new(registry, access, forwarder, cookies.clone(), clock),
             pending: Arc::new(Semaphore::new(PENDING)),
             connections: Connections::new(),
         });
@@ -79,6 +89,15 @@ impl Server {
             loops.spawn(udp::run(listener.udp, shared.clone(), stopping.clone()));
             loops.spawn(tcp::run(listener.tcp, shared.clone(), stopping.clone()));
         }
+        let mut stopped = stop.subscribe();
+        tokio::spawn(async move {
+            while tokio::time::timeout(ROTATION_CHECK, stopped.changed())
+                .await
+                .is_err()
+            {
+                cookies.rotate();
+            }
+        });
         Self {
             shared,
             loops,

@@ -43,29 +43,32 @@ impl ExtendedError {
     }
 }
 
+/// What all replies to one request have in common.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    pub transport: Transport,
+    /// Whether this service resolves names for others.
+    pub recursive: bool,
+    /// Whether the answer depends on the address that the client stated.
+    pub by_address: bool,
+    /// The COOKIE option that answers the client's.
+    pub cookie: Option<EdnsOption>,
+}
+
 /// The replies to one request.
 pub struct Reply<'r> {
     request: &'r Request,
-    transport: Transport,
-    /// Whether this service resolves names for others.
-    recursive: bool,
-    /// Whether the answer depends on the address that the client stated.
-    pub by_address: bool,
+    terms: &'r Terms,
 }
 
 impl<'r> Reply<'r> {
-    pub fn new(request: &'r Request, transport: Transport, recursive: bool) -> Self {
-        Self {
-            request,
-            transport,
-            recursive,
-            by_address: false,
-        }
+    pub fn new(request: &'r Request, terms: &'r Terms) -> Self {
+        Self { request, terms }
     }
 
     /// How many octets the reply may have.
     pub fn limit(&self) -> usize {
-        let limit = match (self.transport, &self.request.edns) {
+        let limit = match (self.terms.transport, &self.request.edns) {
             (Transport::Tcp, _) => u16::MAX,
             (Transport::Udp, None) => PLAIN_UDP_OCTETS,
             (Transport::Udp, Some(edns)) => edns.max_payload().clamp(PLAIN_UDP_OCTETS, UDP_OCTETS),
@@ -121,7 +124,7 @@ impl<'r> Reply<'r> {
 
     fn message(&self, code: ResponseCode, error: Option<ExtendedError>) -> Message {
         let mut metadata = Metadata::response_from_request(&self.request.metadata);
-        metadata.recursion_available = self.recursive;
+        metadata.recursion_available = self.terms.recursive;
         metadata.response_code = code;
         let mut message = Message::new(metadata.id, metadata.message_type, metadata.op_code);
         message.metadata = metadata;
@@ -147,9 +150,12 @@ impl<'r> Reply<'r> {
             // RFC 7871, section 7.2.1: the scope says how much of the address
             // the answer depends on.
             let prefix = stated.source_prefix();
-            let scope = if self.by_address { prefix } else { 0 };
+            let scope = if self.terms.by_address { prefix } else { 0 };
             let echo = ClientSubnet::new(stated.addr(), prefix, scope);
             edns.options_mut().insert(EdnsOption::Subnet(echo));
+        }
+        if let Some(cookie) = &self.terms.cookie {
+            edns.options_mut().insert(cookie.clone());
         }
         if let Some(ExtendedError { info_code, text }) = error {
             let value = [&info_code.to_be_bytes(), text.as_bytes()].concat();

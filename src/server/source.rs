@@ -26,9 +26,10 @@ impl Source {
         self.address.ip().to_canonical()
     }
 
-    /// Whether whoever sent the message really receives at its address. A TCP
-    /// handshake proves it, and no packet from elsewhere has a loopback source.
-    /// The source of any other UDP packet may be forged.
+    /// Whether whoever sent the message really receives at its address, whatever
+    /// the message says. A TCP handshake proves it, and no packet from elsewhere
+    /// has a loopback source. The source of any other UDP packet may be forged,
+    /// unless the message has a good cookie.
     pub fn is_proven(&self) -> bool {
         self.transport == Transport::Tcp || self.ip().is_loopback()
     }

@@ -8,7 +8,7 @@ use hickory_proto::{
 };
 use hickory_server::server::Request;
 
-use super::{reply::Reply, source::Transport};
+use super::reply::{Reply, Terms};
 use crate::{
     network::{Network, Time},
     zone::Zone,
@@ -31,7 +31,7 @@ pub enum Content {
 /// for, so that all of it belongs to one serial however long it takes.
 pub struct Transfer {
     pub request: Request,
-    pub recursive: bool,
+    pub terms: Terms,
     pub zone: Arc<Zone>,
     pub network: Arc<Network>,
     pub content: Content,
@@ -40,7 +40,7 @@ pub struct Transfer {
 impl Transfer {
     /// The messages, each made when it is taken.
     pub fn messages(&self) -> impl Iterator<Item = Vec<u8>> + Send {
-        let reply = Reply::new(&self.request, Transport::Tcp, self.recursive);
+        let reply = Reply::new(&self.request, &self.terms);
         let mut records = self.records().peekable();
         let mut first = true;
         std::iter::from_fn(move || {

@@ -1,0 +1,366 @@
+//! DNS cookies (RFC 7873) as all servers make them (RFC 9018): a client that
+//! sends back a server's cookie has shown that it receives at its address.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    hash::Hasher as _,
+    io::{self, Read as _, Write as _},
+    net::IpAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwap;
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+use hickory_server::server::Request;
+use siphasher::sip::SipHasher24;
+use tracing::warn;
+
+/// How old a server's cookie may be, and how far ahead the clock of another
+/// server with the same secret (RFC 9018, section 4.3), in seconds.
+const OLDEST: i32 = 3_600;
+const NEWEST: i32 = -300;
+
+/// How long a secret of the service's own is used for new cookies.
+const ROTATION: Duration = Duration::from_secs(24 * 3_600);
+
+const CLIENT_OCTETS: usize = 8;
+const SERVER_OCTETS: usize = 16;
+
+/// The key of SipHash-2-4.
+pub type Secret = [u8; 16];
+
+/// What the COOKIE option of a request says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cookie {
+    /// There is none.
+    Missing,
+    /// Its length is not one that RFC 7873, section 4, allows.
+    Malformed,
+    /// A client cookie, with no server cookie or with one that is not good.
+    Unproven([u8; CLIENT_OCTETS]),
+    /// A client cookie, and a good server cookie.
+    Good([u8; CLIENT_OCTETS]),
+}
+
+impl Cookie {
+    pub fn client(&self) -> Option<&[u8; CLIENT_OCTETS]> {
+        match self {
+            Self::Unproven(client) | Self::Good(client) => Some(client),
+            Self::Missing | Self::Malformed => None,
+        }
+    }
+}
+
+/// Makes and checks server cookies.
+pub struct Cookies {
+    secrets: ArcSwap<Secrets>,
+    /// Where secrets of the service's own are kept; `None` where they are set
+    /// by the configuration, and are never changed.
+    file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Secrets {
+    /// Makes new cookies.
+    current: Secret,
+    /// Cookies that it has made are good still: none is refused before its time.
+    previous: Option<Secret>,
+    /// When the current one was made.
+    since: SystemTime,
+}
+
+impl Cookies {
+    /// With these secrets: the first for new cookies, the second for those that
+    /// were made before it. The same for several replicas of a service.
+    pub fn configured(current: Secret, previous: Option<Secret>) -> Self {
+        let since = SystemTime::now();
+        Self {
+            secrets: ArcSwap::from_pointee(Secrets {
+                current,
+                previous,
+                since,
+            }),
+            file: None,
+        }
+    }
+
+    /// With secrets of its own, kept in the data directory, so that cookies
+    /// outlive a restart.
+    ///
+    /// # Errors
+    ///
+    /// The operating system gives no random numbers.
+    pub fn own(data: &Path) -> io::Result<Self> {
+        let file = data.join("cookie-secrets");
+        let kept = fs::read_to_string(&file).ok();
+        let secrets = match kept.as_deref().and_then(Secrets::parse) {
+            Some(secrets) => secrets,
+            None => Secrets {
+                current: random()?,
+                previous: None,
+                since: SystemTime::now(),
+            },
+        };
+        let cookies = Self {
+            secrets: ArcSwap::from_pointee(secrets),
+            file: Some(file),
+        };
+        cookies.keep();
+        Ok(cookies)
+    }
+
+    /// Makes a new secret if the current one is old. To be called now and then.
+    pub fn rotate(&self) {
+        let secrets = self.secrets.load();
+        // A clock that was set back is no reason to wait for longer.
+        let age = secrets.since.elapsed().unwrap_or(ROTATION);
+        if self.file.is_none() || age < ROTATION {
+            return;
+        }
+        match random() {
+            Ok(current) => {
+                self.secrets.store(Arc::new(Secrets {
+                    current,
+                    previous: Some(secrets.current),
+                    since: SystemTime::now(),
+                }));
+                self.keep();
+            }
+            Err(error) => warn!("no new cookie secret: {error}"),
+        }
+    }
+
+    /// Writes the secrets down. Without, clients need one query more after a
+    /// restart, and no more than that.
+    fn keep(&self) {
+        let Some(file) = &self.file else {
+            return;
+        };
+        let part = file.with_extension("part");
+        let written = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&part)
+            .and_then(|mut file| write!(file, "{}", self.secrets.load().text()))
+            .and_then(|()| fs::rename(&part, file));
+        if let Err(error) = written {
+            warn!("cannot keep {}: {error}", file.display());
+        }
+    }
+
+    /// What the request's COOKIE option says.
+    pub fn read(&self, request: &Request, source: IpAddr) -> Cookie {
+        let option = request
+            .edns
+            .as_ref()
+            .and_then(|edns| edns.option(EdnsCode::Cookie));
+        let Some(EdnsOption::Unknown(_, octets)) = option else {
+            return Cookie::Missing;
+        };
+        let Some((client, server)) = octets.split_first_chunk::<CLIENT_OCTETS>() else {
+            return Cookie::Malformed;
+        };
+        match server.len() {
+            0 => Cookie::Unproven(*client),
+            8..=32 if self.is_good(client, server, source, now()) => Cookie::Good(*client),
+            8..=32 => Cookie::Unproven(*client),
+            _ => Cookie::Malformed,
+        }
+    }
+
+    /// The COOKIE option that answers a client's, with a fresh server cookie.
+    pub fn option(&self, client: &[u8; CLIENT_OCTETS], source: IpAddr) -> EdnsOption {
+        let secrets = self.secrets.load();
+        let server = server_cookie(client, now(), source, &secrets.current);
+        EdnsOption::Unknown(EdnsCode::Cookie.into(), [&client[..], &server].concat())
+    }
+
+    fn is_good(
+        &self,
+        client: &[u8; CLIENT_OCTETS],
+        server: &[u8],
+        source: IpAddr,
+        now: u32,
+    ) -> bool {
+        let Ok(server) = <[u8; SERVER_OCTETS]>::try_from(server) else {
+            return false;
+        };
+        let made = u32::from_be_bytes([server[4], server[5], server[6], server[7]]);
+        // Serial number arithmetic, as the RFC wants it after the year 2106.
+        let age = now.wrapping_sub(made) as i32;
+        let secrets = self.secrets.load();
+        (NEWEST..=OLDEST).contains(&age)
+            && std::iter::once(&secrets.current)
+                .chain(&secrets.previous)
+                .any(|secret| is_same(&server_cookie(client, made, source, secret), &server))
+    }
+}
+
+/// RFC 9018, section 4: version 1, three reserved octets, the time, the hash.
+fn server_cookie(
+    client: &[u8; CLIENT_OCTETS],
+    time: u32,
+    source: IpAddr,
+    secret: &Secret,
+) -> [u8; SERVER_OCTETS] {
+    let mut cookie = [0; SERVER_OCTETS];
+    cookie[0] = 1;
+    cookie[4..8].copy_from_slice(&time.to_be_bytes());
+    let mut hasher = SipHasher24::new_with_key(secret);
+    hasher.write(client);
+    hasher.write(&cookie[..8]);
+    match source {
+        IpAddr::V4(address) => hasher.write(&address.octets()),
+        IpAddr::V6(address) => hasher.write(&address.octets()),
+    }
+    cookie[8..].copy_from_slice(&hasher.finish().to_le_bytes());
+    cookie
+}
+
+/// Compares without telling by its time how much is right.
+fn is_same(a: &[u8; SERVER_OCTETS], b: &[u8; SERVER_OCTETS]) -> bool {
+    a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
+
+fn now() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs() as u32)
+}
+
+fn random() -> io::Result<Secret> {
+    let mut secret = Secret::default();
+    File::open("/dev/urandom")?.read_exact(&mut secret)?;
+    Ok(secret)
+}
+
+impl Secrets {
+    /// One line each: when the current one was made, it, and the previous one.
+    fn text(&self) -> String {
+        let since = self.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let previous = self.previous.as_ref().map(hexadecimal).unwrap_or_default();
+        format!(
+            "{}\n{}\n{previous}\n",
+            since.as_secs(),
+            hexadecimal(&self.current)
+        )
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let since = Duration::from_secs(lines.next()?.parse().ok()?);
+        Some(Self {
+            since: UNIX_EPOCH.checked_add(since)?,
+            current: secret(lines.next()?)?,
+            previous: lines.next().and_then(secret),
+        })
+    }
+}
+
+fn hexadecimal(secret: &Secret) -> String {
+    secret.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// A secret as 32 hexadecimal digits.
+pub fn secret(text: &str) -> Option<Secret> {
+    let is_hexadecimal = text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if text.len() != 32 || !is_hexadecimal {
+        return None;
+    }
+    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn octets<const N: usize>(text: &str) -> [u8; N] {
+        let pairs = (0..N).map(|place| u8::from_str_radix(&text[2 * place..][..2], 16).unwrap());
+        pairs.collect::<Vec<_>>().try_into().unwrap()
+    }
+
+    /// The examples of RFC 9018, appendix A.
+    #[test]
+    fn cookies_are_those_of_the_rfc() {
+        for (client, time, source, key, expected) in [
+            (
+                "2464c4abcf10c957",
+                1_559_731_985,
+                "198.51.100.100",
+                "e5e973e5a6b2a43f48e7dc849e37bfcf",
+                "010000005cf79f111f8130c3eee29480",
+            ),
+            (
+                "22681ab97d52c298",
+                1_559_741_961,
+                "2001:db8:220:1:59de:d0f4:8769:82b8",
+                "445536bcd2513298075a5d379663c962",
+                "010000005cf7c609a6bb79d16625507a",
+            ),
+        ] {
+            let source = source.parse().unwrap();
+            let cookie = server_cookie(&octets(client), time, source, &secret(key).unwrap());
+            assert_eq!(cookie, octets(expected));
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_good_for_its_time_its_client_and_its_address() {
+        let (first, second) = ([1; 16], [2; 16]);
+        let cookies = Cookies::configured(first, Some(second));
+        let client = [7; 8];
+        let here = [10, 0, 0, 1].into();
+        let now: u32 = 1_000_000;
+        for secret in [first, second] {
+            for (age, good) in [
+                (-301, false),
+                (-300, true),
+                (0, true),
+                (3_600, true),
+                (3_601, false),
+            ] {
+                let made = now.wrapping_add_signed(-age);
+                let server = server_cookie(&client, made, here, &secret);
+                assert_eq!(cookies.is_good(&client, &server, here, now), good, "{age}");
+                assert!(!cookies.is_good(&[8; 8], &server, here, now));
+                assert!(!cookies.is_good(&client, &server, [10, 0, 0, 2].into(), now));
+                for place in 0..server.len() {
+                    let mut forged = server;
+                    forged[place] ^= 1;
+                    assert!(!cookies.is_good(&client, &forged, here, now), "{place}");
+                }
+            }
+        }
+        let unknown = server_cookie(&client, now, here, &[3; 16]);
+        assert!(!cookies.is_good(&client, &unknown, here, now));
+    }
+
+    #[test]
+    fn own_secrets_are_kept_and_rotated_without_a_gap() {
+        let data = tempfile::tempdir().unwrap();
+        let first = Cookies::own(data.path()).unwrap();
+        let again = Cookies::own(data.path()).unwrap();
+        let current = |cookies: &Cookies| cookies.secrets.load().current;
+        assert_eq!(current(&first), current(&again));
+        let client = [7; 8];
+        let here = [10, 0, 0, 1].into();
+        let before = server_cookie(&client, now(), here, &current(&first));
+        first.rotate();
+        assert_eq!(current(&first), current(&again), "not yet");
+        let old = Secrets {
+            since: SystemTime::now() - ROTATION,
+            ..**first.secrets.load()
+        };
+        first.secrets.store(Arc::new(old));
+        first.rotate();
+        assert_ne!(current(&first), current(&again));
+        assert!(first.is_good(&client, &before, here, now()));
+        let after = Cookies::own(data.path()).unwrap();
+        assert!(after.is_good(&client, &before, here, now()));
+        assert_eq!(current(&after), current(&first));
+    }
+}
