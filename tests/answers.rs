@@ -587,3 +587,44 @@ fn malformed_options_are_not_logged() {
     let more = log.lines().count() - before.lines().count();
     assert!(more <= 1, "{log}");
 }
+
+/// RFC 7766, sections 6.2.1.1 and 7: queries follow each other without waiting,
+/// and who is known already is answered before those who wait for the disk.
+#[test]
+fn queries_of_one_connection_are_answered_as_they_can_be() {
+    use std::io::{Read as _, Write as _};
+
+    let zones = zones(&[("t.toml", &simple_zone("", ""))]);
+    let data = tempfile::tempdir().unwrap();
+    let service = Service::start(zones.path(), data.path());
+    let mut stream = std::net::TcpStream::connect(service.address).unwrap();
+    let patience = std::time::Duration::from_secs(5);
+    stream.set_read_timeout(Some(patience)).unwrap();
+    let mut octets = Vec::new();
+    const QUERIES: u16 = 300;
+    for id in 0..QUERIES {
+        let name = match id % 2 {
+            0 => format!("h{id}.test.internal"),
+            _ => "test.internal".to_owned(),
+        };
+        let query = txt_query(id, &name, None);
+        octets.extend(u16::try_from(query.len()).unwrap().to_be_bytes());
+        octets.extend(query);
+    }
+    stream.write_all(&octets).unwrap();
+    // The client has no more to say, and is answered all the same.
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answered = std::collections::BTreeSet::new();
+    for _ in 0..QUERIES {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut message).unwrap();
+        let reply = Message::from_vec(&message).unwrap();
+        assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
+        assert_eq!(reply.answers.len(), 1);
+        answered.insert(reply.metadata.id);
+    }
+    assert_eq!(answered.len(), usize::from(QUERIES));
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "then it is closed");
+}

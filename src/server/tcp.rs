@@ -10,8 +10,11 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Semaphore, mpsc, watch},
     time::timeout,
 };
 use tracing::{debug, warn};
@@ -27,6 +30,12 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// The same when most connections are taken (RFC 7766, section 6.2.3).
 const IDLE_WHEN_BUSY: Duration = Duration::from_millis(500);
+
+/// How many messages of a connection are being answered at once.
+const IN_FLIGHT: usize = 64;
+
+/// How many answers of a connection wait to be written.
+const WAITING: usize = 16;
 
 /// How long to wait when no connection can be accepted, for want of file
 /// descriptors for example.
@@ -141,46 +150,85 @@ pub async fn run(
     }
 }
 
-/// Answers the messages of a connection until it ends or idles, or the service
-/// stops, which it does not in the middle of a message.
+/// Takes the messages of a connection until it ends or idles, or the service
+/// stops. Each is answered when it can be, whatever the order (RFC 7766,
+/// section 7), and what has been taken is answered before the end.
 async fn serve(
-    mut stream: TcpStream,
+    stream: TcpStream,
     source: Source,
     shared: &Shared,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
     // Answers are written whole; waiting for more to send only delays them.
     stream.set_nodelay(true)?;
-    loop {
-        let idle = shared.connections.idle();
+    let (mut reader, writer) = stream.into_split();
+    let (answers, outgoing) = mpsc::channel(WAITING);
+    let writing = tokio::spawn(write_all(writer, outgoing));
+    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
+    while !answers.is_closed() {
+        let Ok(permit) = in_flight.clone().acquire_owned().await else {
+            break;
+        };
         let message = tokio::select! {
-            message = timeout(idle, read(&mut stream)) => message??,
-            _ = stopping.changed() => None,
+            message = timeout(shared.connections.idle(), read(&mut reader)) => message,
+            _ = stopping.changed() => break,
         };
-        let Some(message) = message else {
-            return Ok(());
+        // Closed, broken or idle: there is nothing more to take.
+        let Ok(Ok(Some(message))) = message else {
+            break;
         };
-        match shared.handler.handle(&message, source) {
-            Outcome::Silence => return Ok(()),
-            Outcome::Reply(reply) => timeout(IDLE, write(&mut stream, &reply)).await??,
-            Outcome::Later(reply) => {
-                if let Some(reply) = timeout(PATIENCE, reply).await? {
-                    timeout(IDLE, write(&mut stream, &reply)).await??;
-                }
+        let outcome = shared.handler.handle(&message, source);
+        if matches!(outcome, Outcome::Silence) {
+            break;
+        }
+        let answers = answers.clone();
+        tokio::spawn(async move {
+            answer(outcome, &answers).await;
+            drop(permit);
+        });
+    }
+    drop(answers);
+    writing.await.map_err(io::Error::other)?
+}
+
+/// Hands the messages of an outcome to the writer. Where that is gone, so is
+/// the client.
+async fn answer(outcome: Outcome, answers: &mpsc::Sender<Vec<u8>>) {
+    match outcome {
+        Outcome::Silence => {}
+        Outcome::Reply(reply) => {
+            let _ = answers.send(reply).await;
+        }
+        Outcome::Later(reply) => {
+            if let Ok(Some(reply)) = timeout(PATIENCE, reply).await {
+                let _ = answers.send(reply).await;
             }
-            Outcome::Transfer(transfer) => {
-                for message in transfer.messages() {
-                    timeout(IDLE, write(&mut stream, &message)).await??;
-                    // A large zone must not keep others waiting.
-                    tokio::task::yield_now().await;
+        }
+        Outcome::Transfer(transfer) => {
+            for message in transfer.messages() {
+                if answers.send(message).await.is_err() {
+                    return;
                 }
+                // A large zone must not keep others waiting.
+                tokio::task::yield_now().await;
             }
         }
     }
 }
 
+/// Writes messages until there are no more to come, or the client takes none.
+async fn write_all(
+    mut writer: OwnedWriteHalf,
+    mut outgoing: mpsc::Receiver<Vec<u8>>,
+) -> io::Result<()> {
+    while let Some(message) = outgoing.recv().await {
+        timeout(IDLE, write(&mut writer, &message)).await??;
+    }
+    Ok(())
+}
+
 /// A message, or `None` when the client has closed the connection.
-async fn read(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+async fn read(stream: &mut OwnedReadHalf) -> io::Result<Option<Vec<u8>>> {
     let length = match stream.read_u16().await {
         Ok(length) => length,
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -192,7 +240,7 @@ async fn read(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Length and message in one segment (RFC 7766, section 8).
-async fn write(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
+async fn write(stream: &mut OwnedWriteHalf, message: &[u8]) -> io::Result<()> {
     let length = u16::try_from(message.len()).map_err(io::Error::other)?;
     let octets = [&length.to_be_bytes(), message].concat();
     stream.write_all(&octets).await
