@@ -198,6 +198,18 @@ impl<'t> Table<'t> {
         duration(&value, key, seconds, source)
     }
 
+    /// Yes or no.
+    pub fn boolean(&mut self, key: &'static str, source: &mut Source) -> Option<bool> {
+        let value = self.take(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(boolean) => Some(*boolean),
+            _ => {
+                source.problem(value.span(), format!("`{key}` is true or false"));
+                None
+            }
+        }
+    }
+
     /// A list of texts.
     pub fn texts(
         &mut self,

@@ -78,6 +78,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         listeners,
         registry,
         config.access,
+        config.identity,
         forwarder,
         cookies,
         clock,

@@ -4,14 +4,20 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use hickory_proto::{
     op::{OpCode, ResponseCode},
-    rr::{DNSClass, Name, RData, RecordType},
+    rr::{
+        DNSClass, Name, RData, RecordType,
+        rdata::opt::{EdnsCode, EdnsOption, NSIDPayload},
+    },
 };
 use hickory_server::{net::xfer::Protocol, server::Request};
+use ipnet::IpNet;
 
 use super::{
     access::{Access, allows},
+    config::Identity,
     cookie::{Cookie, Cookies},
     forward::Forwarder,
+    identity,
     register::{Registering, asker},
     reply::{ExtendedError, Reply, Terms, bare},
     source::{Source, Transport},
@@ -51,22 +57,29 @@ pub(super) struct Inner {
     forwarder: Option<Forwarder>,
     pub(super) clock: Clock,
     cookies: Arc<Cookies>,
+    identity: Identity,
+    nsid: Option<NSIDPayload>,
 }
 
 impl Handler {
     pub fn new(
         registry: Registry,
         access: Access,
+        identity: Identity,
         forwarder: Option<Forwarder>,
         cookies: Arc<Cookies>,
         clock: Clock,
     ) -> Self {
+        let name = identity.name.clone();
+        let nsid = name.and_then(|name| NSIDPayload::new(name).ok());
         let inner = Inner {
             registry,
             access,
             forwarder,
             clock,
             cookies,
+            identity,
+            nsid,
         };
         Self {
             inner: Arc::new(inner),
@@ -91,11 +104,9 @@ impl Handler {
         if flags & 0x80 != 0 {
             return Outcome::Silence;
         }
-        if OpCode::from_u8((flags >> 3) & 0xf) != OpCode::Query {
-            return bare(packet, ResponseCode::NotImp).into();
-        }
-        // RFC 9619: a query has exactly one question.
-        if u16::from_be_bytes([questions_high, questions_low]) != 1 {
+        // RFC 9619: a query has exactly one question. Of more than that nothing
+        // is read, since the number may be far from the truth.
+        if u16::from_be_bytes([questions_high, questions_low]) > 1 {
             return bare(packet, ResponseCode::FormErr).into();
         }
         let protocol = match source.transport {
@@ -104,6 +115,9 @@ impl Handler {
         };
         match Request::from_bytes(packet.to_vec(), source.address, protocol) {
             Ok(request) => self.inner.clone().handle(request, source),
+            Err(_) if OpCode::from_u8((flags >> 3) & 0xf) != OpCode::Query => {
+                bare(packet, ResponseCode::NotImp).into()
+            }
             Err(_) => bare(packet, ResponseCode::FormErr).into(),
         }
     }
@@ -119,12 +133,16 @@ impl Inner {
             cookie: cookie
                 .client()
                 .map(|client| self.cookies.option(client, source.ip())),
+            nsid: self.nsid.clone(),
         };
         let reply = Reply::new(&request, &terms);
         if request.version() > 0 {
             return reply.error(ResponseCode::BADVERS, None).into();
         }
-        if cookie == Cookie::Malformed {
+        if request.metadata.op_code != OpCode::Query {
+            return reply.error(ResponseCode::NotImp, None).into();
+        }
+        if cookie == Cookie::Malformed || has_malformed_subnet(&request) {
             return reply.error(ResponseCode::FormErr, None).into();
         }
         if !allows(&self.access.query, source.ip()) {
@@ -134,11 +152,16 @@ impl Inner {
         let Some(query) = request.queries.queries().first() else {
             return reply.error(ResponseCode::FormErr, None).into();
         };
+        let owner = query.original().name().clone();
+        let rtype = query.query_type();
+        if query.query_class() == DNSClass::CH
+            && let Some(answer) = identity::answer(&self.identity, &owner, rtype)
+        {
+            return reply.answer(answer).into();
+        }
         if query.query_class() != DNSClass::IN {
             return reply.error(ResponseCode::Refused, None).into();
         }
-        let owner = query.original().name().clone();
-        let rtype = query.query_type();
         let Some((place, published)) = self.zone_of(&owner) else {
             return self.outside(request, terms, source);
         };
@@ -288,4 +311,16 @@ fn incremental(request: &Request) -> Option<u32> {
             RData::SOA(soa) => Some(soa.serial),
             _ => None,
         })
+}
+
+/// RFC 7871, section 6: in a query the scope is 0, and so are the bits behind
+/// the prefix.
+fn has_malformed_subnet(request: &Request) -> bool {
+    let edns = request.edns.as_ref();
+    let option = edns.and_then(|edns| edns.option(EdnsCode::Subnet));
+    let Some(EdnsOption::Subnet(subnet)) = option else {
+        return false;
+    };
+    let network = IpNet::new(subnet.addr(), subnet.source_prefix());
+    subnet.scope_prefix() != 0 || !network.is_ok_and(|network| network.network() == subnet.addr())
 }

@@ -9,6 +9,7 @@
 //! * [`reply`]: puts an answer into a message of the right size.
 //! * `transfer`: a whole zone in messages.
 //! * [`cookie`]: DNS cookies, by which UDP can be trusted.
+//! * `identity`: what the service tells of itself.
 //! * [`config`]: the configuration file.
 //! * [`forward`]: names outside all zones go to upstream resolvers.
 
@@ -17,6 +18,7 @@ pub mod config;
 pub mod cookie;
 pub mod forward;
 mod handler;
+mod identity;
 pub mod listen;
 mod register;
 pub mod reply;
@@ -35,8 +37,8 @@ use tokio::{
 use crate::{clock::Clock, registry::Registry};
 
 use self::{
-    access::Access, cookie::Cookies, forward::Forwarder, handler::Handler, listen::Listener,
-    tcp::Connections,
+    access::Access, config::Identity, cookie::Cookies, forward::Forwarder, handler::Handler,
+    listen::Listener, tcp::Connections,
 };
 
 /// How many messages may wait for the disk or for an upstream at once. Each
@@ -73,13 +75,21 @@ impl Server {
         listeners: Vec<Listener>,
         registry: Registry,
         access: Access,
+        identity: Identity,
         forwarder: Option<Forwarder>,
         cookies: Cookies,
         clock: Clock,
     ) -> Self {
         let cookies = Arc::new(cookies);
         let shared = Arc::new(Shared {
-            handler: Handler::new(registry, access, forwarder, cookies.clone(), clock),
+            handler: Handler::new(
+                registry,
+                access,
+                identity,
+                forwarder,
+                cookies.clone(),
+                clock,
+            ),
             pending: Arc::new(Semaphore::new(PENDING)),
             connections: Connections::new(),
         });

@@ -10,7 +10,6 @@ use hickory_proto::{
     },
 };
 use hickory_server::server::Request;
-use ipnet::IpNet;
 
 use super::{
     handler::Inner,
@@ -191,15 +190,6 @@ pub(super) fn asker(request: &Request, source: Source) -> Result<Holder, Refused
             address: source.ip(),
         });
     };
-    // RFC 7871, section 6: the scope is 0 in queries.
-    if subnet.scope_prefix() != 0 {
-        return Err((ResponseCode::FormErr, None));
-    }
-    // Nor may there be anything behind the prefix.
-    let network = IpNet::new(subnet.addr(), subnet.source_prefix());
-    if network.is_ok_and(|network| network.network() != subnet.addr()) {
-        return Err((ResponseCode::FormErr, None));
-    }
     let full = match subnet.addr() {
         IpAddr::V4(_) => 32,
         IpAddr::V6(_) => 128,

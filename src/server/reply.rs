@@ -2,7 +2,7 @@
 
 use hickory_proto::{
     op::{Edns, Header, Message, MessageType, Metadata, OpCode, ResponseCode},
-    rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption},
+    rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption, NSIDPayload},
     serialize::binary::{BinDecodable, BinDecoder},
 };
 use hickory_server::server::Request;
@@ -53,6 +53,8 @@ pub struct Terms {
     pub by_address: bool,
     /// The COOKIE option that answers the client's.
     pub cookie: Option<EdnsOption>,
+    /// The NSID of this server, for clients that ask for it.
+    pub nsid: Option<NSIDPayload>,
 }
 
 /// The replies to one request.
@@ -133,26 +135,32 @@ impl<'r> Reply<'r> {
             .iter()
             .map(|query| query.original().clone())
             .collect();
-        message.edns = self
-            .request
-            .edns
-            .as_ref()
-            .map(|edns| self.edns(edns, error));
+        let edns = self.request.edns.as_ref();
+        message.edns = edns.map(|edns| self.edns(edns, code, error));
         message
     }
 
     /// The OPT record that answers one (RFC 6891, section 6.1.1).
-    fn edns(&self, request: &Edns, error: Option<ExtendedError>) -> Edns {
+    fn edns(&self, request: &Edns, code: ResponseCode, error: Option<ExtendedError>) -> Edns {
         let mut edns = Edns::new();
         edns.set_max_payload(UDP_OCTETS);
         edns.set_dnssec_ok(request.flags().dnssec_ok);
-        if let Some(EdnsOption::Subnet(stated)) = request.option(EdnsCode::Subnet) {
+        if let Some(EdnsOption::Subnet(stated)) = request.option(EdnsCode::Subnet)
+            // Which may be what is wrong.
+            && code != ResponseCode::FormErr
+        {
             // RFC 7871, section 7.2.1: the scope says how much of the address
             // the answer depends on.
             let prefix = stated.source_prefix();
             let scope = if self.terms.by_address { prefix } else { 0 };
             let echo = ClientSubnet::new(stated.addr(), prefix, scope);
             edns.options_mut().insert(EdnsOption::Subnet(echo));
+        }
+        if let Some(nsid) = &self.terms.nsid
+            && request.option(EdnsCode::NSID).is_some()
+        {
+            let option = EdnsOption::NSID(nsid.clone());
+            edns.options_mut().insert(option);
         }
         if let Some(cookie) = &self.terms.cookie {
             edns.options_mut().insert(cookie.clone());
