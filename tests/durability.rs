@@ -273,17 +273,6 @@ fn a_damaged_store_stops_the_start_and_a_dump_brings_it_back() {
     let ids = |service: &Service| hosts.clone().map(|name| service.value(&name, "id"));
     let before = ids(&service);
     let path = data.path().to_str().unwrap();
-    let dump = run(
-        PARAMD,
-        &[
-            "dump",
-            "pbft.fabric.internal",
-            "--format",
-            "json",
-            "--data",
-            path,
-        ],
-    );
     assert_eq!(service.terminate(), Some(0));
     let store = data.path().join("peers.sled");
     // A damaged end: sled would go on with what stands before it.
@@ -304,8 +293,8 @@ fn a_damaged_store_stops_the_start_and_a_dump_brings_it_back() {
     );
     // The way out that the message names.
     fs::rename(&store, data.path().join("damaged")).unwrap();
-    let file = data.path().join("dump.json");
-    fs::write(&file, dump).unwrap();
+    // The service has taken a dump when it ended.
+    let file = data.path().join("dumps/pbft.fabric.internal.json");
     let file = file.to_str().unwrap();
     let restored = run(PARAMD, &["restore", file, "--data", path]);
     assert!(restored.contains("restored 3 registrations"), "{restored}");

@@ -9,6 +9,7 @@ pub mod release;
 pub mod restore;
 pub mod serve;
 
+mod backup;
 mod origin;
 mod transfer;
 

@@ -20,7 +20,11 @@ use crate::{
     store::{SledStore, Store},
 };
 
-use super::{ADDRESS_FILE, told, zones_in};
+use super::{
+    ADDRESS_FILE,
+    backup::{self, Backup},
+    told, zones_in,
+};
 
 /// How long the last commit may take when the service ends.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
@@ -70,6 +74,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let clock = Clock::start();
     let (registry, mut writer) = Registry::start(zones, store, clock)?;
     note_address(data, &listeners)?;
+    let mut backup = Backup::new(data, registry.zones());
     let addresses: Vec<String> = listeners
         .iter()
         .map(|listener| listener.address.to_string())
@@ -90,11 +95,15 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         addresses.join(", ")
     );
 
-    let ended = tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
-        error = server.failed() => Err(error),
-        _ = &mut writer => Err(anyhow!("the writer has failed: see the log")),
+    let mut interval = tokio::time::interval(backup::INTERVAL);
+    let ended = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok("SIGTERM"),
+            _ = interrupt.recv() => break Ok("SIGINT"),
+            error = server.failed() => break Err(error),
+            _ = &mut writer => break Err(anyhow!("the writer has failed: see the log")),
+            _ = interval.tick() => backup = taken(backup).await?,
+        }
     };
     server.stop().await;
     let signal = ended?;
@@ -104,8 +113,18 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         .await
         .context("the disk hangs: the last registrations may not be on it")?
         .context("the writer has failed: see the log")?;
+    taken(backup).await?;
     info!("ended by {signal}");
     Ok(())
+}
+
+/// Takes a backup, away from the threads that answer.
+async fn taken(mut backup: Backup) -> anyhow::Result<Backup> {
+    let taking = tokio::task::spawn_blocking(move || {
+        backup.take();
+        backup
+    });
+    taking.await.context("a defect in the service")
 }
 
 /// Lets the service have as many open files as it may: each TCP connection is

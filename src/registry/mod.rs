@@ -18,6 +18,7 @@ mod writer;
 use std::{
     sync::{
         Arc,
+        atomic::{AtomicU64, Ordering},
         mpsc::{self, SyncSender, TrySendError},
     },
     thread,
@@ -31,7 +32,7 @@ use self::writer::Writer;
 use crate::{
     clock::Clock,
     network::{Holder, Hostname, LeaveRefusal, Network, Peer, Refusal, Role},
-    store::{Store, StoreError},
+    store::{Registration, Store, StoreError},
     zone::Zone,
 };
 
@@ -46,12 +47,28 @@ const QUEUE: usize = 8_192;
 pub struct Published {
     pub zone: Arc<Zone>,
     network: ArcSwap<Network>,
+    /// How often what is stored of the zone has changed since the start.
+    changes: AtomicU64,
 }
 
 impl Published {
     /// The network as it is now; it stays as it is while it is held.
     pub fn network(&self) -> Arc<Network> {
         self.network.load_full()
+    }
+
+    /// Rises whenever what is stored of the zone changes.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// The zone's registrations as they are now.
+    pub fn registrations(&self) -> Vec<Registration> {
+        let network = self.network();
+        let peers = network.peers();
+        peers
+            .map(|peer| load::registration(&self.zone, peer))
+            .collect()
     }
 }
 
@@ -138,6 +155,7 @@ impl Registry {
             published.push(Arc::new(Published {
                 zone: Arc::new(zone),
                 network: ArcSwap::from_pointee(network),
+                changes: AtomicU64::new(0),
             }));
         }
         load::warn_of_strangers(store.as_mut(), &published)?;

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
+        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::Duration,
@@ -238,6 +239,9 @@ impl Writer {
         let written = self.write(&writes);
         if written {
             self.reserved = reserved;
+            for (place, _) in changes {
+                self.zones[*place].changes.fetch_add(1, Ordering::Relaxed);
+            }
         } else {
             self.doubtful.extend(changes.iter().map(|(place, change)| {
                 let host = match change {

@@ -95,9 +95,7 @@ impl Handler {
     pub fn handle(&self, packet: &[u8], source: Source) -> Outcome {
         // Less than a header, or an answer: never answered, so that two servers
         // cannot be made to talk to each other for ever.
-        let Some(&[_, _, flags, _, questions_high, questions_low, ..]) = packet
-            .get(..12)
-            .and_then(|header| header.first_chunk::<12>())
+        let Some(&[_, _, flags, _, questions_high, questions_low, ..]) = packet.first_chunk::<12>()
         else {
             return Outcome::Silence;
         };

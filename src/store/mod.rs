@@ -62,7 +62,7 @@ pub enum StoreError {
     )]
     Locked { path: PathBuf },
     #[error(
-        "{} is damaged ({reason}): move it away and fill an empty store from the last dump with `paramd restore FILE`",
+        "{} is damaged ({reason}): move it away and fill an empty store from the last dump (see the directory dumps beside it) with `paramd restore FILE`",
         path.display()
     )]
     Corrupt { path: PathBuf, reason: String },
