@@ -76,7 +76,8 @@ pub struct Data {
 
 #[derive(Debug, Args)]
 pub struct Config {
-    /// Configuration file: access lists
+    /// Configuration file: who may do what, the secret of DNS cookies, what the
+    /// service tells of itself
     #[arg(long, env = "PARAMD_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
