@@ -25,8 +25,9 @@ docker service create --detach --name peer_mixed --replicas 2 \
     --mount type=bind,source=/var/run/docker.sock,target=/var/run/docker.sock \
     "$peer_image"
 
-# Peers that validate only.
-docker service create --detach --name peer_validator --replicas 2 \
+# Peers that validate only. Without --detach, so that they run before the next
+# ones ask: a peer that does not validate needs a validator to connect to.
+docker service create --name peer_validator --replicas 2 \
     --hostname '{{.Service.Name}}-{{.Task.Slot}}' \
     --dns "$PARAM_DNS" \
     --env ROLE=validator \
