@@ -1,7 +1,7 @@
 //! The decisions: registering, renewing, taking over, reclaiming, leaving,
 //! releasing, and the end of a lease.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{Holder, Hostname, Lease, Network, Peer, PeerId, Role, Sequence, Time};
 
@@ -19,14 +19,8 @@ pub enum Change {
 pub enum Refusal {
     /// The host registered with another role.
     OtherRole(Role),
-    /// Every number of the sequence is taken, and none may be reclaimed.
-    Full {
-        sequence: Sequence,
-        limit: u32,
-        /// How long until a number may be reclaimed, if nobody returns;
-        /// `None` if none ever may, as things stand.
-        wait: Option<Duration>,
-    },
+    /// Every number of the sequence is taken, and none may be reclaimed yet.
+    Full { sequence: Sequence, limit: u32 },
 }
 
 /// Why a lease is not ended.
@@ -144,23 +138,14 @@ impl Network {
     /// The peer whose lease ran out longest ago, if that is long enough ago.
     fn reclaimable(&self, sequence: Sequence) -> Result<Arc<Peer>, Refusal> {
         let numbers = self.numbers(sequence);
-        let full = |wait| Refusal::Full {
+        let longest_gone = numbers.ended.first().zip(self.rules.reclaim);
+        let reclaimable = longest_gone
+            .filter(|((ran_out, _), reclaim)| self.now >= *ran_out + *reclaim)
+            .and_then(|((_, number), _)| numbers.taken.get(&number));
+        reclaimable.cloned().ok_or_else(|| Refusal::Full {
             sequence,
             limit: self.rules.sequence(sequence).limit.unwrap_or(u32::MAX),
-            wait,
-        };
-        let reclaim = self.rules.reclaim.ok_or_else(|| full(None))?;
-        let (ran_out, number) = numbers.ended.first().ok_or_else(|| full(None))?;
-        let from = ran_out + reclaim;
-        if self.now < from {
-            let wait = Duration::from_millis(from.0 - self.now.0);
-            return Err(full(Some(wait)));
-        }
-        numbers
-            .taken
-            .get(&number)
-            .cloned()
-            .ok_or_else(|| full(None))
+        })
     }
 
     /// The holder ends its lease. Its number stays with the host.

@@ -130,18 +130,15 @@ impl Inner {
         let rules = &published.zone.rules;
         let (code, error) = match denial {
             Denial::Refused(Refusal::OtherRole(role)) => self.other_role(place, host, role),
-            Denial::Refused(Refusal::Full {
-                sequence,
-                limit,
-                wait,
-            }) => {
+            Denial::Refused(Refusal::Full { sequence, limit }) => {
                 let name = &rules.sequence(sequence).name;
-                let until = match wait {
-                    Some(wait) => format!(
-                        "one may be reclaimed in {}s if its holder stays away",
-                        wait.as_secs() + 1
+                // The same words each time, since scripts log what is new.
+                let until = match rules.reclaim {
+                    Some(reclaim) => format!(
+                        "one passes on when its holder's lease ran out {} ago",
+                        humantime::format_duration(reclaim)
                     ),
-                    None => "none of their holders is gone".to_owned(),
+                    None => "none ever passes on: release one".to_owned(),
                 };
                 let text = format!("all {limit} numbers of {name} are taken, and {until}");
                 (ResponseCode::Refused, Some(ExtendedError::other(text)))
