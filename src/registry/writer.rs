@@ -132,11 +132,12 @@ impl Writer {
                 info!("zone {}: {ended} leases have run out", published.zone);
             }
         }
-        let wants_serials = self.wants_serials(&networks);
-        self.publish(networks);
-        if wants_serials {
-            self.reserve_serials();
+        // Reserved before anyone sees them: after a crash the serial goes on
+        // from those that are reserved.
+        if self.wants_serials(&networks) {
+            self.commit(&networks, &[]);
         }
+        self.publish(networks);
     }
 
     /// Decides all commands, commits them together, and answers.
