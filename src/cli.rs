@@ -47,7 +47,8 @@ pub enum Command {
     Peers(Peers),
     /// Free the ID of a host that will not return
     ///
-    /// Works on the data directory of a stopped server.
+    /// By DNS UPDATE from the running server, which it allows to loopback unless
+    /// configured otherwise; or, when none runs, in the data directory.
     Release(Release),
     /// Ask the running server for each of its zones, by DNS; for health checks
     ///
@@ -76,8 +77,8 @@ pub struct Data {
 
 #[derive(Debug, Args)]
 pub struct Config {
-    /// Configuration file: who may do what, the secret of DNS cookies, what the
-    /// service tells of itself
+    /// Configuration file: who may do what, the keys of those who sign, the
+    /// secret of DNS cookies, what the service tells of itself
     #[arg(long, env = "PARAMD_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -143,6 +144,11 @@ pub struct Place {
     #[arg(long, env = "PARAMD_SERVER", value_name = "ADDR[:PORT]", value_parser = upstream)]
     pub server: Option<SocketAddr>,
 
+    /// Sign what is sent to the server with the key of this file, as
+    /// `tsig-keygen` writes it
+    #[arg(long, env = "PARAMD_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
     #[command(flatten)]
     pub data: Data,
 
@@ -199,7 +205,7 @@ pub struct Release {
     pub host: String,
 
     #[command(flatten)]
-    pub data: Data,
+    pub place: Place,
 }
 
 #[derive(Debug, Args)]

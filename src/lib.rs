@@ -11,6 +11,7 @@
 //! | [`zone`] | names and records, zone files, the whole zone as a stream |
 //! | [`store`] | durability |
 //! | [`params`] | templates to environment |
+//! | [`keys`] | TSIG keys and their files |
 //! | [`settings`] | reading the files that people write |
 //! | [`clock`] | the one clock |
 //! | [`network`] | the law: who holds which ID, leases, root nodes |
@@ -18,6 +19,7 @@
 pub mod cli;
 pub mod clock;
 pub mod commands;
+pub mod keys;
 pub mod network;
 pub mod params;
 pub mod registry;

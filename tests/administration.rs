@@ -314,13 +314,18 @@ fn a_released_id_goes_to_the_next_host() {
             .unwrap();
     }
     let release = ["release", "pbft.fabric.internal", "vp2", "--data", &path];
-    let said = fails_with(1, PARAMD, &release);
-    assert!(
-        said.contains("a server runs on") && said.contains("stop it"),
-        "{said}"
+    // From the running server, by the host's name.
+    let host = ["release", "pbft.fabric.internal", "C", "--data", &path];
+    assert_eq!(run(PARAMD, &host), "released c\n");
+    let said = fails_with(1, PARAMD, &host);
+    assert!(said.contains("does not hold"), "{said}");
+    assert_eq!(
+        service.value("f.pbft.fabric.internal", "id").unwrap(),
+        "vp2"
     );
+    // By the ID, from the data of one that does not run.
     assert_eq!(service.terminate(), Some(0));
-    assert_eq!(run(PARAMD, &release), "released vp2, which c held\n");
+    assert_eq!(run(PARAMD, &release), "released vp2\n");
     let said = fails_with(1, PARAMD, &release);
     assert!(
         said.contains("vp2 is not registered in pbft.fabric.internal."),

@@ -12,8 +12,8 @@ use std::{
 };
 
 use param_daemon::network::{
-    Change, Holder, Hostname, LeaveRefusal, Network, Peer, PeerId, Refusal, Role, RoleRule, Rules,
-    Sequence, SequenceRule, Time,
+    Change, Holder, Hostname, LeaveRefusal, Network, Peer, PeerId, PinRefusal, Refusal, Role,
+    RoleRule, Rules, Sequence, SequenceRule, Time,
 };
 use proptest::prelude::*;
 
@@ -59,6 +59,14 @@ enum Step {
     Release {
         host: u8,
     },
+    Pin {
+        host: u8,
+        sequence: u16,
+        number: u32,
+    },
+    Unpin {
+        host: u8,
+    },
     Pass {
         milliseconds: u64,
     },
@@ -75,6 +83,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0u8..12).prop_map(|host| Step::Heartbeat { host }),
         2 => (0u8..12, 0u8..24).prop_map(|(host, asker)| Step::Leave { host, asker }),
         1 => (0u8..12).prop_map(|host| Step::Release { host }),
+        1 => (0u8..12, 0u16..2, 0u32..8)
+            .prop_map(|(host, sequence, number)| Step::Pin { host, sequence, number }),
+        1 => (0u8..12).prop_map(|host| Step::Unpin { host }),
         6 => prop_oneof![0u64..100, 1_000u64..15_000, LEASE..2 * RECLAIM]
             .prop_map(|milliseconds| Step::Pass { milliseconds }),
         1 => (0u64..RECLAIM).prop_map(|milliseconds| Step::SetBack { milliseconds }),
@@ -102,6 +113,7 @@ struct Play {
     rules: Arc<Rules>,
     /// What was made durable.
     disk: BTreeMap<Hostname, (PeerId, Role, Holder)>,
+    pins: BTreeMap<Hostname, PeerId>,
     /// What the clock shows, and the latest it ever showed.
     clock: u64,
     latest: u64,
@@ -115,6 +127,7 @@ impl Play {
             network: Network::new(rules.clone(), 1),
             rules,
             disk: BTreeMap::new(),
+            pins: BTreeMap::new(),
             clock: 1,
             latest: 1,
             leases: HashMap::new(),
@@ -140,6 +153,12 @@ impl Play {
                 Change::Delete(host) => {
                     self.disk.remove(&host);
                 }
+                Change::Pin(host, id) => {
+                    self.pins.insert(host, id);
+                }
+                Change::Unpin(host) => {
+                    self.pins.remove(&host);
+                }
             }
         }
     }
@@ -150,6 +169,7 @@ impl Play {
         let running = self.lease_runs(host);
         let gone_before = self.reclaimable_numbers(role);
         let lowest = self.lowest_free(role);
+        let pinned = self.pins.get(host).copied();
         let mut changes = Vec::new();
         let result = self.network.register(now, host, role, asker, &mut changes);
         self.record(changes);
@@ -172,6 +192,9 @@ impl Play {
             (None, Ok(after)) => {
                 assert_eq!(after.holder, asker);
                 match lowest {
+                    _ if pinned.is_some() => {
+                        assert_eq!(Some(after.id), pinned, "the ID that is kept for it");
+                    }
                     Some(number) => assert_eq!(after.id.number, number, "the lowest free number"),
                     None => assert!(
                         gone_before.contains(&after.id.number),
@@ -184,11 +207,48 @@ impl Play {
                 assert_eq!(before.role, registered);
                 assert_ne!(role, Some(registered));
             }
+            (None, Err(Refusal::Pinned(id))) => {
+                assert_eq!(Some(id), pinned);
+                let drawn = self.rules.role(role.unwrap()).sequence;
+                assert_ne!(drawn, id.sequence, "refused only in another role");
+            }
             (None, Err(Refusal::Full { .. })) => {
+                assert_eq!(pinned, None, "an ID that is kept is not taken");
                 assert_eq!(lowest, None, "refused only where nothing is free");
                 assert!(gone_before.is_empty(), "and where nothing may be reclaimed");
             }
             (before, result) => panic!("{before:?} cannot become {result:?}"),
+        }
+    }
+
+    fn pin(&mut self, host: &Hostname, id: PeerId) {
+        let holders = |network: &Network| {
+            let peers = network.peers().map(|peer| (peer.host.clone(), peer.id));
+            peers.collect::<Vec<_>>()
+        };
+        let before = holders(&self.network);
+        let own = before.iter().find(|(other, _)| other == host);
+        let own = own.map(|(_, id)| *id).or(self.pins.get(host).copied());
+        let holder = before.iter().find(|(_, taken)| *taken == id);
+        let holder = holder.map(|(host, _)| host);
+        let pinned = self.pins.iter().find(|(_, taken)| **taken == id);
+        let other = holder.or(pinned.map(|(host, _)| host)).cloned();
+        let mut changes = Vec::new();
+        let result = self.network.pin(host, id, &mut changes);
+        self.record(changes);
+        assert_eq!(holders(&self.network), before, "a pin registers nobody");
+        match result {
+            Ok(()) => {
+                assert_eq!(self.pins.get(host), Some(&id));
+                assert!(own.is_none_or(|own| own == id));
+                assert!(other.is_none_or(|other| other == *host));
+            }
+            Err(PinRefusal::HasAnother { .. }) => assert!(own.is_some_and(|own| own != id)),
+            Err(PinRefusal::Taken { other: said }) => assert_eq!(Some(said), other),
+            Err(PinRefusal::OutOfRange) => {
+                assert!(!self.rules.sequence(id.sequence).contains(id.number));
+            }
+            Err(PinRefusal::NoRole) => panic!("each sequence has a role here"),
         }
     }
 
@@ -201,7 +261,10 @@ impl Play {
     fn lowest_free(&self, role: Option<Role>) -> Option<u32> {
         let sequence = self.sequence_of(role);
         let rule = self.rules.sequence(sequence);
-        let taken = |number: u32| self.network.peer(PeerId { sequence, number }).is_some();
+        let taken = |number: u32| {
+            let id = PeerId { sequence, number };
+            self.network.peer(id).is_some() || self.pins.values().any(|pinned| *pinned == id)
+        };
         (rule.start..)
             .take(rule.limit.unwrap_or(u32::MAX) as usize)
             .find(|number| !taken(*number))
@@ -215,6 +278,7 @@ impl Play {
             .network
             .peers()
             .filter(|peer| peer.id.sequence == sequence)
+            .filter(|peer| !self.pins.contains_key(&peer.host))
             .map(|peer| (self.leases[&peer.host], peer.id.number))
             .filter(|(end, _)| self.rules.reclaim.is_some() && self.latest >= end + RECLAIM)
             .collect();
@@ -264,9 +328,31 @@ impl Play {
             Step::Release { host } => {
                 let host = hostname(host);
                 let mut changes = Vec::new();
-                self.network.release(&host, &mut changes);
+                let known = self.network.host(&host).is_some() || self.pins.contains_key(&host);
+                assert_eq!(self.network.release(&host, &mut changes), known);
                 self.record(changes);
                 assert!(self.network.host(&host).is_none());
+                assert!(self.network.pinned(&host).is_none());
+            }
+            Step::Pin {
+                host,
+                sequence,
+                number,
+            } => self.pin(
+                &hostname(host),
+                PeerId {
+                    sequence: Sequence(sequence),
+                    number,
+                },
+            ),
+            Step::Unpin { host } => {
+                let host = hostname(host);
+                let before = self.network.host(&host).map(|peer| peer.id);
+                let mut changes = Vec::new();
+                let was = self.network.unpin(&host, &mut changes);
+                assert_eq!(was, self.pins.contains_key(&host));
+                self.record(changes);
+                assert_eq!(self.network.host(&host).map(|peer| peer.id), before);
             }
             Step::Pass { milliseconds } => self.clock += milliseconds,
             Step::SetBack { milliseconds } => {
@@ -280,8 +366,9 @@ impl Play {
                     .iter()
                     .map(|(host, (id, role, holder))| (host.clone(), *id, *role, *holder));
                 let revision = self.network.revision() + 1;
+                let pins = self.pins.clone();
                 self.network =
-                    Network::restore(self.rules.clone(), revision, records, now).unwrap();
+                    Network::restore(self.rules.clone(), revision, records, pins, now).unwrap();
                 let lease = now.0 + LEASE;
                 self.leases = self.disk.keys().map(|host| (host.clone(), lease)).collect();
             }
@@ -318,6 +405,23 @@ impl Play {
             .map(|peer| (peer.host.clone(), (peer.id, peer.role, peer.holder)))
             .collect();
         assert_eq!(registered, self.disk, "the disk has what was answered");
+        let pins: BTreeMap<_, _> = network
+            .pins()
+            .map(|(host, id)| (host.clone(), id))
+            .collect();
+        assert_eq!(pins, self.pins);
+        for (host, id) in pins {
+            let own = network.host(&host).map(|peer| peer.id);
+            assert!(
+                own.is_none_or(|own| own == id),
+                "who has a pin has no other ID"
+            );
+            let holder = network.peer(id).map(|peer| &peer.host);
+            assert!(
+                holder.is_none_or(|holder| *holder == host),
+                "a pin is nobody else's"
+            );
+        }
     }
 
     fn check_roots(&self, peer: &Peer) {
@@ -415,7 +519,8 @@ fn contradicting_records_are_refused() {
         number,
     };
     let restore = |records: Vec<(Hostname, PeerId, Role, Holder)>| {
-        Network::restore(rules(Some(4), 0, true), 1, records, Time(1)).map(|network| network.len())
+        Network::restore(rules(Some(4), 0, true), 1, records, [], Time(1))
+            .map(|network| network.len())
     };
     let record = |host, number, role| (hostname(host), id(number), Role(role), holder(host));
     assert_eq!(restore(vec![record(0, 0, 0), record(1, 3, 1)]), Ok(2));
@@ -485,7 +590,7 @@ fn a_high_number_takes_no_more_memory_than_a_low_one() {
         number: u32::MAX - 2,
     };
     let record = (hostname(0), id, Role(0), holder(0));
-    let mut network = Network::restore(rules(None, 0, true), 1, [record], Time(1)).unwrap();
+    let mut network = Network::restore(rules(None, 0, true), 1, [record], [], Time(1)).unwrap();
     let peer = network
         .register(Time(2), &hostname(1), None, holder(1), &mut Vec::new())
         .unwrap();

@@ -37,6 +37,7 @@ impl Store for SlowStore {
         };
         Ok(Contents {
             registrations: (0..PEERS).map(registration).collect(),
+            pins: Vec::new(),
             serial: 1,
         })
     }

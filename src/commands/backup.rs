@@ -61,6 +61,7 @@ fn write(path: &Path, published: &Published) -> io::Result<()> {
         origin: published.zone.origin_text(),
         serial: published.network().revision(),
         peers: published.registrations(),
+        pins: published.pins(),
     };
     serde_json::to_writer_pretty(&mut out, &dump)?;
     out.write_all(b"\n")?;

@@ -2,11 +2,11 @@
 
 use crate::{
     cli::Check,
-    server::config,
+    server::config::{self, Config},
     zone::{self, Zone},
 };
 
-use super::told;
+use super::{missing_keys, told};
 
 pub fn run(options: &Check) -> anyhow::Result<()> {
     let mut problems = Vec::new();
@@ -14,10 +14,12 @@ pub fn run(options: &Check) -> anyhow::Result<()> {
         problems.extend(found);
         Vec::new()
     });
-    if let Some(path) = &options.config.config
-        && let Err(found) = config::read(path)
-    {
-        problems.extend(found);
+    let config = match &options.config.config {
+        Some(path) => config::read(path).map_err(|found| problems.extend(found)),
+        None => Ok(Config::default()),
+    };
+    if let Ok(config) = config {
+        problems.extend(missing_keys(&zones, &config.keys));
     }
     if !problems.is_empty() {
         return Err(told(problems));

@@ -10,8 +10,8 @@ use crate::{
     cli::{Dump, Format},
     clock::Clock,
     registry,
-    store::{Registration, Store},
-    zone::{self, master},
+    store::{Pin, Registration, Store},
+    zone::{self, Status, master},
 };
 
 use super::{Registrations, origin, registrations, transfer, zones_in};
@@ -27,6 +27,9 @@ pub struct JsonDump {
     /// The SOA serial.
     pub serial: u64,
     pub peers: Vec<Registration>,
+    /// The IDs that are kept for hosts, registered or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<Pin>,
 }
 
 /// The version that is written.
@@ -38,12 +41,12 @@ pub fn run(options: &Dump) -> anyhow::Result<()> {
     let mut out = BufWriter::new(stdout().lock());
     match (source, options.format) {
         (Registrations::Server(server), Format::Master) => {
-            for record in transfer::begin(server, &origin)? {
+            for record in transfer::begin(&server, &origin)? {
                 writeln!(out, "{}", master::line(&record?))?;
             }
         }
         (Registrations::Server(server), Format::Json) => {
-            let records = transfer::begin(server, &zone::status_of(&origin)?)?;
+            let records = transfer::begin(&server, &zone::status_of(&origin)?)?;
             write_json(&mut out, &of_status(&origin, records)?)?;
         }
         (Registrations::Store(mut store), Format::Master) => {
@@ -65,6 +68,7 @@ pub fn run(options: &Dump) -> anyhow::Result<()> {
                 origin: text,
                 serial: contents.serial,
                 peers: contents.registrations,
+                pins: contents.pins,
             };
             write_json(&mut out, &dump)?;
         }
@@ -88,13 +92,15 @@ fn of_status(
         origin: origin.to_ascii(),
         serial: 0,
         peers: Vec::new(),
+        pins: Vec::new(),
     };
     for record in records {
         let record = record?;
         if let RData::SOA(soa) = &record.data {
             dump.serial = soa.serial.into();
-        } else if let Some((registration, ..)) = zone::peer_of_status(&record) {
-            dump.peers.push(registration);
+        } else if let Some(Status { pin, registered }) = zone::status_in(&record) {
+            dump.peers.extend(registered.map(|peer| peer.registration));
+            dump.pins.extend(pin);
         }
     }
     Ok(dump)

@@ -10,6 +10,7 @@ pub mod restore;
 pub mod serve;
 
 mod backup;
+mod client;
 mod origin;
 mod transfer;
 
@@ -19,10 +20,14 @@ use anyhow::{Context as _, anyhow};
 
 use crate::{
     cli::Place,
+    keys::{self, Key},
+    server::tsig::Keys,
     settings::Problem,
     store::{SledStore, StoreError},
     zone::{self, Zone},
 };
+
+use self::client::Client;
 
 /// The file in the data directory that says where its server answers.
 const ADDRESS_FILE: &str = "address";
@@ -44,10 +49,26 @@ fn zones_in(directory: &Path) -> anyhow::Result<Vec<Zone>> {
     zone::read_directory(directory).map_err(told)
 }
 
+/// What is wrong where zone files name keys that the configuration has not.
+fn missing_keys(zones: &[Zone], keys: &Keys) -> Vec<Problem> {
+    let demands = zones
+        .iter()
+        .filter_map(|zone| Some((zone, zone.register_keys.as_ref()?)));
+    let missing = demands.flat_map(|(zone, demanded)| {
+        let unknown = demanded.names.iter().filter(|name| !keys.has(name));
+        unknown.map(|name| Problem {
+            path: zone.path.clone(),
+            line: Some(demanded.line),
+            message: keys::unknown(name),
+        })
+    });
+    missing.collect()
+}
+
 /// Where the tools find registrations.
 enum Registrations {
     /// The server that runs.
-    Server(SocketAddr),
+    Server(Client),
     /// The store of a server that does not.
     Store(Box<SledStore>),
 }
@@ -55,16 +76,32 @@ enum Registrations {
 /// The server that was named; else the data directory; else, where a server
 /// runs on that, this server.
 fn registrations(place: &Place) -> anyhow::Result<Registrations> {
-    if let Some(server) = place.server {
-        return Ok(Registrations::Server(server));
+    let server = |server| {
+        let key = place.key.as_deref().map(key_in).transpose()?;
+        Ok(Registrations::Server(Client { server, key }))
+    };
+    if let Some(address) = place.server {
+        return server(address);
     }
     let data = &place.data.data;
     match stored(data) {
         Ok(store) => Ok(Registrations::Store(Box::new(store))),
         Err(error) => match error.downcast_ref::<StoreError>() {
-            Some(StoreError::Locked { .. }) => running_on(data).map(Registrations::Server),
+            Some(StoreError::Locked { .. }) => server(running_on(data)?),
             _ => Err(error),
         },
+    }
+}
+
+/// The key of a file that has one.
+fn key_in(path: &Path) -> anyhow::Result<Key> {
+    let mut keys = keys::read(path).map_err(told)?;
+    match (keys.pop(), keys.is_empty()) {
+        (Some(key), true) => Ok(key),
+        _ => Err(anyhow!(
+            "{} has several keys: give a file with the one to sign with",
+            path.display()
+        )),
     }
 }
 

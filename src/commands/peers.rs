@@ -6,16 +6,20 @@ use hickory_proto::rr::Name;
 
 use crate::{
     cli::Peers,
-    store::{Registration, Store},
+    store::{Contents, Pin, Registration, Store},
     zone,
 };
 
-use super::{Registrations, origin, registrations, transfer, zones_in};
+use super::{Registrations, client::Client, origin, registrations, transfer, zones_in};
 
 const HEAD: [&str; 6] = ["ID", "HOST", "ROLE", "ADDRESS", "STATE", "HEARD"];
 
 /// A line of the table.
-type Row = [String; 6];
+struct Row {
+    /// By sequence and number.
+    order: (String, u32),
+    cells: [String; 6],
+}
 
 pub fn run(options: &Peers) -> anyhow::Result<()> {
     let mut source = registrations(&options.place)?;
@@ -34,16 +38,15 @@ pub fn run(options: &Peers) -> anyhow::Result<()> {
     let mut out = BufWriter::new(stdout().lock());
     for (place, origin) in origins.iter().enumerate() {
         let mut peers = match &mut source {
-            Registrations::Server(server) => running(*server, origin)?,
-            Registrations::Store(store) => stored(store.load(&origin.to_ascii())?.registrations),
+            Registrations::Server(server) => running(server, origin)?,
+            Registrations::Store(store) => stored(store.load(&origin.to_ascii())?),
         };
-        peers.sort_by(|(a, _), (b, _)| (&a.sequence, a.number).cmp(&(&b.sequence, b.number)));
+        peers.sort_by(|a, b| a.order.cmp(&b.order));
         if place > 0 {
             writeln!(out)?;
         }
         writeln!(out, "{origin} {} peers", peers.len())?;
-        let rows: Vec<Row> = peers.into_iter().map(row).collect();
-        for line in table(&rows) {
+        for line in table(&peers) {
             writeln!(out, "{line}")?;
         }
     }
@@ -51,56 +54,83 @@ pub fn run(options: &Peers) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a running server knows of a peer besides its registration.
-struct State {
-    live: bool,
-    heard: std::time::Duration,
-}
-
-fn running(
-    server: std::net::SocketAddr,
-    origin: &Name,
-) -> anyhow::Result<Vec<(Registration, Option<State>)>> {
-    let mut peers = Vec::new();
+fn running(server: &Client, origin: &Name) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
     for record in transfer::begin(server, &zone::status_of(origin)?)? {
-        if let Some((registration, live, heard)) = zone::peer_of_status(&record?) {
-            peers.push((registration, Some(State { live, heard })));
+        let Some(status) = zone::status_in(&record?) else {
+            continue;
+        };
+        match (status.registered, status.pin) {
+            (Some(peer), pin) => {
+                let state = if peer.is_live { "live" } else { "gone" };
+                let heard = format!("{} ago", humantime::format_duration(peer.heard));
+                rows.push(row(peer.registration, pin.is_some(), state, heard));
+            }
+            (None, Some(pin)) => rows.push(awaited(pin)),
+            (None, None) => {}
         }
     }
-    Ok(peers)
+    Ok(rows)
 }
 
-fn stored(registrations: Vec<Registration>) -> Vec<(Registration, Option<State>)> {
-    let alone = |registration| (registration, None);
-    registrations.into_iter().map(alone).collect()
+/// Leases are not stored.
+fn stored(contents: Contents) -> Vec<Row> {
+    let Contents {
+        registrations,
+        mut pins,
+        ..
+    } = contents;
+    let mut rows = Vec::new();
+    for registration in registrations {
+        let pin = pins.iter().position(|pin| pin.host == registration.host);
+        let is_pinned = pin.map(|place| pins.swap_remove(place)).is_some();
+        rows.push(row(registration, is_pinned, "-", "-".to_owned()));
+    }
+    rows.extend(pins.into_iter().map(awaited));
+    rows
 }
 
-fn row((registration, state): (Registration, Option<State>)) -> Row {
-    let (state, heard) = match state {
-        Some(State { live, heard }) => (
-            if live { "live" } else { "gone" },
-            format!("{} ago", humantime::format_duration(heard)),
-        ),
-        // Leases are not stored.
-        None => ("-", "-".to_owned()),
+fn row(registration: Registration, is_pinned: bool, state: &str, heard: String) -> Row {
+    let state = match is_pinned {
+        true => format!("{state}, pinned"),
+        false => state.to_owned(),
     };
-    [
-        format!("{}{}", registration.sequence, registration.number),
-        registration.host,
-        registration.role,
-        registration.address.to_string(),
-        state.to_owned(),
-        heard,
-    ]
+    Row {
+        order: (registration.sequence.clone(), registration.number),
+        cells: [
+            format!("{}{}", registration.sequence, registration.number),
+            registration.host,
+            registration.role,
+            registration.address.to_string(),
+            state,
+            heard,
+        ],
+    }
+}
+
+/// A host for which an ID is kept, and which has not asked for it yet.
+fn awaited(pin: Pin) -> Row {
+    let none = || "-".to_owned();
+    Row {
+        cells: [
+            format!("{}{}", pin.sequence, pin.number),
+            pin.host,
+            none(),
+            none(),
+            "pinned".to_owned(),
+            none(),
+        ],
+        order: (pin.sequence, pin.number),
+    }
 }
 
 /// The lines of a table, its columns as wide as what stands in them.
 fn table(rows: &[Row]) -> Vec<String> {
     let head = HEAD.map(str::to_owned);
-    let lines = || std::iter::once(&head).chain(rows);
+    let lines = || std::iter::once(&head).chain(rows.iter().map(|row| &row.cells));
     let width = |column: usize| lines().map(|row| row[column].len()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
-    let line = |row: &Row| {
+    let line = |row: &[String; 6]| {
         let cells = row.iter().zip(&widths);
         let line: Vec<String> = cells
             .map(|(cell, width)| format!("{cell:width$}"))

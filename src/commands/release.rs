@@ -1,39 +1,65 @@
 //! `paramd release`: frees the ID of a host that will not return.
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, bail};
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, Query},
+    rr::{DNSClass, Name, Record, RecordType},
+};
 
 use crate::{
     cli::Release,
-    store::{Store, StoreError, Write},
+    store::{Store, Write},
 };
 
-use super::{origin, stored};
+use super::{Registrations, client::Client, origin, registrations};
 
 pub fn run(options: &Release) -> anyhow::Result<()> {
-    let origin = origin::parse(&options.zone)?.to_ascii();
-    let mut store = stored(&options.data.data).map_err(|error| match error.downcast() {
-        Ok(StoreError::Locked { path }) => anyhow!(
-            "a server runs on {}: stop it, release the host, and start it again",
-            path.display()
-        ),
-        Ok(error) => error.into(),
-        Err(error) => error,
-    })?;
+    let origin = origin::parse(&options.zone)?;
     let wanted = options.host.to_ascii_lowercase();
-    let registrations = store.load(&origin)?.registrations;
-    let found = registrations.into_iter().find(|registration| {
-        let id = format!("{}{}", registration.sequence, registration.number);
-        registration.host == wanted || id == wanted
+    match registrations(&options.place)? {
+        Registrations::Server(server) => update(&server, &origin, &wanted)?,
+        Registrations::Store(mut store) => remove(store.as_mut(), &origin.to_ascii(), &wanted)?,
+    }
+    println!("released {wanted}");
+    Ok(())
+}
+
+/// By DNS UPDATE (RFC 2136): if there is anything at the name, all of it goes.
+fn update(server: &Client, origin: &Name, wanted: &str) -> anyhow::Result<()> {
+    let name = origin
+        .prepend_label(wanted)
+        .with_context(|| format!("`{wanted}` is no host"))?;
+    let mut everything = Record::update0(name, 0, RecordType::ANY);
+    everything.dns_class = DNSClass::ANY;
+    let mut message = Message::new(0, MessageType::Query, OpCode::Update);
+    message.add_query(Query::query(origin.clone(), RecordType::SOA));
+    message.answers.push(everything.clone());
+    message.authorities.push(everything);
+    server
+        .send(message)?
+        .receive("the release")
+        .with_context(|| format!("{wanted} is not released: see `paramd peers`"))?;
+    Ok(())
+}
+
+fn remove(store: &mut dyn Store, origin: &str, wanted: &str) -> anyhow::Result<()> {
+    let contents = store.load(origin)?;
+    let peers = contents.registrations.iter();
+    let peers = peers.map(|peer| (&peer.host, &peer.sequence, peer.number));
+    let pins = contents.pins.iter();
+    let pins = pins.map(|pin| (&pin.host, &pin.sequence, pin.number));
+    let mut found = peers.chain(pins);
+    let found = found.find(|(host, sequence, number)| {
+        *host == wanted || format!("{sequence}{number}") == wanted
     });
-    let registration = found
-        .with_context(|| format!("{wanted} is not registered in {origin}: see `paramd peers`"))?;
-    store.commit(&[Write::Delete {
-        origin,
-        host: registration.host.clone(),
-    }])?;
-    println!(
-        "released {}{}, which {} held",
-        registration.sequence, registration.number, registration.host
-    );
+    let Some((host, ..)) = found else {
+        bail!("{wanted} is not registered in {origin}: see `paramd peers`");
+    };
+    let (origin, host) = (origin.to_owned(), host.clone());
+    let unpin = Write::Unpin {
+        origin: origin.clone(),
+        host: host.clone(),
+    };
+    store.commit(&[Write::Delete { origin, host }, unpin])?;
     Ok(())
 }

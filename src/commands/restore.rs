@@ -32,7 +32,8 @@ pub fn run(options: &Restore) -> anyhow::Result<()> {
     })?;
     check(&dump).with_context(|| format!("{shown} cannot be restored"))?;
     let mut store = SledStore::open(&options.data.data)?;
-    let there = store.load(&dump.origin)?.registrations.len();
+    let there = store.load(&dump.origin)?;
+    let there = there.registrations.len() + there.pins.len();
     if there > 0 {
         bail!(
             "{} has {there} registrations of {} already: restore into an empty data directory",
@@ -50,8 +51,12 @@ pub fn run(options: &Restore) -> anyhow::Result<()> {
         origin: origin.clone(),
         registration,
     });
+    let pins = dump.pins.into_iter().map(|pin| Write::Pin {
+        origin: origin.clone(),
+        pin,
+    });
     // All or nothing: one commit.
-    let writes: Vec<Write> = std::iter::once(serial).chain(puts).collect();
+    let writes: Vec<Write> = std::iter::once(serial).chain(puts).chain(pins).collect();
     store.commit(&writes)?;
     println!("restored {peers} registrations of {origin}");
     Ok(())
@@ -77,21 +82,32 @@ fn check(dump: &JsonDump) -> anyhow::Result<()> {
             dump.origin
         );
     }
+    let peers = dump.peers.iter();
+    let peers: Vec<_> = peers
+        .map(|it| (&it.host, &it.sequence, it.number))
+        .collect();
+    let pins = dump.pins.iter();
+    let pins: Vec<_> = pins.map(|it| (&it.host, &it.sequence, it.number)).collect();
+    check_once(&peers)?;
+    check_once(&pins)
+}
+
+/// That each host is there once, and each ID.
+fn check_once(ids: &[(&String, &String, u32)]) -> anyhow::Result<()> {
     let mut hosts = BTreeSet::new();
-    let mut ids = BTreeSet::new();
-    for peer in &dump.peers {
-        let host: Hostname = peer
-            .host
+    let mut taken = BTreeSet::new();
+    for (host, sequence, number) in ids {
+        let name: Hostname = host
             .parse()
-            .with_context(|| format!("`{}` is no host", peer.host))?;
-        if host.as_str() != peer.host {
-            bail!("`{}` is not in small letters", peer.host);
+            .with_context(|| format!("`{host}` is no host"))?;
+        if name.as_str() != *host {
+            bail!("`{host}` is not in small letters");
         }
-        if !hosts.insert(&peer.host) {
-            bail!("{} is there twice", peer.host);
+        if !hosts.insert(host) {
+            bail!("{host} is there twice");
         }
-        if !ids.insert((&peer.sequence, peer.number)) {
-            bail!("{}{} is there twice", peer.sequence, peer.number);
+        if !taken.insert((sequence, number)) {
+            bail!("{sequence}{number} is there twice");
         }
     }
     Ok(())

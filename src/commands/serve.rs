@@ -23,7 +23,7 @@ use crate::{
 use super::{
     ADDRESS_FILE,
     backup::{self, Backup},
-    told, zones_in,
+    missing_keys, told, zones_in,
 };
 
 /// How long the last commit may take when the service ends.
@@ -51,6 +51,10 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         Some(path) => config::read(path).map_err(told)?,
         None => Config::default(),
     };
+    let missing = missing_keys(&zones, &config.keys);
+    if !missing.is_empty() {
+        return Err(told(missing));
+    }
     let data = &options.data.data;
     let store: Box<dyn Store> = match options.store {
         StoreKind::Sled => Box::new(SledStore::open(data)?),
@@ -83,6 +87,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         listeners,
         registry,
         config.access,
+        config.keys,
         config.identity,
         forwarder,
         cookies,

@@ -19,12 +19,11 @@ impl Agenda {
         self.order.insert((time, number));
     }
 
-    /// Strikes the number out; says whether it was there.
-    pub fn remove(&mut self, number: u32) -> bool {
-        match self.times.remove(&number) {
-            Some(time) => self.order.remove(&(time, number)).is_some(),
-            None => false,
-        }
+    /// Strikes the number out; gives the time it had.
+    pub fn remove(&mut self, number: u32) -> Option<Time> {
+        let time = self.times.remove(&number)?;
+        self.order.remove(&(time, number));
+        Some(time)
     }
 
     pub fn contains(&self, number: u32) -> bool {

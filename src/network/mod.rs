@@ -14,12 +14,14 @@ mod agenda;
 mod free;
 mod id;
 mod lease;
+mod pin;
 mod register;
 mod rules;
 mod state;
 
 pub use id::{Hostname, PeerId, Role, Sequence};
 pub use lease::{Lease, Time};
+pub use pin::PinRefusal;
 pub use register::{Change, LeaveRefusal, Refusal};
 pub use rules::{RoleRule, Rules, SequenceRule};
 pub use state::{Conflict, Holder, Network, Peer};

@@ -12,6 +12,20 @@ pub enum Change {
     Put(Arc<Peer>),
     /// The host is no longer registered.
     Delete(Hostname),
+    /// The number is kept for the host.
+    Pin(Hostname, PeerId),
+    /// No number is kept for the host any more.
+    Unpin(Hostname),
+}
+
+impl Change {
+    /// Whom it concerns.
+    pub fn host(&self) -> &Hostname {
+        match self {
+            Self::Put(peer) => &peer.host,
+            Self::Delete(host) | Self::Pin(host, _) | Self::Unpin(host) => host,
+        }
+    }
 }
 
 /// Why a host is not registered.
@@ -19,6 +33,8 @@ pub enum Change {
 pub enum Refusal {
     /// The host registered with another role.
     OtherRole(Role),
+    /// The host is to have this ID, which no peer of the role has.
+    Pinned(PeerId),
     /// Every number of the sequence is taken, and none may be reclaimed yet.
     Full { sequence: Sequence, limit: u32 },
 }
@@ -80,8 +96,7 @@ impl Network {
             peer.lease.grant(now);
             let deadline = now + self.rules.lease;
             let numbers = self.numbers_mut(peer.id.sequence);
-            numbers.ended.remove(peer.id.number);
-            numbers.live.insert(peer.id.number, deadline);
+            numbers.lives(peer.id.number, deadline);
             self.revision += 1;
             return Ok(peer);
         }
@@ -105,26 +120,42 @@ impl Network {
         asker: Holder,
         changes: &mut Vec<Change>,
     ) -> Result<Arc<Peer>, Refusal> {
+        let pinned = self.pinned(host);
+        let role = role.or_else(|| self.role_for(pinned?));
         let role = role.unwrap_or(self.rules.default_role);
         let sequence = self.rules.role(role).sequence;
-        let number = match self.free_number(sequence) {
-            Some(number) => number,
+        let id = match pinned {
+            Some(id) if id.sequence == sequence => id,
+            Some(id) => return Err(Refusal::Pinned(id)),
             None => {
-                let gone = self.reclaimable(sequence)?;
-                self.remove(&gone);
-                changes.push(Change::Delete(gone.host.clone()));
-                gone.id.number
+                let number = self.number_for_new(sequence, changes)?;
+                PeerId { sequence, number }
             }
         };
         let peer = self.seat(Peer {
             host: host.clone(),
-            id: PeerId { sequence, number },
+            id,
             role,
             holder: asker,
             lease: Lease::granted(self.now),
         });
         changes.push(Change::Put(peer.clone()));
         Ok(peer)
+    }
+
+    /// The lowest free number, or that of the peer that has been gone longest.
+    fn number_for_new(
+        &mut self,
+        sequence: Sequence,
+        changes: &mut Vec<Change>,
+    ) -> Result<u32, Refusal> {
+        if let Some(number) = self.free_number(sequence) {
+            return Ok(number);
+        }
+        let gone = self.reclaimable(sequence)?;
+        self.remove(&gone);
+        changes.push(Change::Delete(gone.host.clone()));
+        Ok(gone.id.number)
     }
 
     fn free_number(&self, sequence: Sequence) -> Option<u32> {
@@ -163,20 +194,23 @@ impl Network {
         peer.lease.end();
         let now = self.now;
         let numbers = self.numbers_mut(peer.id.sequence);
-        if numbers.live.remove(peer.id.number) {
-            numbers.ended.insert(peer.id.number, now);
+        if numbers.live.remove(peer.id.number).is_some() {
+            numbers.gone(peer.id.number, now);
             self.revision += 1;
         }
         Ok(peer)
     }
 
-    /// Frees the host's number; says whose it was.
-    pub fn release(&mut self, host: &Hostname, changes: &mut Vec<Change>) -> Option<Arc<Peer>> {
-        let peer = self.hosts.get(host)?.clone();
+    /// Frees the host's number, pinned or not; says whether it had one.
+    pub fn release(&mut self, host: &Hostname, changes: &mut Vec<Change>) -> bool {
+        let was_pinned = self.unpin(host, changes);
+        let Some(peer) = self.hosts.get(host).cloned() else {
+            return was_pinned;
+        };
         self.remove(&peer);
         self.revision += 1;
         changes.push(Change::Delete(host.clone()));
-        Some(peer)
+        true
     }
 
     /// Ends the leases that have run out by `now`.
@@ -202,7 +236,7 @@ impl Network {
                 let ran_out = peer.lease.heard() + lasting;
                 if ended {
                     numbers.live.remove(number);
-                    numbers.ended.insert(number, ran_out);
+                    numbers.gone(number, ran_out);
                     self.revision += 1;
                 } else {
                     numbers.live.insert(number, ran_out);
@@ -211,7 +245,7 @@ impl Network {
         }
     }
 
-    /// Takes the peer out of every map.
+    /// Takes the peer out of every map, and frees its number.
     fn remove(&mut self, peer: &Peer) {
         peer.lease.end();
         self.hosts.remove(&peer.host);
@@ -219,6 +253,7 @@ impl Network {
         let numbers = self.numbers_mut(peer.id.sequence);
         numbers.live.remove(number);
         numbers.ended.remove(number);
+        numbers.ended_pinned.remove(number);
         numbers.taken.remove(&number);
         numbers.free.insert(number);
     }

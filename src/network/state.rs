@@ -4,7 +4,9 @@ use std::{net::IpAddr, sync::Arc};
 
 use imbl::{HashMap, OrdMap};
 
-use super::{Hostname, Lease, PeerId, Role, Rules, Sequence, Time, agenda::Agenda, free::Free};
+use super::{
+    Hostname, Lease, PeerId, PinRefusal, Role, Rules, Sequence, Time, agenda::Agenda, free::Free,
+};
 
 /// Who holds a registration: whoever asks from `source` and states `address`.
 /// Either alone is not enough, since a neighbour can state another's address,
@@ -43,6 +45,12 @@ pub enum Conflict {
     TwoIds { host: Hostname },
     #[error("{host} holds {id}, but its role draws from another sequence")]
     OtherSequence { host: Hostname, id: String },
+    #[error("{id} cannot be pinned to {host}: {refusal}")]
+    Pin {
+        host: Hostname,
+        id: String,
+        refusal: PinRefusal,
+    },
 }
 
 /// All registered peers of one network.
@@ -55,6 +63,8 @@ pub enum Conflict {
 pub struct Network {
     pub(super) rules: Arc<Rules>,
     pub(super) hosts: HashMap<Hostname, Arc<Peer>>,
+    /// Whether they are registered or not.
+    pub(super) pins: OrdMap<Hostname, PeerId>,
     /// By [`Sequence`].
     pub(super) sequences: Vec<Numbers>,
     /// Rises with each change of what the network says to anyone.
@@ -73,6 +83,26 @@ pub(super) struct Numbers {
     pub live: Agenda,
     /// Whose lease has ended, and when it ran out.
     pub ended: Agenda,
+    /// The same of those that are pinned, and so are never reclaimed.
+    pub ended_pinned: Agenda,
+    pub pinned: OrdMap<u32, Hostname>,
+}
+
+impl Numbers {
+    /// Notes that a lease has ended.
+    pub fn gone(&mut self, number: u32, ran_out: Time) {
+        match self.pinned.contains_key(&number) {
+            true => self.ended_pinned.insert(number, ran_out),
+            false => self.ended.insert(number, ran_out),
+        }
+    }
+
+    /// Notes that a lease runs until then, or somewhat longer.
+    pub fn lives(&mut self, number: u32, deadline: Time) {
+        self.live.insert(number, deadline);
+        self.ended.remove(number);
+        self.ended_pinned.remove(number);
+    }
 }
 
 impl Network {
@@ -87,11 +117,14 @@ impl Network {
                 free: Free::from(rule.start),
                 live: Agenda::default(),
                 ended: Agenda::default(),
+                ended_pinned: Agenda::default(),
+                pinned: OrdMap::new(),
             })
             .collect();
         Self {
             rules,
             hosts: HashMap::new(),
+            pins: OrdMap::new(),
             sequences,
             revision,
             now: Time::default(),
@@ -105,6 +138,7 @@ impl Network {
         rules: Arc<Rules>,
         revision: u64,
         peers: impl IntoIterator<Item = (Hostname, PeerId, Role, Holder)>,
+        pins: impl IntoIterator<Item = (Hostname, PeerId)>,
         now: Time,
     ) -> Result<Self, Conflict> {
         let mut network = Self::new(rules, revision);
@@ -118,6 +152,14 @@ impl Network {
                 holder,
                 lease: Lease::granted(now),
             });
+        }
+        for (host, id) in pins {
+            let restored = network.restore_pin(host.clone(), id);
+            restored.map_err(|refusal| Conflict::Pin {
+                host,
+                id: network.rules.id_text(id),
+                refusal,
+            })?;
         }
         network.revision = revision;
         Ok(network)
@@ -244,8 +286,7 @@ impl Network {
         let numbers = self.numbers_mut(peer.id.sequence);
         numbers.free.remove(number);
         numbers.taken.insert(number, peer.clone());
-        numbers.live.insert(number, deadline);
-        numbers.ended.remove(number);
+        numbers.lives(number, deadline);
         self.hosts.insert(peer.host.clone(), peer.clone());
         self.revision += 1;
         peer

@@ -8,7 +8,7 @@ use super::{Published, StartError};
 use crate::{
     clock::Clock,
     network::{Holder, Hostname, Network, Peer, PeerId, Sequence},
-    store::{Contents, Registration, Store, StoreError},
+    store::{Contents, Pin, Registration, Store, StoreError},
     zone::Zone,
 };
 
@@ -59,8 +59,26 @@ pub fn load(zone: &Zone, contents: Contents, clock: Clock) -> Result<Network, St
         };
         peers.push((hostname, id, role, Holder { source, address }));
     }
+    let mut pins = Vec::with_capacity(contents.pins.len());
+    for Pin {
+        host,
+        sequence,
+        number,
+    } in contents.pins
+    {
+        let unknown = |what: &str| {
+            misfit(
+                format!("{what} is pinned to {host}, which the zone file does not have"),
+                "write it again, or release the host with `paramd release`",
+            )
+        };
+        let hostname: Hostname = host.parse().map_err(|_| unknown("an ID"))?;
+        let id = zone.rules.id_named(&format!("{sequence}{number}"));
+        let id = id.ok_or_else(|| unknown(&format!("{sequence}{number}")))?;
+        pins.push((hostname, id));
+    }
     let serial = contents.serial.max(1);
-    Network::restore(zone.rules.clone(), serial, peers, clock.now()).map_err(|conflict| {
+    Network::restore(zone.rules.clone(), serial, peers, pins, clock.now()).map_err(|conflict| {
         misfit(
             conflict.to_string(),
             "raise n or the limit again, or release the host with `paramd release`",
@@ -79,6 +97,15 @@ pub(super) fn warn_of_strangers(
         }
     }
     Ok(())
+}
+
+/// What a pin looks like in the store.
+pub(super) fn pin(zone: &Zone, host: &Hostname, id: PeerId) -> Pin {
+    Pin {
+        host: host.to_string(),
+        sequence: zone.rules.sequence(id.sequence).name.clone(),
+        number: id.number,
+    }
 }
 
 /// What a peer's registration looks like in the store.

@@ -32,8 +32,8 @@ use self::writer::Writer;
 use crate::{
     clock::Clock,
     network::{Holder, Hostname, LeaveRefusal, Network, Peer, Refusal, Role},
-    store::{Registration, Store, StoreError},
-    zone::Zone,
+    store::{Pin, Registration, Store, StoreError},
+    zone::{Update, UpdateRefusal, Zone},
 };
 
 pub use self::load::load;
@@ -70,15 +70,27 @@ impl Published {
             .map(|peer| load::registration(&self.zone, peer))
             .collect()
     }
+
+    /// The zone's pins as they are now.
+    pub fn pins(&self) -> Vec<Pin> {
+        let network = self.network();
+        let pins = network.pins();
+        pins.map(|(host, id)| load::pin(&self.zone, host, id))
+            .collect()
+    }
 }
 
 /// What was granted, and the network at that moment: later requests of the same
 /// flush are not in it. So of four peers that ask at once, exactly the first is
 /// told that there is no root node.
 #[derive(Debug)]
-pub struct Granted {
-    pub peer: Arc<Peer>,
-    pub network: Network,
+pub enum Granted {
+    Peer {
+        peer: Arc<Peer>,
+        network: Network,
+    },
+    /// All that an update wanted.
+    Updated,
 }
 
 /// Why nothing was granted.
@@ -86,6 +98,7 @@ pub struct Granted {
 pub enum Denial {
     Refused(Refusal),
     CannotLeave(LeaveRefusal),
+    CannotUpdate(UpdateRefusal),
     /// The store could not write; known peers are still answered.
     NotWritten,
     /// Too many requests are waiting.
@@ -106,6 +119,7 @@ pub enum Action {
         host: Hostname,
         asker: Holder,
     },
+    Update(Update),
 }
 
 struct Command {

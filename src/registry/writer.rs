@@ -12,10 +12,13 @@ use std::{
 
 use tracing::{debug, error, info};
 
-use super::{Action, Command, Denial, Granted, Published, load::registration};
+use super::{
+    Action, Command, Denial, Granted, Published,
+    load::{pin, registration},
+};
 use crate::{
     clock::Clock,
-    network::{Change, Hostname, Network, Peer, Time},
+    network::{Change, Hostname, Network, Peer, PeerId, Time},
     store::{Store, Write},
 };
 
@@ -179,9 +182,20 @@ impl Writer {
             Action::Leave { host, asker } => network
                 .leave(now, host, *asker)
                 .map_err(Denial::CannotLeave)?,
+            Action::Update(update) => {
+                let before = network.clone();
+                let zone = &self.zones[command.zone].zone;
+                // All of it or nothing (RFC 2136, section 3.7).
+                zone.apply(update, network, changes).map_err(|refusal| {
+                    *network = before;
+                    changes.clear();
+                    Denial::CannotUpdate(refusal)
+                })?;
+                return Ok(Granted::Updated);
+            }
         };
         let network = network.clone();
-        Ok(Granted { peer, network })
+        Ok(Granted::Peer { peer, network })
     }
 
     /// The disk takes nothing: grants what needs none, refuses the rest.
@@ -206,8 +220,13 @@ impl Writer {
     /// Whether the disk may say otherwise of the host than the network does. Who
     /// was answered nevertheless could be given another ID after a restart.
     fn is_doubtful(&self, command: &Command) -> bool {
-        let (Action::Register { host, .. } | Action::Leave { host, .. }) = &command.action;
-        !self.doubtful.is_empty() && self.doubtful.contains(&(command.zone, host.clone()))
+        match &command.action {
+            Action::Register { host, .. } | Action::Leave { host, .. } => {
+                !self.doubtful.is_empty() && self.doubtful.contains(&(command.zone, host.clone()))
+            }
+            // Whatever hosts it concerns.
+            Action::Update(_) => !self.doubtful.is_empty(),
+        }
     }
 
     fn wants_serials(&self, networks: &[Network]) -> bool {
@@ -225,6 +244,8 @@ impl Writer {
             .map(|(place, change)| match change {
                 Change::Put(peer) => self.put(*place, peer),
                 Change::Delete(host) => self.delete(*place, host),
+                Change::Pin(host, id) => self.pin(*place, host, *id),
+                Change::Unpin(host) => self.unpin(*place, host),
             })
             .collect();
         let mut reserved = self.reserved.clone();
@@ -244,13 +265,11 @@ impl Writer {
                 self.zones[*place].changes.fetch_add(1, Ordering::Relaxed);
             }
         } else {
-            self.doubtful.extend(changes.iter().map(|(place, change)| {
-                let host = match change {
-                    Change::Put(peer) => &peer.host,
-                    Change::Delete(host) => host,
-                };
-                (*place, host.clone())
-            }));
+            self.doubtful.extend(
+                changes
+                    .iter()
+                    .map(|(place, change)| (*place, change.host().clone())),
+            );
         }
         written
     }
@@ -259,11 +278,17 @@ impl Writer {
     /// written otherwise. First of all, so that there are never more of them
     /// than one commit had.
     fn settle_doubts(&mut self) -> bool {
-        let doubtful = self.doubtful.iter().map(|(place, host)| {
-            match self.zones[*place].network().host(host) {
+        let doubtful = self.doubtful.iter().flat_map(|(place, host)| {
+            let network = self.zones[*place].network();
+            let registered = match network.host(host) {
                 Some(peer) => self.put(*place, peer),
                 None => self.delete(*place, host),
-            }
+            };
+            let pinned = match network.pinned(host) {
+                Some(id) => self.pin(*place, host, id),
+                None => self.unpin(*place, host),
+            };
+            [registered, pinned]
         });
         let writes: Vec<Write> = doubtful.collect();
         let settled = self.write(&writes);
@@ -307,13 +332,25 @@ impl Writer {
         }
     }
 
+    fn pin(&self, place: usize, host: &Hostname, id: PeerId) -> Write {
+        let zone = &self.zones[place].zone;
+        Write::Pin {
+            origin: zone.origin_text(),
+            pin: pin(zone, host, id),
+        }
+    }
+
+    fn unpin(&self, place: usize, host: &Hostname) -> Write {
+        Write::Unpin {
+            origin: self.zones[place].zone.origin_text(),
+            host: host.to_string(),
+        }
+    }
+
     /// A line for each change; of a storm of them one line in all.
     fn log(&self, changes: &[(usize, Change)]) {
         if changes.len() > LOGGED_ALONE {
-            info!(
-                "{} registrations at once (shown with --log debug)",
-                changes.len()
-            );
+            info!("{} changes at once (shown with --log debug)", changes.len());
         }
         for (place, change) in changes {
             let zone = &self.zones[*place].zone;
@@ -325,6 +362,13 @@ impl Writer {
                     peer.holder.address
                 ),
                 Change::Delete(host) => format!("zone {zone}: {host} has lost its ID"),
+                Change::Pin(host, id) => {
+                    format!(
+                        "zone {zone}: {} is kept for {host}",
+                        zone.rules.id_text(*id)
+                    )
+                }
+                Change::Unpin(host) => format!("zone {zone}: no ID is kept for {host} any more"),
             };
             match changes.len() > LOGGED_ALONE {
                 true => debug!("{}", line()),

@@ -1,18 +1,32 @@
-//! Which networks may query, register, transfer and forward.
+//! Who may query, register, transfer, update and have names forwarded.
 
 use std::net::IpAddr;
 
+use hickory_proto::rr::Name;
 use ipnet::IpNet;
+use toml::Spanned;
 
-use crate::settings::{Source, Table};
+use crate::{
+    keys::{self, Key},
+    settings::{Source, Table},
+};
 
-/// Who may do what, by the network of the source.
+/// Who may do what.
 #[derive(Debug, Clone)]
 pub struct Access {
-    pub query: Vec<IpNet>,
-    pub register: Vec<IpNet>,
-    pub transfer: Vec<IpNet>,
-    pub forward: Vec<IpNet>,
+    pub query: List,
+    pub register: List,
+    pub transfer: List,
+    pub update: List,
+    pub forward: List,
+}
+
+/// Those who may: from one of these networks, or with one of these keys.
+#[derive(Debug, Clone, Default)]
+pub struct List {
+    pub networks: Vec<IpNet>,
+    /// Names of keys.
+    pub keys: Vec<Name>,
 }
 
 const ANYONE: [&str; 2] = ["0.0.0.0/0", "::/0"];
@@ -27,60 +41,94 @@ const PRIVATE: [&str; 6] = [
     "fe80::/10",
 ];
 
+/// Stands before the name of a key in a list.
+const KEY: &str = "key:";
+
 impl Default for Access {
     /// Anyone may query; private, link-local and loopback networks may
-    /// register and have names forwarded; loopback may transfer.
+    /// register and have names forwarded; loopback may transfer and update.
     fn default() -> Self {
-        let networks = |texts: &[&str]| texts.iter().filter_map(|text| text.parse().ok()).collect();
+        let list = |texts: &[&str]| List {
+            networks: texts.iter().filter_map(|text| text.parse().ok()).collect(),
+            keys: Vec::new(),
+        };
         let near = [&PRIVATE[..], &LOOPBACK[..]].concat();
         Self {
-            query: networks(&ANYONE),
-            register: networks(&near),
-            transfer: networks(&LOOPBACK),
-            forward: networks(&near),
+            query: list(&ANYONE),
+            register: list(&near),
+            transfer: list(&LOOPBACK),
+            update: list(&LOOPBACK),
+            forward: list(&near),
         }
     }
 }
 
-/// Whether the address is in one of the networks.
-pub fn allows(networks: &[IpNet], address: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&address))
+impl List {
+    /// Whether a message from that address, signed with that key, is allowed.
+    pub fn allows(&self, address: IpAddr, key: Option<&Name>) -> bool {
+        self.has(address) || key.is_some_and(|key| self.keys.contains(key))
+    }
+
+    /// Whether anything from that address could be allowed.
+    pub fn may_allow(&self, address: IpAddr) -> bool {
+        !self.keys.is_empty() || self.has(address)
+    }
+
+    fn has(&self, address: IpAddr) -> bool {
+        self.networks
+            .iter()
+            .any(|network| network.contains(&address))
+    }
 }
 
 impl Access {
-    /// Reads the table `[access]`.
-    pub fn take(table: &mut Table<'_>, source: &mut Source<'_>) -> Self {
+    /// Reads the table `[access]`. `keys` are those that it may name.
+    pub fn take(table: &mut Table<'_>, keys: &[Key], source: &mut Source<'_>) -> Self {
         let mut access = Self::default();
-        networks(table, "query", &mut access.query, source);
-        networks(table, "register", &mut access.register, source);
-        networks(table, "transfer", &mut access.transfer, source);
-        networks(table, "forward", &mut access.forward, source);
+        for (name, list) in [
+            ("query", &mut access.query),
+            ("register", &mut access.register),
+            ("transfer", &mut access.transfer),
+            ("update", &mut access.update),
+            ("forward", &mut access.forward),
+        ] {
+            if let Some(texts) = table.texts(name, source) {
+                *list = read(&texts, keys, source);
+            }
+        }
         table.finish(source);
         access
     }
 }
 
-fn networks(
-    table: &mut Table<'_>,
-    key: &'static str,
-    networks: &mut Vec<IpNet>,
-    source: &mut Source<'_>,
-) {
-    let Some(texts) = table.texts(key, source) else {
-        return;
-    };
-    networks.clear();
+fn read(texts: &[Spanned<String>], keys: &[Key], source: &mut Source<'_>) -> List {
+    let mut list = List::default();
     for text in texts {
-        let single = text.get_ref().parse::<IpAddr>().map(IpNet::from);
-        match text.get_ref().parse().or(single) {
-            Ok(network) => networks.push(network),
-            Err(_) => source.problem(
-                text.span(),
-                format!(
-                    "`{}` is no network: write \"10.0.0.0/8\" or \"fd00::/8\"",
-                    text.get_ref()
-                ),
-            ),
+        match entry(text.get_ref(), keys) {
+            Ok(Entry::Network(network)) => list.networks.push(network),
+            Ok(Entry::Key(name)) => list.keys.push(name),
+            Err(message) => source.problem(text.span(), message),
         }
     }
+    list
+}
+
+enum Entry {
+    Network(IpNet),
+    Key(Name),
+}
+
+fn entry(text: &str, keys: &[Key]) -> Result<Entry, String> {
+    if let Some(name) = text.strip_prefix(KEY) {
+        let name = keys::name(name)?;
+        return match keys.iter().any(|key| key.name == name) {
+            true => Ok(Entry::Key(name)),
+            false => Err(keys::unknown(&name)),
+        };
+    }
+    let single = text.parse::<IpAddr>().map(IpNet::from);
+    let network = text.parse().or(single);
+    network.map(Entry::Network).map_err(|_| {
+        format!("`{text}` is no network: write \"10.0.0.0/8\", \"fd00::/8\" or \"key:NAME\"")
+    })
 }

@@ -2,16 +2,20 @@
 
 use std::path::Path;
 
-use crate::settings::{self, Problem, Source, Table};
-
 use super::{
     access::Access,
     cookie::{self, Secret},
+    tsig::Keys,
+};
+use crate::{
+    keys::{self, Key},
+    settings::{self, Problem, Source, Table},
 };
 
 #[derive(Debug, Default)]
 pub struct Config {
     pub access: Access,
+    pub keys: Keys,
     /// The secret of new cookies, and perhaps that of earlier ones; `None` for
     /// secrets of the service's own.
     pub cookie_secrets: Option<(Secret, Option<Secret>)>,
@@ -31,15 +35,48 @@ pub struct Identity {
 /// Reads a configuration file.
 pub fn read(path: &Path) -> Result<Config, Vec<Problem>> {
     settings::read(path, |table, source| {
-        let access = Access::take(&mut table.table("access", source), source);
+        let keys = keys_of(&mut table.table("keys", source), source);
+        let access = Access::take(&mut table.table("access", source), &keys, source);
         let cookie_secrets = cookies(&mut table.table("cookies", source), source);
         let identity = identity(&mut table.table("identity", source), source);
         Some(Config {
             access,
+            keys: Keys(keys),
             cookie_secrets,
             identity,
         })
     })
+}
+
+/// Those of the files of `[keys]`, and those that it has itself.
+fn keys_of(table: &mut Table<'_>, source: &mut Source<'_>) -> Vec<Key> {
+    let directory = source.path().parent().unwrap_or(Path::new("")).to_owned();
+    let mut keys: Vec<Key> = Vec::new();
+    let mut found = Vec::new();
+    for file in table.texts("files", source).unwrap_or_default() {
+        match keys::read(&directory.join(file.get_ref())) {
+            Ok(read) => found.extend(read.into_iter().map(|key| (file.span(), key))),
+            Err(problems) => source.problems(problems),
+        }
+    }
+    for (name, mut table) in table.tables(source) {
+        let algorithm = table.text("algorithm", source);
+        let secret = table.required("secret", "\"…\", as `tsig-keygen` prints it", source);
+        table.finish(source);
+        let Some(secret) = secret else { continue };
+        let algorithm = algorithm.map_or("hmac-sha256".into(), toml::Spanned::into_inner);
+        match Key::new(name.get_ref(), &algorithm, secret.get_ref()) {
+            Ok(key) => found.push((name.span(), key)),
+            Err(message) => source.problem(name.span(), message),
+        }
+    }
+    for (span, key) in found {
+        match keys.iter().any(|other| other.name == key.name) {
+            true => source.problem(span, format!("there is a key `{}` already", key.name)),
+            false => keys.push(key),
+        }
+    }
+    keys
 }
 
 fn identity(table: &mut Table<'_>, source: &mut Source<'_>) -> Identity {

@@ -13,7 +13,7 @@ use hickory_server::{net::xfer::Protocol, server::Request};
 use ipnet::IpNet;
 
 use super::{
-    access::{Access, allows},
+    access::Access,
     config::Identity,
     cookie::{Cookie, Cookies},
     forward::Forwarder,
@@ -22,6 +22,7 @@ use super::{
     reply::{ExtendedError, Reply, Terms, bare},
     source::{Source, Transport},
     transfer::{Content, Transfer},
+    tsig::{self, Keys, Signed},
 };
 use crate::{
     clock::Clock,
@@ -53,7 +54,8 @@ pub struct Handler {
 
 pub(super) struct Inner {
     pub(super) registry: Registry,
-    access: Access,
+    pub(super) access: Access,
+    keys: Keys,
     forwarder: Option<Forwarder>,
     pub(super) clock: Clock,
     cookies: Arc<Cookies>,
@@ -65,6 +67,7 @@ impl Handler {
     pub fn new(
         registry: Registry,
         access: Access,
+        keys: Keys,
         identity: Identity,
         forwarder: Option<Forwarder>,
         cookies: Arc<Cookies>,
@@ -75,6 +78,7 @@ impl Handler {
         let inner = Inner {
             registry,
             access,
+            keys,
             forwarder,
             clock,
             cookies,
@@ -88,7 +92,7 @@ impl Handler {
 
     /// Whether the source may ask anything at all.
     pub fn may_query(&self, source: Source) -> bool {
-        allows(&self.inner.access.query, source.ip())
+        self.inner.access.query.may_allow(source.ip())
     }
 
     /// Handles the message. Whatever can be answered at once is.
@@ -112,7 +116,7 @@ impl Handler {
             Transport::Tcp => Protocol::Tcp,
         };
         match Request::from_bytes(packet.to_vec(), source.address, protocol) {
-            Ok(request) => self.inner.clone().handle(request, source),
+            Ok(request) => self.inner.clone().handle(packet, request, source),
             Err(_) if OpCode::from_u8((flags >> 3) & 0xf) != OpCode::Query => {
                 bare(packet, ResponseCode::NotImp).into()
             }
@@ -122,7 +126,7 @@ impl Handler {
 }
 
 impl Inner {
-    fn handle(self: Arc<Self>, request: Request, source: Source) -> Outcome {
+    fn handle(self: Arc<Self>, packet: &[u8], request: Request, source: Source) -> Outcome {
         let cookie = self.cookies.read(&request, source.ip());
         let mut terms = Terms {
             transport: source.transport,
@@ -132,18 +136,44 @@ impl Inner {
                 .client()
                 .map(|client| self.cookies.option(client, source.ip())),
             nsid: self.nsid.clone(),
+            signature: None,
         };
+        match self.keys.check(packet, &request, tsig::now()) {
+            Signed::No => {}
+            Signed::Malformed => {
+                let reply = Reply::new(&request, &terms);
+                return reply.error(ResponseCode::FormErr, None).into();
+            }
+            Signed::Bad(signature) => {
+                terms.signature = Some(signature);
+                let reply = Reply::new(&request, &terms);
+                return reply.error(ResponseCode::NotAuth, None).into();
+            }
+            Signed::Good(signature) => terms.signature = Some(signature),
+        }
+        let key = terms.key().cloned();
+        let key = key.as_ref();
         let reply = Reply::new(&request, &terms);
         if request.version() > 0 {
             return reply.error(ResponseCode::BADVERS, None).into();
         }
-        if request.metadata.op_code != OpCode::Query {
+        let op_code = request.metadata.op_code;
+        if !matches!(op_code, OpCode::Query | OpCode::Update) {
             return reply.error(ResponseCode::NotImp, None).into();
         }
         if cookie == Cookie::Malformed || has_malformed_subnet(&request) {
             return reply.error(ResponseCode::FormErr, None).into();
         }
-        if !allows(&self.access.query, source.ip()) {
+        if op_code == OpCode::Update {
+            // Truncation would be taken for success: `nsupdate` does not ask again.
+            if !reply.is_proven(&cookie, source) {
+                let text = "the source of the update is not proven: send it by TCP or signed";
+                let error = ExtendedError::prohibited(text);
+                return reply.error(ResponseCode::Refused, Some(error)).into();
+            }
+            return self.update(request, terms, source);
+        }
+        if !self.access.query.allows(source.ip(), key) {
             let error = ExtendedError::prohibited("your network may not query");
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
@@ -181,18 +211,20 @@ impl Inner {
         }
         terms.by_address = true;
         let reply = Reply::new(&request, &terms);
-        if !allows(&self.access.register, source.ip()) {
+        // First of all, so that a forged source is sent no more than this.
+        if let Some(outcome) = self.unproven(&reply, &cookie, source) {
+            return outcome;
+        }
+        if !self.access.register.allows(source.ip(), key) {
             let error = ExtendedError::prohibited("your network may not register");
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
-        if !source.is_proven() {
-            match cookie {
-                Cookie::Good(_) => {}
-                // RFC 7873, section 5.2.3: the client asks again with the cookie
-                // that it is given here.
-                Cookie::Unproven(_) => return reply.error(ResponseCode::BADCOOKIE, None).into(),
-                Cookie::Missing | Cookie::Malformed => return reply.truncated().into(),
-            }
+        if let Some(demanded) = &zone.register_keys
+            && !key.is_some_and(|key| demanded.has(key))
+        {
+            let text = "this zone registers only who signs with its key";
+            let error = ExtendedError::prohibited(text);
+            return reply.error(ResponseCode::Refused, Some(error)).into();
         }
         let asker = match asker(&request, source) {
             Ok(asker) => asker,
@@ -214,8 +246,21 @@ impl Inner {
         }))
     }
 
+    /// What is sent to a source that proves nothing, so that it asks again.
+    fn unproven(&self, reply: &Reply<'_>, cookie: &Cookie, source: Source) -> Option<Outcome> {
+        if reply.is_proven(cookie, source) {
+            return None;
+        }
+        match cookie {
+            // RFC 7873, section 5.2.3: the client asks again with the cookie
+            // that it is given here.
+            Cookie::Unproven(_) => Some(reply.error(ResponseCode::BADCOOKIE, None).into()),
+            _ => Some(reply.truncated().into()),
+        }
+    }
+
     /// The zone that the name is in: the one with the longest origin.
-    fn zone_of(&self, name: &Name) -> Option<(usize, &Arc<Published>)> {
+    pub(super) fn zone_of(&self, name: &Name) -> Option<(usize, &Arc<Published>)> {
         let zones = self.registry.zones().iter().enumerate();
         zones
             .filter(|(_, published)| published.zone.contains(name))
@@ -229,7 +274,7 @@ impl Inner {
             let error = ExtendedError::other("no zone of this service has that name");
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
-        if !allows(&self.access.forward, source.ip()) {
+        if !self.access.forward.allows(source.ip(), terms.key()) {
             let error = ExtendedError::prohibited("names are not forwarded for your network");
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
@@ -240,8 +285,7 @@ impl Inner {
                 None => None,
             };
             match forwarded {
-                Some(octets) if octets.len() <= reply.limit() => Some(octets),
-                Some(_) => reply.truncated(),
+                Some(octets) => reply.forwarded(octets),
                 None => reply.error(
                     ResponseCode::ServFail,
                     Some(ExtendedError::other("no upstream resolver has answered")),
@@ -259,7 +303,7 @@ impl Inner {
         name: &QueryName,
     ) -> Outcome {
         let reply = Reply::new(&request, &terms);
-        if !allows(&self.access.transfer, source.ip()) {
+        if !self.access.transfer.allows(source.ip(), terms.key()) {
             let error = ExtendedError::prohibited("your network may not transfer zones");
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }

@@ -4,11 +4,13 @@
 //! * `udp`, `tcp`: the loops that receive and send.
 //! * `handler`: a message in, what to do about it out. No I/O of its own.
 //! * `register`: the part of it that registers, renews and leaves.
-//! * [`access`]: which networks may query, register, transfer, forward.
+//! * [`access`]: who may query, register, transfer, update, forward.
 //! * `source`: where a message came from, and whether that is proven.
 //! * [`reply`]: puts an answer into a message of the right size.
 //! * `transfer`: a whole zone in messages.
+//! * `update`: administrators change a zone.
 //! * [`cookie`]: DNS cookies, by which UDP can be trusted.
+//! * [`tsig`]: signed messages.
 //! * `identity`: what the service tells of itself.
 //! * [`config`]: the configuration file.
 //! * [`forward`]: names outside all zones go to upstream resolvers.
@@ -25,7 +27,9 @@ pub mod reply;
 mod source;
 mod tcp;
 mod transfer;
+pub mod tsig;
 mod udp;
+mod update;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -38,7 +42,7 @@ use crate::{clock::Clock, registry::Registry};
 
 use self::{
     access::Access, config::Identity, cookie::Cookies, forward::Forwarder, handler::Handler,
-    listen::Listener, tcp::Connections,
+    listen::Listener, tcp::Connections, tsig::Keys,
 };
 
 /// How many messages may wait for the disk or for an upstream at once. Each
@@ -75,6 +79,7 @@ impl Server {
         listeners: Vec<Listener>,
         registry: Registry,
         access: Access,
+        keys: Keys,
         identity: Identity,
         forwarder: Option<Forwarder>,
         cookies: Cookies,
@@ -85,6 +90,7 @@ impl Server {
             handler: Handler::new(
                 registry,
                 access,
+                keys,
                 identity,
                 forwarder,
                 cookies.clone(),

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     network::{Holder, Hostname, LeaveRefusal, Refusal, Role},
-    registry::{Action, Denial},
+    registry::{Action, Denial, Granted},
     zone::{QueryName, Who},
 };
 
@@ -97,11 +97,11 @@ impl Inner {
                     asker,
                 };
                 match self.registry.ask(place, action).await {
-                    Ok(granted) => {
+                    Ok(Granted::Peer { peer, network }) => {
                         let who = Who::Host { host, role };
-                        let (peer, network) = (&granted.peer, &granted.network);
-                        reply.answer(zone.peer_answer(network, peer, &who, form, rtype, &owner))
+                        reply.answer(zone.peer_answer(&network, &peer, &who, form, rtype, &owner))
                     }
+                    Ok(Granted::Updated) => reply.error(ResponseCode::ServFail, None),
                     Err(denial) => self.denied(reply, place, &host, denial),
                 }
             }
@@ -111,7 +111,8 @@ impl Inner {
                     asker,
                 };
                 match self.registry.ask(place, action).await {
-                    Ok(granted) => reply.answer(zone.left_answer(&granted.peer, &owner)),
+                    Ok(Granted::Peer { peer, .. }) => reply.answer(zone.left_answer(&peer, &owner)),
+                    Ok(Granted::Updated) => reply.error(ResponseCode::ServFail, None),
                     Err(denial) => self.denied(reply, place, &host, denial),
                 }
             }
@@ -130,6 +131,11 @@ impl Inner {
         let rules = &published.zone.rules;
         let (code, error) = match denial {
             Denial::Refused(Refusal::OtherRole(role)) => self.other_role(place, host, role),
+            Denial::Refused(Refusal::Pinned(id)) => {
+                let id = rules.id_text(id);
+                let text = format!("{host} is to be {id}, which its role does not draw from");
+                (ResponseCode::Refused, Some(ExtendedError::other(text)))
+            }
             Denial::Refused(Refusal::Full { sequence, limit }) => {
                 let name = &rules.sequence(sequence).name;
                 // The same words each time, since scripts log what is new.
@@ -151,20 +157,21 @@ impl Inner {
                 let text = format!("the lease of {host} is held by another address");
                 (ResponseCode::Refused, Some(ExtendedError::other(text)))
             }
-            Denial::NotWritten => {
-                let text = "the service cannot write to its store";
-                (ResponseCode::ServFail, Some(ExtendedError::other(text)))
-            }
-            Denial::Stopping => {
-                let text = "the service is stopping";
-                (ResponseCode::ServFail, Some(ExtendedError::other(text)))
-            }
-            Denial::Busy => {
-                let text = "too many registrations are waiting";
-                (ResponseCode::ServFail, Some(ExtendedError::other(text)))
-            }
+            denial => return self.not_served(reply, &denial),
         };
         reply.error(code, error)
+    }
+
+    /// What was asked for might be granted at another time.
+    pub(super) fn not_served(&self, reply: &Reply<'_>, denial: &Denial) -> Option<Vec<u8>> {
+        let text = match denial {
+            Denial::NotWritten => "the service cannot write to its store",
+            Denial::Stopping => "the service is stopping",
+            Denial::Busy => "too many changes are waiting",
+            // Those that are refused have an answer of their own.
+            Denial::Refused(_) | Denial::CannotLeave(_) | Denial::CannotUpdate(_) => "refused",
+        };
+        reply.error(ResponseCode::ServFail, Some(ExtendedError::other(text)))
     }
 
     fn other_role(&self, place: usize, host: &Hostname, role: Role) -> Refused {

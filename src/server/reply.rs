@@ -2,12 +2,19 @@
 
 use hickory_proto::{
     op::{Edns, Header, Message, MessageType, Metadata, OpCode, ResponseCode},
-    rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption, NSIDPayload},
+    rr::{
+        Name,
+        rdata::opt::{ClientSubnet, EdnsCode, EdnsOption, NSIDPayload},
+    },
     serialize::binary::{BinDecodable, BinDecoder},
 };
 use hickory_server::server::Request;
 
-use super::source::Transport;
+use super::{
+    cookie::Cookie,
+    source::{Source, Transport},
+    tsig::Signature,
+};
 use crate::zone::Answer;
 
 /// The largest answer by UDP: what passes without fragments nearly everywhere.
@@ -55,6 +62,15 @@ pub struct Terms {
     pub cookie: Option<EdnsOption>,
     /// The NSID of this server, for clients that ask for it.
     pub nsid: Option<NSIDPayload>,
+    /// How replies are signed, if the request was.
+    pub signature: Option<Signature>,
+}
+
+impl Terms {
+    /// The name of the key that the request is signed with.
+    pub fn key(&self) -> Option<&Name> {
+        self.signature.as_ref()?.key()
+    }
 }
 
 /// The replies to one request.
@@ -68,14 +84,21 @@ impl<'r> Reply<'r> {
         Self { request, terms }
     }
 
-    /// How many octets the reply may have.
+    /// Whether the request comes from where it says: by its transport, by a
+    /// signature or by a good cookie.
+    pub fn is_proven(&self, cookie: &Cookie, source: Source) -> bool {
+        source.is_proven() || self.terms.signature.is_some() || matches!(cookie, Cookie::Good(_))
+    }
+
+    /// How many octets the reply may have before it is signed.
     pub fn limit(&self) -> usize {
         let limit = match (self.terms.transport, &self.request.edns) {
             (Transport::Tcp, _) => u16::MAX,
             (Transport::Udp, None) => PLAIN_UDP_OCTETS,
             (Transport::Udp, Some(edns)) => edns.max_payload().clamp(PLAIN_UDP_OCTETS, UDP_OCTETS),
         };
-        usize::from(limit)
+        let signature = self.terms.signature.as_ref();
+        usize::from(limit) - signature.map_or(0, Signature::room)
     }
 
     /// An answer with authority. Additional records are left out where they
@@ -90,27 +113,42 @@ impl<'r> Reply<'r> {
         let has_additional = !message.additionals.is_empty();
         let full = message.to_vec().ok();
         if let Some(octets) = full.filter(|octets| octets.len() <= self.limit()) {
-            return Some(octets);
+            return self.signed(octets);
         }
         if has_additional {
             message.additionals.clear();
             let octets = message.to_vec().ok()?;
             if octets.len() <= self.limit() {
-                return Some(octets);
+                return self.signed(octets);
             }
         }
         self.truncated()
+    }
+
+    /// The reply that an upstream has given.
+    pub fn forwarded(&self, octets: Vec<u8>) -> Option<Vec<u8>> {
+        match octets.len() <= self.limit() {
+            true => self.signed(octets),
+            false => self.truncated(),
+        }
     }
 
     /// An empty reply that makes the client ask again by TCP.
     pub fn truncated(&self) -> Option<Vec<u8>> {
         let mut message = self.message(ResponseCode::NoError, None);
         message.metadata.truncation = true;
-        message.to_vec().ok()
+        self.signed(message.to_vec().ok()?)
     }
 
     pub fn error(&self, code: ResponseCode, error: Option<ExtendedError>) -> Option<Vec<u8>> {
-        self.message(code, error).to_vec().ok()
+        self.signed(self.message(code, error).to_vec().ok()?)
+    }
+
+    fn signed(&self, octets: Vec<u8>) -> Option<Vec<u8>> {
+        match self.terms.signature.clone() {
+            Some(mut signature) => signature.sign(octets),
+            None => Some(octets),
+        }
     }
 
     /// A message of a transfer. The question is in the first one only

@@ -42,10 +42,11 @@ impl Transfer {
     pub fn messages(&self) -> impl Iterator<Item = Vec<u8>> + Send {
         let reply = Reply::new(&self.request, &self.terms);
         let mut records = self.records().peekable();
+        let mut signature = self.terms.signature.clone();
         let mut first = true;
         std::iter::from_fn(move || {
-            let mut message = reply.transfer(first);
-            first = false;
+            let is_first = std::mem::take(&mut first);
+            let mut message = reply.transfer(is_first);
             let mut octets = 0;
             while let Some(record) =
                 records.next_if(|record| octets == 0 || octets + length(record) <= MESSAGE_OCTETS)
@@ -53,9 +54,14 @@ impl Transfer {
                 octets += length(&record);
                 message.answers.push(record);
             }
-            match message.answers.is_empty() {
-                true => None,
-                false => message.to_vec().ok(),
+            if message.answers.is_empty() {
+                return None;
+            }
+            let octets = message.to_vec().ok()?;
+            match &mut signature {
+                Some(signature) if is_first => signature.sign(octets),
+                Some(signature) => signature.sign_next(octets),
+                None => Some(octets),
             }
         })
     }

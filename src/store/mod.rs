@@ -10,7 +10,7 @@ mod sled;
 
 use std::path::PathBuf;
 
-pub use self::registration::Registration;
+pub use self::registration::{Pin, Registration};
 pub use self::sled::SledStore;
 
 /// Where registrations are kept.
@@ -31,6 +31,7 @@ pub trait Store: Send {
 #[derive(Debug, Default)]
 pub struct Contents {
     pub registrations: Vec<Registration>,
+    pub pins: Vec<Pin>,
     /// All SOA serials below this one may have been published.
     pub serial: u64,
 }
@@ -43,6 +44,14 @@ pub enum Write {
         registration: Registration,
     },
     Delete {
+        origin: String,
+        host: String,
+    },
+    Pin {
+        origin: String,
+        pin: Pin,
+    },
+    Unpin {
         origin: String,
         host: String,
     },

@@ -22,6 +22,46 @@ pub struct Registration {
     pub address: IpAddr,
 }
 
+/// A number that is kept for a host. Also the form of a pin in a JSON dump.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// The host's name, in lower case.
+    pub host: String,
+    /// The sequence of the ID: `vp`.
+    pub sequence: String,
+    /// The number in that sequence.
+    pub number: u32,
+}
+
+/// The form of a pin on disk.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "version")]
+enum StoredPin {
+    #[serde(rename = "1")]
+    V1 { sequence: String, number: u32 },
+}
+
+impl Pin {
+    /// The value that is stored under the host's name.
+    pub(super) fn to_value(&self) -> Vec<u8> {
+        let stored = StoredPin::V1 {
+            sequence: self.sequence.clone(),
+            number: self.number,
+        };
+        serde_json::to_vec(&stored).unwrap_or_default()
+    }
+
+    pub(super) fn from_value(host: String, value: &[u8]) -> Result<Self, serde_json::Error> {
+        let StoredPin::V1 { sequence, number } = serde_json::from_slice(value)?;
+        Ok(Self {
+            host,
+            sequence,
+            number,
+        })
+    }
+}
+
 /// The form on disk. A new form becomes a new variant, and the old ones stay
 /// readable.
 #[derive(Serialize, Deserialize)]

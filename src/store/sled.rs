@@ -5,6 +5,7 @@
 //! | key | value |
 //! | --- | --- |
 //! | `p` ORIGIN `\0` HOST | the registration, as JSON with its version |
+//! | `k` ORIGIN `\0` HOST | the number that is kept for the host, likewise |
 //! | `s` ORIGIN | the first serial that was never published, eight octets, big-endian |
 //! | `c` | how many commits there were, eight octets, big-endian |
 //!
@@ -32,7 +33,7 @@ use std::{
 
 use sled::{Batch, Db, Mode};
 
-use super::{Contents, Registration, Store, StoreError, Write};
+use super::{Contents, Pin, Registration, Store, StoreError, Write};
 
 /// Pages that sled keeps in memory. The registrations themselves are in the
 /// network's own maps; after the start this is only for pages to be rewritten.
@@ -108,6 +109,22 @@ impl SledStore {
         StoreError::Write { path, reason }
     }
 
+    /// The records of a kind that a zone has, with the host of each.
+    fn records<'s>(
+        &'s self,
+        db: &Db,
+        kind: u8,
+        origin: &str,
+    ) -> impl Iterator<Item = Result<(String, sled::IVec), StoreError>> + 's {
+        let prefix = host_key(kind, origin, "");
+        db.scan_prefix(&prefix).map(move |entry| {
+            let (key, value) = entry.map_err(|error| self.damaged(error.to_string()))?;
+            let host = std::str::from_utf8(&key[prefix.len()..])
+                .map_err(|_| self.damaged("a host name is no text".into()))?;
+            Ok((host.to_owned(), value))
+        })
+    }
+
     fn damaged(&self, reason: String) -> StoreError {
         let path = self.path.clone();
         StoreError::Corrupt { path, reason }
@@ -117,15 +134,18 @@ impl SledStore {
 impl Store for SledStore {
     fn load(&mut self, origin: &str) -> Result<Contents, StoreError> {
         let db = self.db()?;
-        let prefix = peer_key(origin, "");
         let mut contents = Contents::default();
-        for entry in db.scan_prefix(&prefix) {
-            let (key, value) = entry.map_err(|error| self.damaged(error.to_string()))?;
-            let host = std::str::from_utf8(&key[prefix.len()..])
-                .map_err(|_| self.damaged("a host name is no text".into()))?;
-            let registration = Registration::from_value(host.to_owned(), &value)
+        for entry in self.records(&db, PEER, origin) {
+            let (host, value) = entry?;
+            let registration = Registration::from_value(host.clone(), &value)
                 .map_err(|error| self.damaged(format!("the record of {host}: {error}")))?;
             contents.registrations.push(registration);
+        }
+        for entry in self.records(&db, PIN, origin) {
+            let (host, value) = entry?;
+            let pin = Pin::from_value(host.clone(), &value)
+                .map_err(|error| self.damaged(format!("the pin of {host}: {error}")))?;
+            contents.pins.push(pin);
         }
         let serial = db
             .get(serial_key(origin))
@@ -141,12 +161,14 @@ impl Store for SledStore {
     fn origins(&mut self) -> Result<Vec<String>, StoreError> {
         let db = self.db()?;
         let mut origins: Vec<String> = Vec::new();
-        for key in db.scan_prefix(b"p").keys() {
-            let key = key.map_err(|error| self.damaged(error.to_string()))?;
-            let origin = key[1..].split(|octet| *octet == 0).next().unwrap_or(&[]);
-            let origin = String::from_utf8_lossy(origin).into_owned();
-            if origins.last() != Some(&origin) {
-                origins.push(origin);
+        for kind in [PEER, PIN] {
+            for key in db.scan_prefix([kind]).keys() {
+                let key = key.map_err(|error| self.damaged(error.to_string()))?;
+                let origin = key[1..].split(|octet| *octet == 0).next().unwrap_or(&[]);
+                let origin = String::from_utf8_lossy(origin).into_owned();
+                if !origins.contains(&origin) {
+                    origins.push(origin);
+                }
             }
         }
         Ok(origins)
@@ -163,10 +185,14 @@ impl Store for SledStore {
                     origin,
                     registration,
                 } => batch.insert(
-                    peer_key(origin, &registration.host),
+                    host_key(PEER, origin, &registration.host),
                     registration.to_value(),
                 ),
-                Write::Delete { origin, host } => batch.remove(peer_key(origin, host)),
+                Write::Delete { origin, host } => batch.remove(host_key(PEER, origin, host)),
+                Write::Pin { origin, pin } => {
+                    batch.insert(host_key(PIN, origin, &pin.host), pin.to_value());
+                }
+                Write::Unpin { origin, host } => batch.remove(host_key(PIN, origin, host)),
                 Write::Serial { origin, serial } => {
                     batch.insert(serial_key(origin), &serial.to_be_bytes());
                 }
@@ -258,8 +284,12 @@ impl Witness {
     }
 }
 
-fn peer_key(origin: &str, host: &str) -> Vec<u8> {
-    [b"p", origin.as_bytes(), b"\0", host.as_bytes()].concat()
+/// The kinds of records that there are of hosts.
+const PEER: u8 = b'p';
+const PIN: u8 = b'k';
+
+fn host_key(kind: u8, origin: &str, host: &str) -> Vec<u8> {
+    [&[kind], origin.as_bytes(), b"\0", host.as_bytes()].concat()
 }
 
 fn serial_key(origin: &str) -> Vec<u8> {

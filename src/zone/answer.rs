@@ -18,6 +18,11 @@ const MOST_ALIASES: usize = 8;
 /// type, class, TTL and length, six of numbers, and its target.
 const LEAST_SERVICE_OCTETS: usize = 20;
 
+/// Whether an ID is kept for a host of that name.
+fn is_awaited(network: &Network, who: &Who) -> bool {
+    matches!(who, Who::Host { host, role: None } if network.pinned(host).is_some())
+}
+
 /// What goes into a message's sections.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
@@ -94,6 +99,8 @@ impl Zone {
             QueryName::Peer { who, form } => match self.peer_called(network, who) {
                 Some(peer) => self.peer_answer(network, peer, who, *form, rtype, owner),
                 None if self.has_names_below(owner) => self.no_data(network),
+                // An ID is kept for it: the name is there.
+                None if is_awaited(network, who) => self.no_data(network),
                 None => self.nx_domain(network),
             },
             QueryName::Leave(host) if network.host(host).is_some() => self.no_data(network),

@@ -9,8 +9,8 @@ use hickory_proto::{
 
 use super::{Zone, name::STATUS, records};
 use crate::{
-    network::{Network, Peer, Time},
-    store::Registration,
+    network::{Hostname, Network, Peer, PeerId, Time},
+    store::{Pin, Registration},
 };
 
 impl Zone {
@@ -45,7 +45,19 @@ impl Zone {
         let peers = network
             .peers()
             .flat_map(move |peer| self.peer_content(network, peer));
-        head.into_iter().chain(services).chain(peers)
+        let awaited = self.awaited(network);
+        let pins = awaited.map(move |(host, id)| self.pin_record(host, id));
+        head.into_iter().chain(services).chain(peers).chain(pins)
+    }
+
+    /// The hosts for which an ID is kept, and which have not asked for it yet.
+    fn awaited<'a>(
+        &'a self,
+        network: &'a Network,
+    ) -> impl Iterator<Item = (&'a Hostname, PeerId)> + 'a {
+        network
+            .pins()
+            .filter(|(host, _)| network.host(host).is_none())
     }
 
     /// The records at a peer's host name and at its ID.
@@ -91,14 +103,13 @@ impl Zone {
             .into_iter()
             .map(move |data| Record::from_rdata(origin.clone(), 0, data));
         let peers = network.peers().map(move |peer| {
-            let state = if network.is_live(peer.id) {
-                "live"
-            } else {
-                "gone"
+            let state = match network.is_live(peer.id) {
+                true => "live",
+                false => "gone",
             };
             let heard = Duration::from_millis(now.0.saturating_sub(peer.lease.heard().0));
             let rule = self.rules.sequence(peer.id.sequence);
-            let strings = vec![
+            let mut strings = vec![
                 format!("sequence={}", rule.name),
                 format!("number={}", peer.id.number),
                 format!("role={}", self.rules.role(peer.role).name),
@@ -107,11 +118,45 @@ impl Zone {
                 format!("state={state}"),
                 format!("heard={}", heard.as_secs()),
             ];
+            if network.pinned(&peer.host).is_some() {
+                strings.push(PINNED.to_owned());
+            }
             let name = self.name(&[peer.host.as_str(), STATUS]);
             Record::from_rdata(name, 0, RData::TXT(TXT::new(strings)))
         });
-        std::iter::once(soa).chain(servers).chain(peers)
+        let awaited = self.awaited(network).map(move |(host, id)| {
+            let strings = vec![
+                format!("sequence={}", self.rules.sequence(id.sequence).name),
+                format!("number={}", id.number),
+                PINNED.to_owned(),
+            ];
+            let name = self.name(&[host.as_str(), STATUS]);
+            Record::from_rdata(name, 0, RData::TXT(TXT::new(strings)))
+        });
+        std::iter::once(soa)
+            .chain(servers)
+            .chain(peers)
+            .chain(awaited)
     }
+}
+
+/// In the status of a host: its ID is kept for it.
+const PINNED: &str = "pinned=yes";
+
+/// What a record of the zone below `_peers` says of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub pin: Option<Pin>,
+    /// `None` where it has not asked yet for the ID that is kept for it.
+    pub registered: Option<Registered>,
+}
+
+/// What was registered, whether it is live, and how long ago it was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    pub registration: Registration,
+    pub is_live: bool,
+    pub heard: Duration,
 }
 
 /// The origin of the zone that has the state of a zone's peers.
@@ -119,9 +164,8 @@ pub fn status_of(origin: &Name) -> Result<Name, ProtoError> {
     origin.prepend_label(STATUS)
 }
 
-/// The peer that a TXT record of the zone below `_peers` describes: what was
-/// registered, whether it is live, and how long ago it was heard.
-pub fn peer_of_status(record: &Record) -> Option<(Registration, bool, Duration)> {
+/// What a TXT record of the zone below `_peers` says.
+pub fn status_in(record: &Record) -> Option<Status> {
     let RData::TXT(txt) = &record.data else {
         return None;
     };
@@ -131,16 +175,40 @@ pub fn peer_of_status(record: &Record) -> Option<(Registration, bool, Duration)>
             string.strip_prefix(key)?.strip_prefix('=')
         })
     };
-    let host = record.name.iter().next()?;
+    let host = std::str::from_utf8(record.name.iter().next()?).ok()?;
+    let sequence = value("sequence")?;
+    let number = value("number")?.parse().ok()?;
+    let is_pinned = txt
+        .txt_data
+        .iter()
+        .any(|string| **string == *PINNED.as_bytes());
+    let pin = is_pinned.then(|| Pin {
+        host: host.to_owned(),
+        sequence: sequence.to_owned(),
+        number,
+    });
+    let Some(role) = value("role") else {
+        return Some(Status {
+            pin,
+            registered: None,
+        });
+    };
     let address = |key| value(key)?.parse::<IpAddr>().ok();
     let registration = Registration {
-        host: std::str::from_utf8(host).ok()?.to_owned(),
-        sequence: value("sequence")?.to_owned(),
-        number: value("number")?.parse().ok()?,
-        role: value("role")?.to_owned(),
+        host: host.to_owned(),
+        sequence: sequence.to_owned(),
+        number,
+        role: role.to_owned(),
         source: address("source")?,
         address: address("address")?,
     };
-    let heard = Duration::from_secs(value("heard")?.parse().ok()?);
-    Some((registration, value("state")? == "live", heard))
+    let registered = Registered {
+        registration,
+        is_live: value("state")? == "live",
+        heard: Duration::from_secs(value("heard")?.parse().ok()?),
+    };
+    Some(Status {
+        pin,
+        registered: Some(registered),
+    })
 }

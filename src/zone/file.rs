@@ -13,8 +13,9 @@ use std::{
 use hickory_proto::rr::Name;
 use toml::Spanned;
 
-use super::{Profile, Zone, master, name::NAME_SERVER_PARENT};
+use super::{Profile, RegisterKeys, Zone, master, name::NAME_SERVER_PARENT};
 use crate::{
+    keys,
     network::{Role, RoleRule, Rules, Sequence, SequenceRule},
     params::Environment,
     settings::{self, Problem, Source, Span, Table},
@@ -107,6 +108,7 @@ fn zone(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<(Zone, Span, O
     let root_sequence = table.required("root_sequence", "\"vp\"", source);
     let default_role = table.required("default_role", "\"mixed\"", source);
     let records = table.text("records", source);
+    let register_keys = register_keys(table, source);
     let ports = ports(&mut table.table("ports", source), source);
     let sequences = sequences(&mut table.table("sequences", source), &n, source);
     let mut environment = table.table("environment", source);
@@ -152,8 +154,23 @@ fn zone(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<(Zone, Span, O
         rules: Arc::new(rules),
         further: master::Records::default(),
         servers: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        register_keys,
     };
     Some((zone, origin_span?, records.map(Spanned::into_inner)))
+}
+
+/// The names of keys; the keys themselves are the configuration's.
+fn register_keys(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<RegisterKeys> {
+    let texts = table.texts("register_keys", source)?;
+    let line = texts.first().map_or(1, |text| source.line(&text.span()));
+    let mut names = Vec::new();
+    for text in texts {
+        match keys::name(text.get_ref()) {
+            Ok(name) => names.push(name),
+            Err(message) => source.problem(text.span(), message),
+        }
+    }
+    Some(RegisterKeys { names, line })
 }
 
 fn origin_name(text: &Spanned<String>, source: &mut Source<'_>) -> Option<Name> {

@@ -8,6 +8,7 @@
 //! * `name`: what a name of the zone stands for ([`Name`](QueryName)).
 //! * `records`: a peer as records.
 //! * `answer`: the answer to a question.
+//! * `update`: what an administrator may change of it.
 //! * `content`: the whole zone, as a stream of records.
 //! * `master`: master files (RFC 1035, section 5): further records in, dumps out.
 
@@ -17,6 +18,7 @@ mod file;
 pub mod master;
 mod name;
 mod records;
+mod update;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, sync::Arc};
 
@@ -25,9 +27,10 @@ use hickory_proto::rr::Name;
 use crate::{network::Rules, params::Environment};
 
 pub use answer::{Answer, Question};
-pub use content::{peer_of_status, status_of};
+pub use content::{Registered, Status, status_in, status_of};
 pub use file::{read, read_directory};
 pub use name::{Form, QueryName, Who};
+pub use update::{Update, UpdateRefusal};
 
 /// What a zone file says.
 #[derive(Debug)]
@@ -49,6 +52,22 @@ pub struct Zone {
     pub further: master::Records,
     /// The addresses of `ns.dns` in the zone: those of this service.
     pub servers: Vec<IpAddr>,
+    /// Who registers must sign with one of these keys; `None` where nobody must.
+    pub register_keys: Option<RegisterKeys>,
+}
+
+/// The keys that a zone demands of who registers.
+#[derive(Debug)]
+pub struct RegisterKeys {
+    pub names: Vec<Name>,
+    /// Where the zone file names them.
+    pub line: usize,
+}
+
+impl RegisterKeys {
+    pub fn has(&self, key: &Name) -> bool {
+        self.names.contains(key)
+    }
 }
 
 /// What the peers of a role offer and are told.

@@ -1,0 +1,121 @@
+//! Pins: numbers that an administrator keeps for a host.
+//!
+//! A pinned number is given to nobody else, also when its host is gone for
+//! long. The host need not be registered yet: it gets the number when it asks.
+
+use super::{Change, Hostname, Network, PeerId, Role};
+
+/// Why a number cannot be pinned to a host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PinRefusal {
+    #[error("{host} has another ID: release it first")]
+    HasAnother { host: Hostname },
+    #[error("the ID is that of {other}: release that first")]
+    Taken { other: Hostname },
+    #[error("the network has no such ID")]
+    OutOfRange,
+    #[error("no role draws from the sequence of that ID")]
+    NoRole,
+}
+
+impl Network {
+    /// The number that is kept for the host.
+    pub fn pinned(&self, host: &Hostname) -> Option<PeerId> {
+        self.pins.get(host).copied()
+    }
+
+    /// Whose the ID is, registered or pinned.
+    pub fn holder_of(&self, id: PeerId) -> Option<&Hostname> {
+        let registered = self.peer(id).map(|peer| &peer.host);
+        registered.or(self.numbers(id.sequence).pinned.get(&id.number))
+    }
+
+    /// All pins, by host.
+    pub fn pins(&self) -> impl Iterator<Item = (&Hostname, PeerId)> {
+        self.pins.iter().map(|(host, id)| (host, *id))
+    }
+
+    /// Keeps a number for a host. Where that is so already, nothing changes.
+    pub fn pin(
+        &mut self,
+        host: &Hostname,
+        id: PeerId,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), PinRefusal> {
+        if self.pinned(host) == Some(id) {
+            return Ok(());
+        }
+        self.may_pin(host, id)?;
+        self.seat_pin(host.clone(), id);
+        self.revision += 1;
+        changes.push(Change::Pin(host.clone(), id));
+        Ok(())
+    }
+
+    fn may_pin(&self, host: &Hostname, id: PeerId) -> Result<(), PinRefusal> {
+        if !self.rules.sequence(id.sequence).contains(id.number) || id.number == u32::MAX {
+            return Err(PinRefusal::OutOfRange);
+        }
+        if self.role_for(id).is_none() {
+            return Err(PinRefusal::NoRole);
+        }
+        let own = self.host(host).map(|peer| peer.id);
+        if own.or(self.pinned(host)).is_some_and(|own| own != id) {
+            let host = host.clone();
+            return Err(PinRefusal::HasAnother { host });
+        }
+        match self.holder_of(id).filter(|other| *other != host) {
+            Some(other) => Err(PinRefusal::Taken {
+                other: other.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes a pin that may be made.
+    pub(super) fn seat_pin(&mut self, host: Hostname, id: PeerId) {
+        let numbers = self.numbers_mut(id.sequence);
+        numbers.free.remove(id.number);
+        numbers.pinned.insert(id.number, host.clone());
+        if let Some(ran_out) = numbers.ended.remove(id.number) {
+            numbers.ended_pinned.insert(id.number, ran_out);
+        }
+        self.pins.insert(host, id);
+    }
+
+    /// Keeps no number for the host any more; if it is registered, it stays so
+    /// like any other. Says whether there was a pin.
+    pub fn unpin(&mut self, host: &Hostname, changes: &mut Vec<Change>) -> bool {
+        let Some(id) = self.pins.remove(host) else {
+            return false;
+        };
+        let numbers = self.numbers_mut(id.sequence);
+        numbers.pinned.remove(&id.number);
+        if !numbers.taken.contains_key(&id.number) {
+            numbers.free.insert(id.number);
+        }
+        if let Some(ran_out) = numbers.ended_pinned.remove(id.number) {
+            numbers.ended.insert(id.number, ran_out);
+        }
+        self.revision += 1;
+        changes.push(Change::Unpin(host.clone()));
+        true
+    }
+
+    /// The role of a host that states none and is to have that ID: the default
+    /// one, or the first that draws from the ID's sequence.
+    pub(super) fn role_for(&self, id: PeerId) -> Option<Role> {
+        let draws = |role: &Role| self.rules.role(*role).sequence == id.sequence;
+        let all = (0..self.rules.roles.len()).map(|place| Role(place as u16));
+        std::iter::once(self.rules.default_role)
+            .chain(all)
+            .find(draws)
+    }
+
+    /// A pin that is stored, checked like what is pinned anew.
+    pub(super) fn restore_pin(&mut self, host: Hostname, id: PeerId) -> Result<(), PinRefusal> {
+        self.may_pin(&host, id)?;
+        self.seat_pin(host, id);
+        Ok(())
+    }
+}
