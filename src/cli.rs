@@ -77,8 +77,8 @@ pub struct Data {
 
 #[derive(Debug, Args)]
 pub struct Config {
-    /// Configuration file: who may do what, the keys of those who sign, the
-    /// secret of DNS cookies, what the service tells of itself
+    /// Configuration file: who may do what, the keys of those who sign, DNS over
+    /// TLS, the secret of DNS cookies, limits, what the service tells of itself
     #[arg(long, env = "PARAMD_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

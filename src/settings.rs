@@ -152,6 +152,13 @@ impl<'t> Table<'t> {
         entry.is_some_and(|entry| matches!(entry.value.get_ref(), DeValue::String(_)))
     }
 
+    /// Where the key stands, if it is there and was not yet taken.
+    pub fn span(&self, key: &str) -> Option<Span> {
+        let mut entries = self.entries.iter();
+        let entry = entries.find(|entry| entry.key == key)?;
+        Some(entry.key_span.clone())
+    }
+
     /// A text.
     pub fn text(&mut self, key: &'static str, source: &mut Source) -> Option<Spanned<String>> {
         let value = self.take(key)?;
@@ -235,11 +242,17 @@ impl<'t> Table<'t> {
 
     /// A table in this one; an empty one where there is none.
     pub fn table(&mut self, key: &'static str, source: &mut Source) -> Table<'t> {
+        self.optional_table(key, source).unwrap_or_else(|| {
+            let empty = Spanned::new(self.span.clone(), DeTable::new());
+            Table::new(self.name_of(key), empty)
+        })
+    }
+
+    /// A table in this one, if it is there.
+    pub fn optional_table(&mut self, key: &'static str, source: &mut Source) -> Option<Table<'t>> {
         let name = self.name_of(key);
-        match self.take(key) {
-            Some(value) => subtable(name, value, source),
-            None => Table::new(name, Spanned::new(self.span.clone(), DeTable::new())),
-        }
+        let value = self.take(key)?;
+        Some(subtable(name, value, source))
     }
 
     /// The tables that are left, with their names.

@@ -62,6 +62,9 @@ fn the_configuration_that_is_shown_is_what_is_in_force() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = param_daemon::server::config::read(&root.join("etc/paramd.toml")).unwrap();
     assert!(config.cookie_secrets.is_none());
+    assert!(config.tls.is_none());
+    let limits = param_daemon::server::limits::Limits::default();
+    assert_eq!(config.limits, limits);
     let shown = config.access;
     let sorted = |networks: Vec<ipnet::IpNet>| {
         let mut texts: Vec<String> = networks.iter().map(ToString::to_string).collect();

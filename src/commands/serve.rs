@@ -47,7 +47,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
 
     raise_file_limit();
     let mut zones = zones_in(&options.zones.zones)?;
-    let config = match &options.config.config {
+    let mut config = match &options.config.config {
         Some(path) => config::read(path).map_err(told)?,
         None => Config::default(),
     };
@@ -59,13 +59,14 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let store: Box<dyn Store> = match options.store {
         StoreKind::Sled => Box::new(SledStore::open(data)?),
     };
-    let cookies = match config.cookie_secrets {
+    let cookies = match config.cookie_secrets.take() {
         Some((current, previous)) => Cookies::configured(current, previous),
         None => Cookies::own(data).context("cannot make a secret for cookies")?,
     };
-    let listeners = match options.listen.is_empty() {
-        true => listen::open(&listen::everywhere(), true)?,
-        false => listen::open(&options.listen, false)?,
+    let listeners = listen::open(&options.listen)?;
+    let tls_listeners = match &config.tls {
+        Some(tls) => listen::open_tls(&tls.listen)?,
+        None => Vec::new(),
     };
     let servers = listen::reachable(&listeners);
     for zone in &mut zones {
@@ -79,16 +80,18 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let (registry, mut writer) = Registry::start(zones, store, clock)?;
     note_address(data, &listeners)?;
     let mut backup = Backup::new(data, registry.zones());
-    let addresses: Vec<String> = listeners
+    let plain = listeners
         .iter()
-        .map(|listener| listener.address.to_string())
-        .collect();
+        .map(|listener| listener.address.to_string());
+    let by_tls = tls_listeners
+        .iter()
+        .map(|listener| format!("by TLS on {}", listener.address));
+    let addresses: Vec<String> = plain.chain(by_tls).collect();
     let mut server = Server::start(
         listeners,
+        tls_listeners,
         registry,
-        config.access,
-        config.keys,
-        config.identity,
+        config,
         forwarder,
         cookies,
         clock,

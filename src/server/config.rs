@@ -1,16 +1,21 @@
 //! The configuration file; `etc/paramd.toml` shows and explains every key.
 
-use std::path::Path;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
+
+use toml::Spanned;
 
 use super::{
     access::Access,
     cookie::{self, Secret},
+    limits::Limits,
+    listen,
+    tls::{Credentials, Files, Part},
     tsig::Keys,
 };
-use crate::{
-    keys::{self, Key},
-    settings::{self, Problem, Source, Table},
-};
+use crate::settings::{self, Problem, Source, Table};
 
 #[derive(Debug, Default)]
 pub struct Config {
@@ -20,6 +25,17 @@ pub struct Config {
     /// secrets of the service's own.
     pub cookie_secrets: Option<(Secret, Option<Secret>)>,
     pub identity: Identity,
+    pub limits: Limits,
+    /// `None` for no TLS.
+    pub tls: Option<Tls>,
+}
+
+/// DNS over TLS (RFC 7858).
+#[derive(Debug)]
+pub struct Tls {
+    /// None for all addresses.
+    pub listen: Vec<SocketAddr>,
+    pub credentials: Credentials,
 }
 
 /// What the service tells of itself to whoever asks; nothing by default.
@@ -35,48 +51,89 @@ pub struct Identity {
 /// Reads a configuration file.
 pub fn read(path: &Path) -> Result<Config, Vec<Problem>> {
     settings::read(path, |table, source| {
-        let keys = keys_of(&mut table.table("keys", source), source);
-        let access = Access::take(&mut table.table("access", source), &keys, source);
+        let keys = Keys::take(&mut table.table("keys", source), source);
+        let access = Access::take(&mut table.table("access", source), &keys.0, source);
         let cookie_secrets = cookies(&mut table.table("cookies", source), source);
         let identity = identity(&mut table.table("identity", source), source);
+        let limits = Limits::take(&mut table.table("limits", source), source);
+        let tls = table.optional_table("tls", source);
         Some(Config {
             access,
-            keys: Keys(keys),
+            keys,
             cookie_secrets,
             identity,
+            limits,
+            tls: tls.and_then(|mut table| self::tls(&mut table, source)),
         })
     })
 }
 
-/// Those of the files of `[keys]`, and those that it has itself.
-fn keys_of(table: &mut Table<'_>, source: &mut Source<'_>) -> Vec<Key> {
-    let directory = source.path().parent().unwrap_or(Path::new("")).to_owned();
-    let mut keys: Vec<Key> = Vec::new();
-    let mut found = Vec::new();
-    for file in table.texts("files", source).unwrap_or_default() {
-        match keys::read(&directory.join(file.get_ref())) {
-            Ok(read) => found.extend(read.into_iter().map(|key| (file.span(), key))),
-            Err(problems) => source.problems(problems),
+fn tls(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<Tls> {
+    let listen_span = table.span("listen");
+    let listen = table.texts("listen", source);
+    let certificate = table.required("certificate", "\"server.pem\"", source);
+    let key = table.required("key", "\"server.key\"", source);
+    let require_client_certificate = table
+        .boolean("require_client_certificate", source)
+        .unwrap_or_default();
+    let client_ca = match require_client_certificate {
+        true => table.required("client_ca", "\"clients.pem\"", source),
+        false => table.text("client_ca", source),
+    };
+    table.finish(source);
+    if let (Some([]), Some(span)) = (listen.as_deref(), listen_span) {
+        source.problem(span, "`listen` names no address: leave it out for all");
+    }
+    let listen = listen
+        .into_iter()
+        .flatten()
+        .filter_map(|text| {
+            let address = tls_address(text.get_ref());
+            if address.is_none() {
+                let message = format!(
+                    "`{}` is no address: write \"10.0.0.2\", \"10.0.0.2:853\", \"fd00::2\" or \"[fd00::2]:853\"",
+                    text.get_ref()
+                );
+                source.problem(text.span(), message);
+            }
+            address
+        })
+        .collect();
+    let (certificate, key) = certificate.zip(key)?;
+    // A relative path starts where the configuration file is.
+    let directory = source.path().parent().unwrap_or(Path::new(""));
+    let path = |name: &Spanned<String>| directory.join(name.get_ref());
+    let files = Files {
+        certificate: path(&certificate),
+        key: path(&key),
+        client_ca: client_ca.as_ref().map(path),
+        require_client_certificate,
+    };
+    match Credentials::read(files) {
+        Ok(credentials) => Some(Tls {
+            listen,
+            credentials,
+        }),
+        Err(problems) => {
+            for problem in problems {
+                let span = match (problem.part, &client_ca) {
+                    (Part::ClientCa, Some(client_ca)) => client_ca.span(),
+                    (Part::Key, _) => key.span(),
+                    _ => certificate.span(),
+                };
+                source.problem(span, problem.message);
+            }
+            None
         }
     }
-    for (name, mut table) in table.tables(source) {
-        let algorithm = table.text("algorithm", source);
-        let secret = table.required("secret", "\"…\", as `tsig-keygen` prints it", source);
-        table.finish(source);
-        let Some(secret) = secret else { continue };
-        let algorithm = algorithm.map_or("hmac-sha256".into(), toml::Spanned::into_inner);
-        match Key::new(name.get_ref(), &algorithm, secret.get_ref()) {
-            Ok(key) => found.push((name.span(), key)),
-            Err(message) => source.problem(name.span(), message),
-        }
-    }
-    for (span, key) in found {
-        match keys.iter().any(|other| other.name == key.name) {
-            true => source.problem(span, format!("there is a key `{}` already", key.name)),
-            false => keys.push(key),
-        }
-    }
-    keys
+}
+
+/// `ADDR` or `ADDR:PORT`.
+fn tls_address(text: &str) -> Option<SocketAddr> {
+    let alone = || text.parse::<IpAddr>().ok();
+    text.parse()
+        .ok()
+        .or_else(|| alone().map(|ip| SocketAddr::new(ip, listen::TLS_PORT)))
 }
 
 fn identity(table: &mut Table<'_>, source: &mut Source<'_>) -> Identity {
@@ -89,7 +146,7 @@ fn identity(table: &mut Table<'_>, source: &mut Source<'_>) -> Identity {
         source.problem(name.span(), "`name` has 1 to 255 octets");
     }
     Identity {
-        name: name.map(toml::Spanned::into_inner),
+        name: name.map(Spanned::into_inner),
         version: version.unwrap_or_default(),
     }
 }

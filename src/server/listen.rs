@@ -1,4 +1,5 @@
-//! Opens the sockets: for each address one for UDP and one for TCP.
+//! Opens the sockets: for each address one for UDP and one for TCP, or one for
+//! TLS.
 
 use std::{
     io,
@@ -20,6 +21,17 @@ pub struct Listener {
     pub tcp: tokio::net::TcpListener,
 }
 
+/// The socket of one address for TLS.
+pub struct TlsListener {
+    /// As bound.
+    pub address: SocketAddr,
+    pub tcp: tokio::net::TcpListener,
+}
+
+/// The port of DNS, and that of DNS over TLS (RFC 7858, section 3.1).
+pub const PORT: u16 = 53;
+pub const TLS_PORT: u16 = 853;
+
 /// What the kernel may hold back while the service is busy with a burst, in
 /// octets. It grants what `net.core.rmem_max` allows.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -27,23 +39,45 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1_024;
 
-/// All addresses, port 53.
-pub fn everywhere() -> Vec<SocketAddr> {
-    vec![
-        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53)),
-        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 53)),
-    ]
+/// Opens the sockets of these addresses; of all where there are none.
+pub fn open(addresses: &[SocketAddr]) -> anyhow::Result<Vec<Listener>> {
+    open_each(addresses, PORT, "--listen", bind)
 }
 
-/// Opens the sockets of these addresses. With `lenient`, IPv6 may be missing.
-pub fn open(addresses: &[SocketAddr], lenient: bool) -> anyhow::Result<Vec<Listener>> {
+/// The same for TLS.
+pub fn open_tls(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TlsListener>> {
+    open_each(addresses, TLS_PORT, "`listen` in [tls]", |address| {
+        let tcp = tcp(address)?;
+        Ok(TlsListener {
+            address: tcp.local_addr()?,
+            tcp: tokio::net::TcpListener::from_std(tcp)?,
+        })
+    })
+}
+
+/// `option` is what an error tells to change.
+fn open_each<L>(
+    addresses: &[SocketAddr],
+    port: u16,
+    option: &str,
+    bind: impl Fn(SocketAddr) -> io::Result<L>,
+) -> anyhow::Result<Vec<L>> {
+    let everywhere = [
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+    ];
+    // Where no address is named, IPv6 may be missing.
+    let (addresses, lenient) = match addresses {
+        [] => (&everywhere[..], true),
+        addresses => (addresses, false),
+    };
     let mut listeners = Vec::new();
     for address in addresses {
         match bind(*address) {
             Ok(listener) => listeners.push(listener),
             Err(error) if lenient && address.is_ipv6() && is_without_ipv6(&error) => {}
             Err(error) => {
-                let remedy = remedy(&error, address.port());
+                let remedy = remedy(&error, address.port(), option);
                 return Err(anyhow!(error))
                     .with_context(|| format!("cannot listen on {address}: {remedy}"));
             }
@@ -58,18 +92,18 @@ fn is_without_ipv6(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
 }
 
-fn remedy(error: &io::Error, port: u16) -> &'static str {
+fn remedy(error: &io::Error, port: u16, option: &str) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another server has the port (systemd-resolved, dnsmasq?): stop it or give --listen another address"
-        }
-        io::ErrorKind::PermissionDenied if port < 1024 => {
-            "ports below 1024 need the capability CAP_NET_BIND_SERVICE: grant it or give --listen a port above"
-        }
+        io::ErrorKind::AddrInUse => format!(
+            "another server has the port (systemd-resolved, dnsmasq?): stop it or give {option} another address"
+        ),
+        io::ErrorKind::PermissionDenied if port < 1024 => format!(
+            "ports below 1024 need the capability CAP_NET_BIND_SERVICE: grant it or give {option} a port above"
+        ),
         io::ErrorKind::AddrNotAvailable => {
-            "no interface has that address: give --listen one that this machine has"
+            format!("no interface has that address: give {option} one that this machine has")
         }
-        _ => "give --listen another address",
+        _ => format!("give {option} another address"),
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! * [`listen`]: opens the sockets.
 //! * `udp`, `tcp`: the loops that receive and send.
+//! * [`tls`]: the handshake of DNS over TLS, and its certificates.
 //! * `handler`: a message in, what to do about it out. No I/O of its own.
 //! * `register`: the part of it that registers, renews and leaves.
 //! * [`access`]: who may query, register, transfer, update, forward.
 //! * `source`: where a message came from, and whether that is proven.
 //! * [`reply`]: puts an answer into a message of the right size.
-//! * `transfer`: a whole zone in messages.
+//! * [`transfer`]: a whole zone in messages.
 //! * `update`: administrators change a zone.
+//! * [`limits`]: how much the service does for others.
 //! * [`cookie`]: DNS cookies, by which UDP can be trusted.
 //! * [`tsig`]: signed messages.
 //! * `identity`: what the service tells of itself.
@@ -21,12 +23,14 @@ pub mod cookie;
 pub mod forward;
 mod handler;
 mod identity;
+pub mod limits;
 pub mod listen;
 mod register;
 pub mod reply;
 mod source;
 mod tcp;
-mod transfer;
+pub mod tls;
+pub mod transfer;
 pub mod tsig;
 mod udp;
 mod update;
@@ -41,8 +45,13 @@ use tokio::{
 use crate::{clock::Clock, registry::Registry};
 
 use self::{
-    access::Access, config::Identity, cookie::Cookies, forward::Forwarder, handler::Handler,
-    listen::Listener, tcp::Connections, tsig::Keys,
+    config::Config,
+    cookie::Cookies,
+    forward::Forwarder,
+    handler::Handler,
+    listen::{Listener, TlsListener},
+    tcp::Connections,
+    transfer::Transfers,
 };
 
 /// How many messages may wait for the disk or for an upstream at once. Each
@@ -64,6 +73,7 @@ struct Shared {
     handler: Handler,
     pending: Arc<Semaphore>,
     connections: Connections,
+    transfers: Transfers,
 }
 
 /// A server that answers.
@@ -74,13 +84,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts to answer on all of these sockets.
+    /// Starts to answer on all of these sockets; by TLS if that is configured.
     pub fn start(
         listeners: Vec<Listener>,
+        tls_listeners: Vec<TlsListener>,
         registry: Registry,
-        access: Access,
-        keys: Keys,
-        identity: Identity,
+        config: Config,
         forwarder: Option<Forwarder>,
         cookies: Cookies,
         clock: Clock,
@@ -89,21 +98,32 @@ impl Server {
         let shared = Arc::new(Shared {
             handler: Handler::new(
                 registry,
-                access,
-                keys,
-                identity,
+                config.access,
+                config.keys,
+                config.identity,
                 forwarder,
                 cookies.clone(),
                 clock,
             ),
             pending: Arc::new(Semaphore::new(PENDING)),
             connections: Connections::new(),
+            transfers: Transfers::new(config.limits.transfers),
         });
         let (stop, stopping) = watch::channel(false);
         let mut loops = JoinSet::new();
         for listener in listeners {
             loops.spawn(udp::run(listener.udp, shared.clone(), stopping.clone()));
-            loops.spawn(tcp::run(listener.tcp, shared.clone(), stopping.clone()));
+            let tcp = tcp::run(listener.tcp, None, shared.clone(), stopping.clone());
+            loops.spawn(tcp);
+        }
+        if let Some(tls) = config.tls {
+            let credentials = Arc::new(tls.credentials);
+            for listener in tls_listeners {
+                let credentials = Some(credentials.clone());
+                let tcp = tcp::run(listener.tcp, credentials, shared.clone(), stopping.clone());
+                loops.spawn(tcp);
+            }
+            tokio::spawn(tls::watch(credentials, stopping));
         }
         let mut stopped = stop.subscribe();
         tokio::spawn(async move {

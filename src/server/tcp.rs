@@ -1,4 +1,4 @@
-//! The TCP loop, and a connection's (RFC 7766).
+//! The TCP loop, and a connection's (RFC 7766), which is the same over TLS.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -9,11 +9,8 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
     sync::{Semaphore, mpsc, watch},
     time::timeout,
 };
@@ -23,6 +20,8 @@ use super::{
     PATIENCE, Shared,
     handler::Outcome,
     source::{Source, Transport},
+    tls::{self, Credentials},
+    transfer::Running,
 };
 
 /// How long a connection may be idle, or a message take to come or to go.
@@ -48,7 +47,7 @@ const CONNECTIONS: usize = 1_024;
 /// a node's masquerading, but `dig` keeps none open.
 const CONNECTIONS_OF_SOURCE: usize = 256;
 
-/// The connections that are open.
+/// The connections that are open, with TLS or without.
 pub struct Connections {
     free: Arc<Semaphore>,
     by_source: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -68,7 +67,8 @@ impl Connections {
         let _ = self.free.acquire_many(CONNECTIONS as u32).await;
     }
 
-    fn idle(&self) -> Duration {
+    /// How long a connection may be idle now.
+    pub fn idle(&self) -> Duration {
         match self.free.available_permits() < CONNECTIONS / 4 {
             true => IDLE_WHEN_BUSY,
             false => IDLE,
@@ -109,8 +109,11 @@ impl Drop for Admitted {
     }
 }
 
+/// Takes the connections of a socket. Where there are credentials, they are
+/// for TLS.
 pub async fn run(
     listener: TcpListener,
+    credentials: Option<Arc<Credentials>>,
     shared: Arc<Shared>,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -133,10 +136,26 @@ pub async fn run(
                     debug!("{peer} has too many connections");
                     continue;
                 };
+                let credentials = credentials.clone();
                 let shared = shared.clone();
                 let stopping = stopping.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = serve(stream, source, &shared, stopping).await {
+                    // Answers are written whole; waiting for more to send only
+                    // delays them. Where it cannot be set, they are delayed.
+                    let _ = stream.set_nodelay(true);
+                    let served = match credentials {
+                        None => {
+                            let (reader, writer) = stream.into_split();
+                            serve(reader, writer, source, &shared, stopping).await
+                        }
+                        Some(credentials) => {
+                            let served =
+                                tls::serve(stream, &credentials, source, &shared, stopping);
+                            // Far larger, and no part of what a plain one needs.
+                            Box::pin(served).await
+                        }
+                    };
+                    if let Err(error) = served {
                         debug!("connection of {peer}: {error}");
                     }
                     drop((admitted, permit));
@@ -153,15 +172,13 @@ pub async fn run(
 /// Takes the messages of a connection until it ends or idles, or the service
 /// stops. Each is answered when it can be, whatever the order (RFC 7766,
 /// section 7), and what has been taken is answered before the end.
-async fn serve(
-    stream: TcpStream,
+pub async fn serve(
+    mut reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin + Send + 'static,
     source: Source,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    // Answers are written whole; waiting for more to send only delays them.
-    stream.set_nodelay(true)?;
-    let (mut reader, writer) = stream.into_split();
     let (answers, outgoing) = mpsc::channel(WAITING);
     let writing = tokio::spawn(write_all(writer, outgoing));
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
@@ -171,6 +188,8 @@ async fn serve(
         };
         let message = tokio::select! {
             message = timeout(shared.connections.idle(), read(&mut reader)) => message,
+            // The writer has ended: a limit was passed, or the client is gone.
+            () = answers.closed() => break,
             _ = stopping.changed() => break,
         };
         // Closed, broken or idle: there is nothing more to take.
@@ -182,8 +201,9 @@ async fn serve(
             break;
         }
         let answers = answers.clone();
+        let shared = shared.clone();
         tokio::spawn(async move {
-            answer(outcome, &answers).await;
+            answer(outcome, source, &shared, &answers).await;
             drop(permit);
         });
     }
@@ -193,20 +213,32 @@ async fn serve(
 
 /// Hands the messages of an outcome to the writer. Where that is gone, so is
 /// the client.
-async fn answer(outcome: Outcome, answers: &mpsc::Sender<Vec<u8>>) {
+async fn answer(
+    outcome: Outcome,
+    source: Source,
+    shared: &Shared,
+    answers: &mpsc::Sender<Outgoing>,
+) {
     match outcome {
         Outcome::Silence => {}
         Outcome::Reply(reply) => {
-            let _ = answers.send(reply).await;
+            let _ = answers.send(reply.into()).await;
         }
         Outcome::Later(reply) => {
             if let Ok(Some(reply)) = timeout(PATIENCE, reply).await {
-                let _ = answers.send(reply).await;
+                let _ = answers.send(reply.into()).await;
             }
         }
         Outcome::Transfer(transfer) => {
+            let Some(running) = shared.transfers.begin(&transfer, source.address) else {
+                if let Some(refused) = transfer.refused() {
+                    let _ = answers.send(refused.into()).await;
+                }
+                return;
+            };
             for message in transfer.messages() {
-                if answers.send(message).await.is_err() {
+                let transfer = Some(running.clone());
+                if answers.send(Outgoing { message, transfer }).await.is_err() {
                     return;
                 }
                 // A large zone must not keep others waiting.
@@ -216,19 +248,51 @@ async fn answer(outcome: Outcome, answers: &mpsc::Sender<Vec<u8>>) {
     }
 }
 
-/// Writes messages until there are no more to come, or the client takes none.
-async fn write_all(
-    mut writer: OwnedWriteHalf,
-    mut outgoing: mpsc::Receiver<Vec<u8>>,
-) -> io::Result<()> {
-    while let Some(message) = outgoing.recv().await {
-        timeout(IDLE, write(&mut writer, &message)).await??;
+/// A message to be written, and the transfer that it is part of.
+struct Outgoing {
+    message: Vec<u8>,
+    transfer: Option<Arc<Running>>,
+}
+
+impl From<Vec<u8>> for Outgoing {
+    fn from(message: Vec<u8>) -> Self {
+        Self {
+            message,
+            transfer: None,
+        }
     }
+}
+
+/// Writes messages until there are no more to come, the client takes none, or a
+/// transfer passes its limits.
+async fn write_all(
+    mut writer: impl AsyncWrite + Unpin,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+) -> io::Result<()> {
+    while let Some(Outgoing { message, transfer }) = outgoing.recv().await {
+        let left = match &transfer {
+            Some(transfer) => transfer.allow(2 + message.len())?.min(IDLE),
+            None => IDLE,
+        };
+        match (timeout(left, write(&mut writer, &message)).await, transfer) {
+            (Ok(written), _) => written?,
+            (Err(late), transfer) => {
+                if let Some(transfer) = transfer {
+                    // Says so if it is the transfer's time that has run out.
+                    transfer.allow(0)?;
+                }
+                return Err(late.into());
+            }
+        }
+    }
+    // In TLS the client is told that there is no more to come (RFC 8446, section
+    // 6.1). Whoever has gone already need not be.
+    let _ = timeout(IDLE, writer.shutdown()).await;
     Ok(())
 }
 
 /// A message, or `None` when the client has closed the connection.
-async fn read(stream: &mut OwnedReadHalf) -> io::Result<Option<Vec<u8>>> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
     let length = match stream.read_u16().await {
         Ok(length) => length,
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -239,9 +303,11 @@ async fn read(stream: &mut OwnedReadHalf) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(message))
 }
 
-/// Length and message in one segment (RFC 7766, section 8).
-async fn write(stream: &mut OwnedWriteHalf, message: &[u8]) -> io::Result<()> {
+/// Length and message in one segment, or one record of TLS (RFC 7766, section 8).
+async fn write(stream: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> io::Result<()> {
     let length = u16::try_from(message.len()).map_err(io::Error::other)?;
     let octets = [&length.to_be_bytes(), message].concat();
-    stream.write_all(&octets).await
+    stream.write_all(&octets).await?;
+    // What is encrypted is not yet sent.
+    stream.flush().await
 }

@@ -1,22 +1,142 @@
-//! A whole zone in messages (AXFR, RFC 5936).
+//! A whole zone in messages (AXFR, RFC 5936), and how much of it a client is
+//! given.
 
-use std::sync::Arc;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use hickory_proto::{
+    op::ResponseCode,
     rr::{RData, Record},
     serialize::binary::{BinEncodable, BinEncoder},
 };
 use hickory_server::server::Request;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::warn;
 
-use super::reply::{Reply, Terms};
+use super::reply::{ExtendedError, Reply, Terms};
 use crate::{
     network::{Network, Time},
+    settings::{Source, Table},
     zone::Zone,
 };
 
 /// How many octets of records go into one message, before names are
 /// compressed. A name can point no further back than 16 kB.
 const MESSAGE_OCTETS: usize = 16_384;
+
+/// A day, in seconds.
+const DAY: u64 = 86_400;
+
+/// How many transfers can be allowed at once, and how many MiB to each.
+const MOST_TRANSFERS: u64 = 1_024;
+const MOST_MEBIBYTES: u64 = 1 << 24;
+
+/// How much a client may make of a transfer. Each holds a zone as it was, for
+/// as long as it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransferLimits {
+    /// From the query until the last message is written.
+    pub time: Duration,
+    pub octets: u64,
+    /// How many run at once.
+    pub count: usize,
+}
+
+impl Default for TransferLimits {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(600),
+            octets: 8_192 << 20,
+            count: 8,
+        }
+    }
+}
+
+impl TransferLimits {
+    /// Reads the keys of transfers in `[limits]`.
+    pub fn take(&mut self, table: &mut Table<'_>, source: &mut Source<'_>) {
+        if let Some(time) = table.duration("transfer_time", 1..DAY + 1, source) {
+            self.time = time;
+        }
+        let mebibytes = table.number("transfer_mebibytes", 1..MOST_MEBIBYTES + 1, source);
+        if let Some(mebibytes) = mebibytes {
+            self.octets = u64::from(mebibytes.into_inner()) << 20;
+        }
+        if let Some(count) = table.number("transfers", 1..MOST_TRANSFERS + 1, source) {
+            self.count = count.into_inner() as usize;
+        }
+    }
+}
+
+/// The transfers that run.
+pub struct Transfers {
+    limits: TransferLimits,
+    free: Arc<Semaphore>,
+}
+
+impl Transfers {
+    pub fn new(limits: TransferLimits) -> Self {
+        Self {
+            limits,
+            free: Arc::new(Semaphore::new(limits.count)),
+        }
+    }
+
+    /// Counts one more, if there may be one.
+    pub fn begin(&self, transfer: &Transfer, peer: SocketAddr) -> Option<Arc<Running>> {
+        let permit = self.free.clone().try_acquire_owned().ok()?;
+        Some(Arc::new(Running {
+            zone: transfer.zone.clone(),
+            peer,
+            limits: self.limits,
+            begun: Instant::now(),
+            octets: AtomicU64::new(0),
+            _permit: permit,
+        }))
+    }
+}
+
+/// A transfer that is counted until this is dropped: when its last message is
+/// written.
+pub struct Running {
+    zone: Arc<Zone>,
+    peer: SocketAddr,
+    limits: TransferLimits,
+    begun: Instant,
+    octets: AtomicU64,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Running {
+    /// Counts that many octets more; gives the time that is left to write them.
+    ///
+    /// # Errors
+    ///
+    /// That a limit is passed, which is logged here, and ends the connection.
+    pub fn allow(&self, octets: usize) -> io::Result<Duration> {
+        let octets = octets as u64;
+        let sent = self.octets.fetch_add(octets, Ordering::Relaxed) + octets;
+        let left = self.limits.time.saturating_sub(self.begun.elapsed());
+        let passed = if sent > self.limits.octets {
+            format!("it is larger than {} MiB", self.limits.octets >> 20)
+        } else if left.is_zero() {
+            let time = humantime::format_duration(self.limits.time);
+            format!("it takes longer than {time}")
+        } else {
+            return Ok(left);
+        };
+        let Self { zone, peer, .. } = self;
+        warn!("the transfer of {zone} to {peer} is broken off: {passed}, the limit");
+        Err(io::Error::other("a limit of transfers"))
+    }
+}
 
 /// What is transferred.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +158,12 @@ pub struct Transfer {
 }
 
 impl Transfer {
+    /// The reply to a client for whom there is no room.
+    pub fn refused(&self) -> Option<Vec<u8>> {
+        let error = ExtendedError::other("too many transfers are running");
+        Reply::new(&self.request, &self.terms).error(ResponseCode::Refused, Some(error))
+    }
+
     /// The messages, each made when it is taken.
     pub fn messages(&self) -> impl Iterator<Item = Vec<u8>> + Send {
         let reply = Reply::new(&self.request, &self.terms);

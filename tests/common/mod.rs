@@ -76,6 +76,8 @@ pub struct Service {
     pub child: Child,
     pub address: SocketAddr,
     pub addresses: Vec<SocketAddr>,
+    /// Where it answers by TLS.
+    pub tls: Vec<SocketAddr>,
     /// What it has logged so far.
     pub log: PathBuf,
     _log_directory: TempDir,
@@ -117,16 +119,24 @@ impl Service {
         let stdout = child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
         let addresses = line.strip_prefix("paramd answers on ").map(|addresses| {
-            let addresses = addresses.trim().split(", ");
-            addresses
-                .map(|address| address.parse().unwrap())
-                .collect::<Vec<SocketAddr>>()
+            let (tls, plain): (Vec<&str>, Vec<&str>) = addresses
+                .trim()
+                .split(", ")
+                .partition(|address| address.starts_with("by TLS on "));
+            let parsed = |addresses: Vec<&str>| -> Vec<SocketAddr> {
+                let addresses = addresses.iter();
+                addresses
+                    .map(|address| address.trim_start_matches("by TLS on ").parse().unwrap())
+                    .collect()
+            };
+            (parsed(plain), parsed(tls))
         });
         match addresses {
-            Some(addresses) => Ok(Self {
+            Some((addresses, tls)) => Ok(Self {
                 child,
                 address: addresses[0],
                 addresses,
+                tls,
                 log,
                 _log_directory: log_directory,
             }),

@@ -1,0 +1,95 @@
+//! Certificates made with `openssl`.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::{fs, path::PathBuf};
+
+use tempfile::TempDir;
+
+use super::common::run;
+
+/// A directory of `NAME.pem` with its `NAME.key` each.
+pub struct Certificates(TempDir);
+
+impl Certificates {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.file(name).to_str().unwrap().to_owned()
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.file(name), text).unwrap();
+    }
+
+    /// A CA.
+    pub fn authority(&self, name: &str) {
+        self.make(name, name, &["-x509", "-days", "30"], "pem");
+    }
+
+    /// A certificate by that CA for that host name.
+    pub fn issue(&self, name: &str, authority: &str, host: &str) {
+        self.make(name, host, &[], "csr");
+        let extensions = format!("{name}.ext");
+        self.write(
+            &extensions,
+            &format!("basicConstraints = CA:FALSE\nsubjectAltName = DNS:{host}\n"),
+        );
+        let [request, made] = ["csr", "pem"].map(|ending| self.path(&format!("{name}.{ending}")));
+        let [ca, ca_key] = ["pem", "key"].map(|ending| self.path(&format!("{authority}.{ending}")));
+        let extensions = self.path(&extensions);
+        let arguments = [
+            "x509",
+            "-req",
+            "-in",
+            &request,
+            "-out",
+            &made,
+            "-days",
+            "30",
+            "-CA",
+            &ca,
+            "-CAkey",
+            &ca_key,
+            "-CAcreateserial",
+            "-extfile",
+            &extensions,
+        ];
+        run("openssl", &arguments);
+    }
+
+    /// Puts a certificate and its key in the place of another.
+    pub fn replace(&self, name: &str, replaced: &str) {
+        for ending in ["pem", "key"] {
+            let from = self.file(&format!("{name}.{ending}"));
+            fs::copy(from, self.file(&format!("{replaced}.{ending}"))).unwrap();
+        }
+    }
+
+    fn make(&self, name: &str, subject: &str, more: &[&str], ending: &str) {
+        let key = self.path(&format!("{name}.key"));
+        let made = self.path(&format!("{name}.{ending}"));
+        let subject = format!("/CN={subject}");
+        let arguments = [
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout",
+            &key,
+            "-out",
+            &made,
+            "-subj",
+            &subject,
+        ];
+        run("openssl", &[&arguments[..], more].concat());
+    }
+}
