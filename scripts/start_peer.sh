@@ -36,6 +36,8 @@ What it does:
   PARAM_PREFIXES   prefixes of the variables that may be exported (CORE_)
   PARAM_TIMEOUT    seconds to wait for the identity before giving up (120)
   PARAM_RENEW      seconds between two renewals of the lease (10)
+  PARAM_KEY_FILE   file with the key to sign with (TSIG), as tsig-keygen writes it;
+                   a Docker secret, for example: /run/secrets/peers.key
   PARAM_DOCKER_SOCKET
                    socket of the Docker engine (/var/run/docker.sock)
   TMPDIR           a directory to write to while waiting (/tmp)
@@ -221,7 +223,7 @@ kernel_address() {
 # ~/.digrc may change what is printed (dig -r, which older images do not know).
 # An answer that is not sound to its last byte is none.
 ask() {
-    HOME=/dev/null dig ${server:+"@$server"} -p "$port" +time=2 +tries=1 +nobesteffort \
+    HOME=/dev/null dig ${server:+"@$server"} -p "$port" ${key:+-k "$key"} +time=2 +tries=1 +nobesteffort \
         +noall +comments +answer +additional +subnet="$address/$bits" \
         -t TXT -q "$1." 2>&1
 }
@@ -295,6 +297,10 @@ digest() {
             answered = 1
         }
         /^;; flags:[^;]* aa[ ;]/ { print "authority" }
+        # Signed by nobody, or by somebody else: whatever it says, it is none.
+        /^;; (Couldn.t verify signature|WARNING -- Some TSIG)/ {
+            print "status an answer without a good signature"
+        }
         /^;; flags:[^;]* tc[ ;]/ { print "status a truncated message" }
         /^; EDE: / {
             sub(/^; EDE: [0-9]+[: ]*/, "")
@@ -371,6 +377,9 @@ holding() {
             else
                 reason="$service does not serve $zone: is the service up, and is this where it is asked?"
             fi
+            ;;
+        NOTAUTH)
+            reason="$service answers NOTAUTH: it does not know the key${key:+ of $key}, has another secret for it, or its clock differs"
             ;;
         *) reason="$service answers $status${text:+: $text}" ;;
     esac
@@ -499,6 +508,7 @@ place=$host${ROLE:+.$ROLE}.$zone
 prefixes=${PARAM_PREFIXES:-CORE_}
 timeout=${PARAM_TIMEOUT:-120}
 renew=${PARAM_RENEW:-10}
+key=${PARAM_KEY_FILE-}
 socket=${PARAM_DOCKER_SOCKET:-/var/run/docker.sock}
 network=${CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE-}
 
@@ -511,6 +521,7 @@ is_number "$renew" || die "PARAM_RENEW is no number of seconds: $renew"
 case $prefixes in
     *[!A-Z0-9_\ ]*) die "PARAM_PREFIXES: capital letters, digits and _ only: $prefixes" ;;
 esac
+[ -z "$key" ] || [ -r "$key" ] || die "cannot read the key: $key (PARAM_KEY_FILE)"
 have dig || die "dig is missing: install bind9-dnsutils (Debian), bind-tools (Alpine) or bind-utils"
 have awk || die "awk is missing"
 work=$(mktemp -d 2>/dev/null) || die "cannot write to ${TMPDIR:-/tmp}: set TMPDIR to a directory that can be written"

@@ -176,8 +176,8 @@ fn tokens(text: &str) -> Result<Vec<Token>, (usize, String)> {
     while let Some(first) = rest.chars().next() {
         let length = if first == '#' || rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            let end = rest[2..].find("*/");
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            let end = comment.find("*/");
             end.ok_or((line, "the comment has no end: write */".to_owned()))? + 4
         } else if first.is_whitespace() {
             first.len_utf8()

@@ -20,7 +20,10 @@ use proptest::prelude::*;
 const LEASE: u64 = 30_000;
 const RECLAIM: u64 = 300_000;
 
-fn rules(limit: Option<u32>, start: u32, reclaim: bool) -> Arc<Rules> {
+/// More numbers than are ever asked for.
+const NO_LIMIT: u32 = u32::MAX;
+
+fn rules(limit: u32, start: u32, reclaim: bool) -> Arc<Rules> {
     let sequence = |name: &str, start, limit| SequenceRule {
         name: name.into(),
         start,
@@ -34,7 +37,7 @@ fn rules(limit: Option<u32>, start: u32, reclaim: bool) -> Arc<Rules> {
         lease: Duration::from_millis(LEASE),
         reclaim: reclaim.then(|| Duration::from_millis(RECLAIM)),
         roots: 3,
-        sequences: vec![sequence("vp", start, limit), sequence("nvp", 0, None)],
+        sequences: vec![sequence("vp", start, limit), sequence("nvp", 0, NO_LIMIT)],
         roles: vec![role("mixed", 0), role("validator", 0), role("rest", 1)],
         default_role: Role(0),
         root_sequence: Sequence(0),
@@ -266,7 +269,7 @@ impl Play {
             self.network.peer(id).is_some() || self.pins.values().any(|pinned| *pinned == id)
         };
         (rule.start..)
-            .take(rule.limit.unwrap_or(u32::MAX) as usize)
+            .take(rule.limit as usize)
             .find(|number| !taken(*number))
     }
 
@@ -447,7 +450,7 @@ proptest! {
     #[test]
     fn every_law_holds_after_every_step(
         steps in steps(),
-        limit in prop::option::of(1u32..8),
+        limit in prop_oneof![1u32..8, Just(NO_LIMIT)],
         start in prop_oneof![Just(0u32), 1u32..5],
         reclaim: bool,
     ) {
@@ -464,7 +467,7 @@ proptest! {
     /// Without releases, whoever comes gets the numbers in order, without a gap.
     #[test]
     fn numbers_are_dense_from_the_start(hosts in 1u32..300, start in 0u32..10) {
-        let mut play = Play::new(rules(None, start, true));
+        let mut play = Play::new(rules(NO_LIMIT, start, true));
         for number in 0..hosts {
             let host = format!("host-{number}").parse().unwrap();
             play.register(&host, None, holder((number % 24) as u8));
@@ -477,7 +480,7 @@ proptest! {
     /// zone transfer, keeps a consistent state for as long as it likes.
     #[test]
     fn a_clone_keeps_its_peers(steps in steps(), later in steps()) {
-        let mut play = Play::new(rules(Some(5), 0, true));
+        let mut play = Play::new(rules(5, 0, true));
         for step in steps {
             play.play(step);
             play.check();
@@ -499,7 +502,7 @@ proptest! {
 
 #[test]
 fn the_first_of_a_batch_has_no_root_node_and_the_others_have() {
-    let mut network = Network::new(rules(Some(4), 0, true), 1);
+    let mut network = Network::new(rules(4, 0, true), 1);
     let mut changes = Vec::new();
     let roots: Vec<usize> = (0..4)
         .map(|host| {
@@ -519,8 +522,7 @@ fn contradicting_records_are_refused() {
         number,
     };
     let restore = |records: Vec<(Hostname, PeerId, Role, Holder)>| {
-        Network::restore(rules(Some(4), 0, true), 1, records, [], Time(1))
-            .map(|network| network.len())
+        Network::restore(rules(4, 0, true), 1, records, [], Time(1)).map(|network| network.len())
     };
     let record = |host, number, role| (hostname(host), id(number), Role(role), holder(host));
     assert_eq!(restore(vec![record(0, 0, 0), record(1, 3, 1)]), Ok(2));
@@ -541,7 +543,7 @@ fn contradicting_records_are_refused() {
 fn a_heartbeat_never_revives_a_lease_that_has_ended() {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    let rules = rules(Some(1), 0, true);
+    let rules = rules(1, 0, true);
     let lasting = rules.lease;
     for round in 0..200 {
         let mut network = Network::new(rules.clone(), 1);
@@ -590,7 +592,7 @@ fn a_high_number_takes_no_more_memory_than_a_low_one() {
         number: u32::MAX - 2,
     };
     let record = (hostname(0), id, Role(0), holder(0));
-    let mut network = Network::restore(rules(None, 0, true), 1, [record], [], Time(1)).unwrap();
+    let mut network = Network::restore(rules(NO_LIMIT, 0, true), 1, [record], [], Time(1)).unwrap();
     let peer = network
         .register(Time(2), &hostname(1), None, holder(1), &mut Vec::new())
         .unwrap();

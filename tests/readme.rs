@@ -63,11 +63,14 @@ fn the_configuration_that_is_shown_is_what_is_in_force() {
     let config = param_daemon::server::config::read(&root.join("etc/paramd.toml")).unwrap();
     assert!(config.cookie_secrets.is_none());
     assert!(config.tls.is_none());
-    let limits = param_daemon::server::limits::Limits::default();
-    assert_eq!(config.limits, limits);
+    assert_eq!(
+        config.limits,
+        param_daemon::server::limits::Allowed::default()
+    );
     let shown = config.access;
-    let sorted = |networks: Vec<ipnet::IpNet>| {
-        let mut texts: Vec<String> = networks.iter().map(ToString::to_string).collect();
+    let sorted = |list: param_daemon::server::access::List| {
+        assert!(list.keys.is_empty());
+        let mut texts: Vec<String> = list.networks.iter().map(ToString::to_string).collect();
         texts.sort();
         texts
     };
@@ -75,5 +78,6 @@ fn the_configuration_that_is_shown_is_what_is_in_force() {
     assert_eq!(sorted(shown.query), sorted(default.query));
     assert_eq!(sorted(shown.register), sorted(default.register));
     assert_eq!(sorted(shown.transfer), sorted(default.transfer));
+    assert_eq!(sorted(shown.update), sorted(default.update));
     assert_eq!(sorted(shown.forward), sorted(default.forward));
 }

@@ -296,3 +296,39 @@ fn a_transfer_is_signed_message_by_message() {
     }
     assert!(field.service.log().is_empty() || !field.service.log().contains("ERROR"));
 }
+
+#[test]
+fn the_start_script_signs_with_its_key() {
+    let field = Field::new();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/start_peer.sh");
+    let start = |key: Option<&str>| {
+        let mut command = field.network.command(1, "env");
+        command.args([
+            "PARAM_ZONE=keyed.internal",
+            "PARAM_HOST=peer-1",
+            "PARAM_TIMEOUT=2",
+        ]);
+        command.arg("PARAM_EXEC=echo started as $CORE_PEER_ID at $CORE_PEER_ADDRESS");
+        if let Some(key) = key {
+            command.arg(format!("PARAM_KEY_FILE={}", field.file(key)));
+        }
+        let output = command.args([script, "10.77.0.1"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), printed, said)
+    };
+    for (key, why) in [
+        (None, "signs with its key"),
+        (Some("stranger"), "NOTAUTH"),
+        (Some("forged"), "NOTAUTH"),
+        (Some("admin"), "signs with its key"),
+        (Some("not-there"), "cannot read the key"),
+    ] {
+        let (status, printed, said) = start(key);
+        assert_eq!(status, Some(1), "{key:?}: {said}");
+        assert!(said.contains(why) && printed.is_empty(), "{key:?}: {said}");
+    }
+    let (status, printed, said) = start(Some("peers"));
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(printed, "started as vp0 at 10.77.0.11:7051\n", "{said}");
+}

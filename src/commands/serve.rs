@@ -15,7 +15,8 @@ use crate::{
         config::{self, Config},
         cookie::Cookies,
         forward::Forwarder,
-        listen::{self, Listener},
+        limits::Limits,
+        listen::{self, Listener, Listeners},
     },
     store::{SledStore, Store},
 };
@@ -63,12 +64,15 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         Some((current, previous)) => Cookies::configured(current, previous),
         None => Cookies::own(data).context("cannot make a secret for cookies")?,
     };
-    let listeners = listen::open(&options.listen)?;
-    let tls_listeners = match &config.tls {
-        Some(tls) => listen::open_tls(&tls.listen)?,
-        None => Vec::new(),
+    let limits = Limits::new(&config.limits).context("cannot make a secret for limits")?;
+    let listeners = Listeners {
+        plain: listen::open(&options.listen)?,
+        tls: match &config.tls {
+            Some(tls) => listen::open_tls(&tls.listen)?,
+            None => Vec::new(),
+        },
     };
-    let servers = listen::reachable(&listeners);
+    let servers = listen::reachable(&listeners.plain);
     for zone in &mut zones {
         zone.servers.clone_from(&servers);
     }
@@ -78,23 +82,19 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     };
     let clock = Clock::start();
     let (registry, mut writer) = Registry::start(zones, store, clock)?;
-    note_address(data, &listeners)?;
+    note_address(data, &listeners.plain)?;
     let mut backup = Backup::new(data, registry.zones());
     let plain = listeners
+        .plain
         .iter()
         .map(|listener| listener.address.to_string());
-    let by_tls = tls_listeners
+    let by_tls = listeners
+        .tls
         .iter()
         .map(|listener| format!("by TLS on {}", listener.address));
     let addresses: Vec<String> = plain.chain(by_tls).collect();
     let mut server = Server::start(
-        listeners,
-        tls_listeners,
-        registry,
-        config,
-        forwarder,
-        cookies,
-        clock,
+        listeners, registry, config, forwarder, cookies, limits, clock,
     );
     // Whoever started the service may have closed its standard output.
     let _ = writeln!(

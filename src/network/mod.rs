@@ -23,5 +23,5 @@ pub use id::{Hostname, PeerId, Role, Sequence};
 pub use lease::{Lease, Time};
 pub use pin::PinRefusal;
 pub use register::{Change, LeaveRefusal, Refusal};
-pub use rules::{RoleRule, Rules, SequenceRule};
+pub use rules::{DEFAULT_LIMIT, RoleRule, Rules, SequenceRule};
 pub use state::{Conflict, Holder, Network, Peer};

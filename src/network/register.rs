@@ -175,7 +175,7 @@ impl Network {
             .and_then(|((_, number), _)| numbers.taken.get(&number));
         reclaimable.cloned().ok_or_else(|| Refusal::Full {
             sequence,
-            limit: self.rules.sequence(sequence).limit.unwrap_or(u32::MAX),
+            limit: self.rules.sequence(sequence).limit,
         })
     }
 

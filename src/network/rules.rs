@@ -21,14 +21,18 @@ pub struct Rules {
     pub root_sequence: Sequence,
 }
 
+/// How many numbers a sequence has that states none: more than any network has
+/// peers, and few enough that invented hosts fill neither memory nor disk.
+pub const DEFAULT_LIMIT: u32 = 1 << 20;
+
 #[derive(Debug, Clone)]
 pub struct SequenceRule {
     /// What stands before the number: `vp`.
     pub name: String,
     /// The first number.
     pub start: u32,
-    /// How many numbers there are; `None` for no limit.
-    pub limit: Option<u32>,
+    /// How many numbers there are.
+    pub limit: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -88,6 +92,6 @@ impl SequenceRule {
 
     /// Whether the sequence has this number.
     pub fn contains(&self, number: u32) -> bool {
-        number >= self.start && self.limit.is_none_or(|limit| number - self.start < limit)
+        number >= self.start && number - self.start < self.limit
     }
 }

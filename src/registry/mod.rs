@@ -88,6 +88,8 @@ pub enum Granted {
     Peer {
         peer: Arc<Peer>,
         network: Network,
+        /// Whether the host was registered by this, and not known before.
+        is_new: bool,
     },
     /// All that an update wanted.
     Updated,

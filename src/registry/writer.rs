@@ -175,10 +175,14 @@ impl Writer {
         changes: &mut Vec<Change>,
     ) -> Decision {
         let now = self.clock.now();
+        let mut is_new = false;
         let peer = match &command.action {
-            Action::Register { host, role, asker } => network
-                .register(now, host, *role, *asker, changes)
-                .map_err(Denial::Refused)?,
+            Action::Register { host, role, asker } => {
+                is_new = network.host(host).is_none();
+                network
+                    .register(now, host, *role, *asker, changes)
+                    .map_err(Denial::Refused)?
+            }
             Action::Leave { host, asker } => network
                 .leave(now, host, *asker)
                 .map_err(Denial::CannotLeave)?,
@@ -195,7 +199,11 @@ impl Writer {
             }
         };
         let network = network.clone();
-        Ok(Granted::Peer { peer, network })
+        Ok(Granted::Peer {
+            peer,
+            network,
+            is_new,
+        })
     }
 
     /// The disk takes nothing: grants what needs none, refuses the rest.

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::{
     access::Access,
     cookie::{self, Secret},
-    limits::Limits,
+    limits::Allowed,
     listen,
     tls::{Credentials, Files, Part},
     tsig::Keys,
@@ -25,7 +25,7 @@ pub struct Config {
     /// secrets of the service's own.
     pub cookie_secrets: Option<(Secret, Option<Secret>)>,
     pub identity: Identity,
-    pub limits: Limits,
+    pub limits: Allowed,
     /// `None` for no TLS.
     pub tls: Option<Tls>,
 }
@@ -55,7 +55,7 @@ pub fn read(path: &Path) -> Result<Config, Vec<Problem>> {
         let access = Access::take(&mut table.table("access", source), &keys.0, source);
         let cookie_secrets = cookies(&mut table.table("cookies", source), source);
         let identity = identity(&mut table.table("identity", source), source);
-        let limits = Limits::take(&mut table.table("limits", source), source);
+        let limits = Allowed::take(&mut table.table("limits", source), source);
         let tls = table.optional_table("tls", source);
         Some(Config {
             access,

@@ -232,7 +232,7 @@ fn now() -> u32 {
     since.map_or(0, |since| since.as_secs() as u32)
 }
 
-fn random() -> io::Result<Secret> {
+pub(super) fn random() -> io::Result<Secret> {
     let mut secret = Secret::default();
     File::open("/dev/urandom")?.read_exact(&mut secret)?;
     Ok(secret)

@@ -14,10 +14,11 @@ use ipnet::IpNet;
 
 use super::{
     access::Access,
-    config::Identity,
+    config::{Config, Identity},
     cookie::{Cookie, Cookies},
     forward::Forwarder,
     identity,
+    limits::{Limits, Verdict},
     register::{Registering, asker},
     reply::{ExtendedError, Reply, Terms, bare},
     source::{Source, Transport},
@@ -59,6 +60,7 @@ pub(super) struct Inner {
     forwarder: Option<Forwarder>,
     pub(super) clock: Clock,
     cookies: Arc<Cookies>,
+    pub(super) limits: Arc<Limits>,
     identity: Identity,
     nsid: Option<NSIDPayload>,
 }
@@ -66,23 +68,23 @@ pub(super) struct Inner {
 impl Handler {
     pub fn new(
         registry: Registry,
-        access: Access,
-        keys: Keys,
-        identity: Identity,
+        config: &Config,
         forwarder: Option<Forwarder>,
         cookies: Arc<Cookies>,
+        limits: Arc<Limits>,
         clock: Clock,
     ) -> Self {
-        let name = identity.name.clone();
+        let name = config.identity.name.clone();
         let nsid = name.and_then(|name| NSIDPayload::new(name).ok());
         let inner = Inner {
             registry,
-            access,
-            keys,
+            access: config.access.clone(),
+            keys: config.keys.clone(),
             forwarder,
             clock,
             cookies,
-            identity,
+            limits,
+            identity: config.identity.clone(),
             nsid,
         };
         Self {
@@ -109,7 +111,7 @@ impl Handler {
         // RFC 9619: a query has exactly one question. Of more than that nothing
         // is read, since the number may be far from the truth.
         if u16::from_be_bytes([questions_high, questions_low]) > 1 {
-            return bare(packet, ResponseCode::FormErr).into();
+            return self.unreadable(packet, ResponseCode::FormErr, source);
         }
         let protocol = match source.transport {
             Transport::Udp => Protocol::Udp,
@@ -118,16 +120,39 @@ impl Handler {
         match Request::from_bytes(packet.to_vec(), source.address, protocol) {
             Ok(request) => self.inner.clone().handle(packet, request, source),
             Err(_) if OpCode::from_u8((flags >> 3) & 0xf) != OpCode::Query => {
-                bare(packet, ResponseCode::NotImp).into()
+                self.unreadable(packet, ResponseCode::NotImp, source)
             }
-            Err(_) => bare(packet, ResponseCode::FormErr).into(),
+            Err(_) => self.unreadable(packet, ResponseCode::FormErr, source),
+        }
+    }
+
+    /// What cannot be read proves nothing, and would not be asked again by TCP.
+    fn unreadable(&self, packet: &[u8], code: ResponseCode, source: Source) -> Outcome {
+        match self.inner.verdict(source, source.is_proven()) {
+            Verdict::Send => bare(packet, code).into(),
+            Verdict::Truncate | Verdict::Drop => Outcome::Silence,
         }
     }
 }
 
 impl Inner {
+    /// Whether the answer may be sent: not too many to those who may not have asked.
+    fn verdict(&self, source: Source, proven: bool) -> Verdict {
+        self.limits.verdict(source, proven, self.clock.now())
+    }
+
     fn handle(self: Arc<Self>, packet: &[u8], request: Request, source: Source) -> Outcome {
         let cookie = self.cookies.read(&request, source.ip());
+        let signed = self.keys.check(packet, &request, tsig::now());
+        // Whoever sent this receives at its address, or has a key.
+        let proven = source.is_proven()
+            || matches!(cookie, Cookie::Good(_))
+            || matches!(signed, Signed::Good(_));
+        // Before anything is done for an answer that may go to somebody else.
+        let verdict = self.verdict(source, proven);
+        if verdict == Verdict::Drop {
+            return Outcome::Silence;
+        }
         let mut terms = Terms {
             transport: source.transport,
             recursive: self.forwarder.is_some(),
@@ -136,24 +161,19 @@ impl Inner {
                 .client()
                 .map(|client| self.cookies.option(client, source.ip())),
             nsid: self.nsid.clone(),
-            signature: None,
+            signature: signed.signature().cloned(),
         };
-        match self.keys.check(packet, &request, tsig::now()) {
-            Signed::No => {}
-            Signed::Malformed => {
-                let reply = Reply::new(&request, &terms);
-                return reply.error(ResponseCode::FormErr, None).into();
-            }
-            Signed::Bad(signature) => {
-                terms.signature = Some(signature);
-                let reply = Reply::new(&request, &terms);
-                return reply.error(ResponseCode::NotAuth, None).into();
-            }
-            Signed::Good(signature) => terms.signature = Some(signature),
-        }
         let key = terms.key().cloned();
         let key = key.as_ref();
         let reply = Reply::new(&request, &terms);
+        if verdict == Verdict::Truncate {
+            return reply.truncated().into();
+        }
+        match signed {
+            Signed::No | Signed::Good(_) => {}
+            Signed::Malformed => return reply.error(ResponseCode::FormErr, None).into(),
+            Signed::Bad(_) => return reply.error(ResponseCode::NotAuth, None).into(),
+        }
         if request.version() > 0 {
             return reply.error(ResponseCode::BADVERS, None).into();
         }
@@ -166,7 +186,7 @@ impl Inner {
         }
         if op_code == OpCode::Update {
             // Truncation would be taken for success: `nsupdate` does not ask again.
-            if !reply.is_proven(&cookie, source) {
+            if !proven {
                 let text = "the source of the update is not proven: send it by TCP or signed";
                 let error = ExtendedError::prohibited(text);
                 return reply.error(ResponseCode::Refused, Some(error)).into();
@@ -212,8 +232,8 @@ impl Inner {
         terms.by_address = true;
         let reply = Reply::new(&request, &terms);
         // First of all, so that a forged source is sent no more than this.
-        if let Some(outcome) = self.unproven(&reply, &cookie, source) {
-            return outcome;
+        if !proven {
+            return prove_yourself(&reply, cookie);
         }
         if !self.access.register.allows(source.ip(), key) {
             let error = ExtendedError::prohibited("your network may not register");
@@ -244,19 +264,6 @@ impl Inner {
             let reply = Reply::new(&request, &terms);
             self.register(&reply, registering).await
         }))
-    }
-
-    /// What is sent to a source that proves nothing, so that it asks again.
-    fn unproven(&self, reply: &Reply<'_>, cookie: &Cookie, source: Source) -> Option<Outcome> {
-        if reply.is_proven(cookie, source) {
-            return None;
-        }
-        match cookie {
-            // RFC 7873, section 5.2.3: the client asks again with the cookie
-            // that it is given here.
-            Cookie::Unproven(_) => Some(reply.error(ResponseCode::BADCOOKIE, None).into()),
-            _ => Some(reply.truncated().into()),
-        }
     }
 
     /// The zone that the name is in: the one with the longest origin.
@@ -337,6 +344,16 @@ impl Inner {
             network,
             content,
         }))
+    }
+}
+
+/// What is sent to a source that proves nothing, so that it asks again.
+fn prove_yourself(reply: &Reply<'_>, cookie: Cookie) -> Outcome {
+    match cookie {
+        // RFC 7873, section 5.2.3: the client asks again with the cookie that it
+        // is given here.
+        Cookie::Unproven(_) => reply.error(ResponseCode::BADCOOKIE, None).into(),
+        _ => reply.truncated().into(),
     }
 }
 

@@ -1,21 +1,355 @@
-//! How much the service does for others before it stops: `[limits]` in the
-//! configuration file.
+//! How much one source may ask for: answers that may go to somebody else, and
+//! new hosts.
 
-use crate::settings::{Source, Table};
+use std::{
+    io,
+    net::IpAddr,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use super::transfer::TransferLimits;
+use ipnet::IpNet;
+use tracing::info;
 
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Limits {
+use super::{
+    cookie,
+    rate::{Rate, Taken},
+    source::Source,
+    transfer::TransferLimits,
+};
+use crate::{
+    network::Time,
+    settings::{self, Table},
+};
+
+/// How many seconds' worth of answers may go to a network at once.
+const BURST_SECONDS: u32 = 5;
+
+/// How often the log says what was limited, if anything was.
+pub const REPORTS: Duration = Duration::from_secs(10);
+
+/// What the configuration allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    /// Answers a second to the sources of one network that are not proven; 0 for
+    /// no limit.
+    pub responses_per_second: u32,
+    /// Which of the answers above that are sent truncated: every one, every
+    /// second, ...; 0 for none.
+    pub slip: u32,
+    /// How many new hosts one source may register at once; 0 for no limit.
+    pub new_hosts_per_source: u32,
+    /// How long it takes until it may register one more.
+    pub new_host_every: Duration,
     pub transfers: TransferLimits,
 }
 
-impl Limits {
+impl Default for Allowed {
+    /// Far more than 1,000 peers behind one address ask for.
+    fn default() -> Self {
+        Self {
+            responses_per_second: 1_000,
+            slip: 2,
+            new_hosts_per_source: 16_384,
+            new_host_every: Duration::from_secs(1),
+            transfers: TransferLimits::default(),
+        }
+    }
+}
+
+impl Allowed {
     /// Reads the table `[limits]`.
-    pub fn take(table: &mut Table<'_>, source: &mut Source<'_>) -> Self {
-        let mut limits = Self::default();
-        limits.transfers.take(table, source);
+    pub fn take(table: &mut Table<'_>, source: &mut settings::Source<'_>) -> Self {
+        let default = Self::default();
+        let mut number = |key, most: u64, default| {
+            let number = table.number(key, 0..most + 1, source);
+            number.map_or(default, toml::Spanned::into_inner)
+        };
+        let responses_per_second = number(
+            "responses_per_second",
+            1_000_000,
+            default.responses_per_second,
+        );
+        let slip = number("slip", 10, default.slip);
+        let new_hosts_per_source = number(
+            "new_hosts_per_source",
+            1_000_000,
+            default.new_hosts_per_source,
+        );
+        let every = table.duration("new_host_every", 1..86_401, source);
+        let mut transfers = default.transfers;
+        transfers.take(table, source);
         table.finish(source);
-        limits
+        Self {
+            responses_per_second,
+            slip,
+            new_hosts_per_source,
+            new_host_every: every.unwrap_or(default.new_host_every),
+            transfers,
+        }
+    }
+}
+
+/// What becomes of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Send,
+    /// Only that it is truncated, so that who really asked asks again by TCP.
+    Truncate,
+    Drop,
+}
+
+/// What the sources have taken of what they are allowed. A restart forgets it.
+pub struct Limits {
+    /// By network; `None` for no limit.
+    responses: Option<Rate>,
+    slip: u64,
+    withheld: Tally,
+    /// By source; `None` for no limit.
+    new_hosts: Option<Rate>,
+    refused: Tally,
+    /// Why a new host is refused.
+    too_many: String,
+}
+
+impl Limits {
+    /// # Errors
+    ///
+    /// The operating system gives no random numbers.
+    pub fn new(allowed: &Allowed) -> io::Result<Self> {
+        let rate = |burst: u32, each: Duration| match burst {
+            0 => Ok(None),
+            _ => cookie::random().map(|secret| Some(Rate::new(secret, burst, each))),
+        };
+        let per_second = allowed.responses_per_second;
+        let every = allowed.new_host_every;
+        Ok(Self {
+            responses: rate(
+                per_second.saturating_mul(BURST_SECONDS),
+                Duration::from_secs(1) / per_second.max(1),
+            )?,
+            slip: u64::from(allowed.slip),
+            withheld: Tally::default(),
+            new_hosts: rate(allowed.new_hosts_per_source, every)?,
+            refused: Tally::default(),
+            // The same words each time, since scripts log what is new.
+            too_many: format!(
+                "too many new hosts from your address: it may register one more every {}",
+                humantime::format_duration(every)
+            ),
+        })
+    }
+
+    /// What becomes of the answer to a message. Whoever is `proven` is answered:
+    /// nobody else can be made to receive that.
+    pub fn verdict(&self, source: Source, proven: bool, now: Time) -> Verdict {
+        let Some(responses) = self.responses.as_ref().filter(|_| !proven) else {
+            return Verdict::Send;
+        };
+        let network = network(source.ip(), 24, 56);
+        if responses.take(&network, now).is_some() {
+            return Verdict::Send;
+        }
+        let withheld = self.withheld.add(network);
+        match self.slip > 0 && withheld.is_multiple_of(self.slip) {
+            true => Verdict::Truncate,
+            false => Verdict::Drop,
+        }
+    }
+
+    /// Lets the source register a new host, or says why it may not.
+    pub fn new_host(&self, source: IpAddr, now: Time) -> Result<NewHost, &str> {
+        let Some(new_hosts) = &self.new_hosts else {
+            return Ok(NewHost(None));
+        };
+        let network = network(source, 32, 64);
+        match new_hosts.take(&network, now) {
+            Some(taken) => Ok(NewHost(Some(taken))),
+            None => {
+                self.refused.add(network);
+                Err(&self.too_many)
+            }
+        }
+    }
+
+    /// The host was not registered, or no longer new.
+    pub fn give_back(&self, new_host: NewHost) {
+        if let Some((new_hosts, taken)) = self.new_hosts.as_ref().zip(new_host.0) {
+            new_hosts.give_back(taken);
+        }
+    }
+
+    /// Tells the log what was limited since it was told last.
+    pub fn report(&self) {
+        let seconds = REPORTS.as_secs();
+        if let Some((network, count)) = self.withheld.take() {
+            info!(
+                "rate limiting: {network} and perhaps others, {count} replies dropped or \
+                 truncated in the last {seconds} s"
+            );
+        }
+        if let Some((network, count)) = self.refused.take() {
+            info!(
+                "too many new hosts: {network} and perhaps others, {count} refused in the \
+                 last {seconds} s"
+            );
+        }
+    }
+}
+
+/// That a source may register a new host.
+#[derive(Debug)]
+#[must_use]
+pub struct NewHost(Option<Taken>);
+
+/// The network that the address is in, with that many bits.
+fn network(address: IpAddr, v4: u8, v6: u8) -> IpNet {
+    let bits = if address.is_ipv4() { v4 } else { v6 };
+    IpNet::new(address, bits).map_or(address.into(), |network| network.trunc())
+}
+
+/// How often something has happened, and to whom first.
+#[derive(Default)]
+struct Tally {
+    count: AtomicU64,
+    first: Mutex<Option<IpNet>>,
+}
+
+impl Tally {
+    /// Counts one; gives the new count.
+    fn add(&self, network: IpNet) -> u64 {
+        let before = self.count.fetch_add(1, Ordering::Relaxed);
+        // Once between two reports: the others take no lock.
+        if before == 0
+            && let Ok(mut first) = self.first.lock()
+        {
+            *first = Some(network);
+        }
+        before + 1
+    }
+
+    /// Begins anew; gives what there was.
+    fn take(&self) -> Option<(IpNet, u64)> {
+        let mut first = self.first.lock().ok()?;
+        let network = first.take()?;
+        Some((network, self.count.swap(0, Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::server::source::Transport;
+
+    fn limits(allowed: Allowed) -> Limits {
+        Limits::new(&allowed).unwrap()
+    }
+
+    fn from(address: &str) -> Source {
+        let address = SocketAddr::new(address.parse().unwrap(), 53);
+        Source::new(address, Transport::Udp)
+    }
+
+    #[test]
+    fn above_the_rate_one_in_slip_answers_is_sent_truncated() {
+        for (slip, truncated) in [(0, 0), (1, 600), (2, 300), (3, 200), (10, 60)] {
+            let limits = limits(Allowed {
+                responses_per_second: 20,
+                slip,
+                ..Allowed::default()
+            });
+            let mut verdicts = [0; 3];
+            for _ in 0..700 {
+                let verdict = limits.verdict(from("10.0.0.1"), false, Time(1));
+                verdicts[verdict as usize] += 1;
+            }
+            assert_eq!(verdicts, [100, truncated, 600 - truncated], "slip {slip}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_limited_as_one_and_who_is_proven_is_not() {
+        let limits = limits(Allowed {
+            responses_per_second: 1,
+            slip: 0,
+            ..Allowed::default()
+        });
+        let verdict = |address: &str, proven| limits.verdict(from(address), proven, Time(1));
+        for (inside, outside) in [
+            ("10.0.0", "10.0.1.0"),
+            ("2001:db8:0:0:", "2001:db8:0:100::"),
+        ] {
+            let colon = inside.contains(':');
+            let address = |host: u32| match colon {
+                true => format!("{inside}:{host:x}"),
+                false => format!("{inside}.{host}"),
+            };
+            for host in 1..=5 {
+                assert_eq!(verdict(&address(host), false), Verdict::Send);
+            }
+            assert_eq!(verdict(&address(6), false), Verdict::Drop);
+            assert_eq!(verdict(&address(6), true), Verdict::Send);
+            assert_eq!(verdict(outside, false), Verdict::Send);
+        }
+        // The same network, as a socket for both families shows it.
+        assert_eq!(verdict("::ffff:10.0.0.7", false), Verdict::Drop);
+    }
+
+    #[test]
+    fn new_hosts_are_limited_by_address_or_by_64_bits_of_one() {
+        let limits = limits(Allowed {
+            new_hosts_per_source: 2,
+            new_host_every: Duration::from_secs(60),
+            ..Allowed::default()
+        });
+        let new_host = |address: &str, now| limits.new_host(address.parse().unwrap(), Time(now));
+        for (address, same, other) in [
+            ("10.0.0.1", "10.0.0.1", "10.0.0.2"),
+            ("fd00::1", "fd00::2", "fd00:0:0:1::1"),
+        ] {
+            let back = new_host(address, 1).unwrap();
+            let _kept = new_host(address, 1).unwrap();
+            let why = new_host(same, 1).unwrap_err();
+            assert!(why.ends_with("one more every 1m"), "{why}");
+            assert!(new_host(other, 1).is_ok());
+            limits.give_back(back);
+            assert!(new_host(same, 1).is_ok());
+            assert!(new_host(same, 60_000).is_err());
+            assert!(new_host(same, 60_001).is_ok());
+        }
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let limits = limits(Allowed {
+            responses_per_second: 0,
+            new_hosts_per_source: 0,
+            ..Allowed::default()
+        });
+        for _ in 0..100_000 {
+            let verdict = limits.verdict(from("10.0.0.1"), false, Time(1));
+            assert_eq!(verdict, Verdict::Send);
+            let taken = limits.new_host([10, 0, 0, 1].into(), Time(1)).unwrap();
+            limits.give_back(taken);
+        }
+    }
+
+    #[test]
+    fn a_report_has_who_was_first_and_how_many_and_begins_anew() {
+        let tally = Tally::default();
+        assert_eq!(tally.take(), None);
+        let networks = ["10.0.0.0/24", "fd00::/56"].map(|text| text.parse().unwrap());
+        for network in networks {
+            tally.add(network);
+        }
+        assert_eq!(tally.take(), Some((networks[0], 2)));
+        assert_eq!(tally.take(), None);
+        assert_eq!(tally.add(networks[1]), 1);
+        assert_eq!(tally.take(), Some((networks[1], 1)));
     }
 }

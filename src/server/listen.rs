@@ -28,6 +28,12 @@ pub struct TlsListener {
     pub tcp: tokio::net::TcpListener,
 }
 
+/// All sockets of a service.
+pub struct Listeners {
+    pub plain: Vec<Listener>,
+    pub tls: Vec<TlsListener>,
+}
+
 /// The port of DNS, and that of DNS over TLS (RFC 7858, section 3.1).
 pub const PORT: u16 = 53;
 pub const TLS_PORT: u16 = 853;

@@ -10,7 +10,7 @@
 //! * [`reply`]: puts an answer into a message of the right size.
 //! * [`transfer`]: a whole zone in messages.
 //! * `update`: administrators change a zone.
-//! * [`limits`]: how much the service does for others.
+//! * [`limits`]: how much the service does for others, by `rate`.
 //! * [`cookie`]: DNS cookies, by which UDP can be trusted.
 //! * [`tsig`]: signed messages.
 //! * `identity`: what the service tells of itself.
@@ -25,6 +25,7 @@ mod handler;
 mod identity;
 pub mod limits;
 pub mod listen;
+mod rate;
 mod register;
 pub mod reply;
 mod source;
@@ -45,13 +46,8 @@ use tokio::{
 use crate::{clock::Clock, registry::Registry};
 
 use self::{
-    config::Config,
-    cookie::Cookies,
-    forward::Forwarder,
-    handler::Handler,
-    listen::{Listener, TlsListener},
-    tcp::Connections,
-    transfer::Transfers,
+    config::Config, cookie::Cookies, forward::Forwarder, handler::Handler, limits::Limits,
+    listen::Listeners, tcp::Connections, transfer::Transfers,
 };
 
 /// How many messages may wait for the disk or for an upstream at once. Each
@@ -86,23 +82,23 @@ pub struct Server {
 impl Server {
     /// Starts to answer on all of these sockets; by TLS if that is configured.
     pub fn start(
-        listeners: Vec<Listener>,
-        tls_listeners: Vec<TlsListener>,
+        listeners: Listeners,
         registry: Registry,
         config: Config,
         forwarder: Option<Forwarder>,
         cookies: Cookies,
+        limits: Limits,
         clock: Clock,
     ) -> Self {
         let cookies = Arc::new(cookies);
+        let limits = Arc::new(limits);
         let shared = Arc::new(Shared {
             handler: Handler::new(
                 registry,
-                config.access,
-                config.keys,
-                config.identity,
+                &config,
                 forwarder,
                 cookies.clone(),
+                limits.clone(),
                 clock,
             ),
             pending: Arc::new(Semaphore::new(PENDING)),
@@ -111,14 +107,14 @@ impl Server {
         });
         let (stop, stopping) = watch::channel(false);
         let mut loops = JoinSet::new();
-        for listener in listeners {
+        for listener in listeners.plain {
             loops.spawn(udp::run(listener.udp, shared.clone(), stopping.clone()));
             let tcp = tcp::run(listener.tcp, None, shared.clone(), stopping.clone());
             loops.spawn(tcp);
         }
         if let Some(tls) = config.tls {
             let credentials = Arc::new(tls.credentials);
-            for listener in tls_listeners {
+            for listener in listeners.tls {
                 let credentials = Some(credentials.clone());
                 let tcp = tcp::run(listener.tcp, credentials, shared.clone(), stopping.clone());
                 loops.spawn(tcp);
@@ -132,6 +128,15 @@ impl Server {
                 .is_err()
             {
                 cookies.rotate();
+            }
+        });
+        let mut stopped = stop.subscribe();
+        tokio::spawn(async move {
+            while tokio::time::timeout(limits::REPORTS, stopped.changed())
+                .await
+                .is_err()
+            {
+                limits.report();
             }
         });
         Self {

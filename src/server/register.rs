@@ -85,19 +85,39 @@ impl Inner {
             owner,
             asker,
         } = registering;
-        let zone = &self.registry.zones()[place].zone;
+        let published = &self.registry.zones()[place];
+        let zone = &published.zone;
         match name {
             QueryName::Peer {
                 who: Who::Host { host, role },
                 form,
             } => {
+                // A source may register only so many hosts that nobody knows. Who
+                // gives up while the disk hangs has used that up: the host may be
+                // registered yet.
+                let is_known = published.network().host(&host).is_some();
+                let new_host = match is_known {
+                    true => None,
+                    false => match self.limits.new_host(asker.source, self.clock.now()) {
+                        Ok(new_host) => Some(new_host),
+                        Err(why) => {
+                            let error = ExtendedError::other(why);
+                            return reply.error(ResponseCode::Refused, Some(error));
+                        }
+                    },
+                };
                 let action = Action::Register {
                     host: host.clone(),
                     role,
                     asker,
                 };
-                match self.registry.ask(place, action).await {
-                    Ok(Granted::Peer { peer, network }) => {
+                let answer = self.registry.ask(place, action).await;
+                let is_new = matches!(&answer, Ok(Granted::Peer { is_new: true, .. }));
+                if let Some(new_host) = new_host.filter(|_| !is_new) {
+                    self.limits.give_back(new_host);
+                }
+                match answer {
+                    Ok(Granted::Peer { peer, network, .. }) => {
                         let who = Who::Host { host, role };
                         reply.answer(zone.peer_answer(&network, &peer, &who, form, rtype, &owner))
                     }

@@ -10,11 +10,7 @@ use hickory_proto::{
 };
 use hickory_server::server::Request;
 
-use super::{
-    cookie::Cookie,
-    source::{Source, Transport},
-    tsig::Signature,
-};
+use super::{source::Transport, tsig::Signature};
 use crate::zone::Answer;
 
 /// The largest answer by UDP: what passes without fragments nearly everywhere.
@@ -82,12 +78,6 @@ pub struct Reply<'r> {
 impl<'r> Reply<'r> {
     pub fn new(request: &'r Request, terms: &'r Terms) -> Self {
         Self { request, terms }
-    }
-
-    /// Whether the request comes from where it says: by its transport, by a
-    /// signature or by a good cookie.
-    pub fn is_proven(&self, cookie: &Cookie, source: Source) -> bool {
-        source.is_proven() || self.terms.signature.is_some() || matches!(cookie, Cookie::Good(_))
     }
 
     /// How many octets the reply may have before it is signed.

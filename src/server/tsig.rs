@@ -69,6 +69,16 @@ pub struct Signature {
     error: Option<TsigError>,
 }
 
+impl Signed {
+    /// How the reply is signed.
+    pub fn signature(&self) -> Option<&Signature> {
+        match self {
+            Self::No | Self::Malformed => None,
+            Self::Bad(signature) | Self::Good(signature) => Some(signature),
+        }
+    }
+}
+
 impl Keys {
     pub fn has(&self, name: &Name) -> bool {
         self.named(name).is_some()

@@ -16,7 +16,7 @@ use toml::Spanned;
 use super::{Profile, RegisterKeys, Zone, master, name::NAME_SERVER_PARENT};
 use crate::{
     keys,
-    network::{Role, RoleRule, Rules, Sequence, SequenceRule},
+    network::{DEFAULT_LIMIT, Role, RoleRule, Rules, Sequence, SequenceRule},
     params::Environment,
     settings::{self, Problem, Source, Span, Table},
 };
@@ -161,7 +161,12 @@ fn zone(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<(Zone, Span, O
 
 /// The names of keys; the keys themselves are the configuration's.
 fn register_keys(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<RegisterKeys> {
+    let span = table.span("register_keys");
     let texts = table.texts("register_keys", source)?;
+    if texts.is_empty() {
+        let message = "`register_keys` names no key, so that nobody could register: leave it out";
+        source.problem(span.unwrap_or(0..0), message);
+    }
     let line = texts.first().map_or(1, |text| source.line(&text.span()));
     let mut names = Vec::new();
     for text in texts {
@@ -241,7 +246,7 @@ fn sequences(
         sequences.push(SequenceRule {
             name: name.into_inner(),
             start: start.map_or(0, Spanned::into_inner),
-            limit,
+            limit: limit.unwrap_or(DEFAULT_LIMIT),
         });
     }
     sequences
