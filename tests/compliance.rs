@@ -29,6 +29,7 @@ const fn case(
     }
 }
 
+const KEY: &str = "hmac-sha256:tester:AAECAwQFBgcICQoLDA0ODw==";
 const OK: &str = "status: NOERROR";
 const SOA: &[&str] = &["SOA", O];
 
@@ -68,19 +69,28 @@ const CASES: &[Case] = &[
     case("7830 3: padding is ignored", &["+padding=128", "SOA", O], &[OK, "ANSWER: 1"], &[]),
     case("7871 7.2.1: scope 0", &["+subnet=192.0.2.0/24", "SOA", O], &[OK, "CLIENT-SUBNET: 192.0.2.0/24/0"], &[]),
     case("7871 6: nothing behind the prefix", &["+ednsopt=8:00011400c0001f", "TXT", "a.pbft.fabric.internal"], &["status: FORMERR"], &["id="]),
+    case("7871 6: no more octets than the prefix needs", &["+ednsopt=8:00011800c0000200", "TXT", "a.pbft.fabric.internal"], &["status: FORMERR"], &["id="]),
     case("7871 6: an unknown family", &["+ednsopt=8:00630000", "SOA", O], &["status: FORMERR"], &[]),
     case("7873 5.2", &["+cookie", "SOA", O], &[OK, "(good)"], &[]),
     case("7873 5.2.2: a malformed cookie", &["+nocookie", "+ednsopt=10:0102", "SOA", O], &["status: FORMERR"], &[]),
     case("8482 4.2", &["+notcp", "ANY", O], &[OK, "ANSWER: 1", "HINFO\t\"RFC8482\""], &[]),
     case("8906 8.1.3: everything at once", &["+edns=1", "+noednsnegotiation", "+ednsopt=100", "+ednsflags=0x80", "SOA", O], &["status: BADVERS"], &["OPT=100", "MBZ"]),
     case("8914 2", &["A", "www.example"], &["status: REFUSED", "EDE: 0 (Other)"], &[]),
+    case("8945 5.2", &["-y", KEY, "SOA", O], &[OK, "ANSWER: 1", "NOERROR 0"], &["could not be validated"]),
+    case("8945 5.2: with all else", &["-y", KEY, "+nsid", "+subnet=192.0.2.0/24", "+cookie", "+dnssec", "SOA", O], &[OK, "NSID", "(good)", "192.0.2.0/24/0"], &["could not be validated"]),
+    case("8945 5.2: an error is signed", &["-y", KEY, "+edns=1", "+noednsnegotiation", "SOA", O], &["status: BADVERS", "NOERROR 0"], &["could not be validated"]),
+    case("8945 5.2: without EDNS", &["-y", KEY, "+noedns", "A", "nobody.pbft.fabric.internal"], &["status: NXDOMAIN", "NOERROR 0"], &["could not be validated"]),
+    case("8945 5.2.1: an unknown key", &["-y", "hmac-sha256:nobody:AAECAwQFBgcICQoLDA0ODw==", "SOA", O], &["status: NOTAUTH", "BADKEY"], &["SOA\tns"]),
+    case("8945 5.2.1: another algorithm", &["-y", "hmac-sha512:tester:AAECAwQFBgcICQoLDA0ODw==", "SOA", O], &["status: NOTAUTH", "BADKEY"], &["SOA\tns"]),
+    case("8945 5.2.2: another secret", &["-y", "hmac-sha256:tester:DwECAwQFBgcICQoLDA0ODw==", "SOA", O], &["status: NOTAUTH", "BADSIG"], &["SOA\tns"]),
+    case("8945 5.2.2: no truncation is permitted", &["-y", "hmac-sha256-128:tester:AAECAwQFBgcICQoLDA0ODw==", "SOA", O], &["status: NOTAUTH", "BADSIG"], &["SOA\tns"]),
     case("9619 4", &["+header-only", "+noedns"], &["status: FORMERR"], &[]),
 ];
 
 #[test]
 fn every_case_has_the_outcome_that_the_rfcs_demand() {
     let data = tempfile::tempdir().unwrap();
-    let config = zones(&[("c.toml", "[identity]\nname = \"here\"\nversion = true\n")]);
+    let config = zones(&[("c.toml", "[identity]\nname = \"here\"\nversion = true\n[keys.tester]\nsecret = \"AAECAwQFBgcICQoLDA0ODw==\"\n")]);
     let path = config.path().join("c.toml");
     let shipped = shipped_zones();
     let mut options = Options::new(&shipped, data.path());

@@ -222,6 +222,11 @@ impl Network {
         self.hosts.get(host)
     }
 
+    /// The host of that name, in lower case.
+    pub fn host_named(&self, name: &str) -> Option<&Arc<Peer>> {
+        self.hosts.get(name)
+    }
+
     pub fn peer(&self, id: PeerId) -> Option<&Arc<Peer>> {
         self.numbers(id.sequence).taken.get(&id.number)
     }
@@ -251,14 +256,16 @@ impl Network {
     /// The root nodes that a peer is told: live peers of the root sequence
     /// other than itself, lowest number first.
     pub fn roots(&self, asker: PeerId) -> impl Iterator<Item = &Arc<Peer>> {
-        let sequence = self.rules.root_sequence;
-        let numbers = self.numbers(sequence);
-        numbers
-            .live
-            .numbers()
-            .filter(move |number| asker.sequence != sequence || asker.number != *number)
-            .filter_map(|number| numbers.taken.get(&number))
+        self.live_roots()
+            .filter(move |root| root.id != asker)
             .take(self.rules.roots)
+    }
+
+    /// All live peers of the root sequence, lowest number first.
+    pub fn live_roots(&self) -> impl Iterator<Item = &Arc<Peer>> {
+        let numbers = self.numbers(self.rules.root_sequence);
+        let live = numbers.live.numbers();
+        live.filter_map(|number| numbers.taken.get(&number))
     }
 
     /// When [`expire`](Self::expire) has something to look at.

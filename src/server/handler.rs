@@ -6,11 +6,10 @@ use hickory_proto::{
     op::{OpCode, ResponseCode},
     rr::{
         DNSClass, Name, RData, RecordType,
-        rdata::opt::{EdnsCode, EdnsOption, NSIDPayload},
+        rdata::opt::{EdnsCode, NSIDPayload},
     },
 };
 use hickory_server::{net::xfer::Protocol, server::Request};
-use ipnet::IpNet;
 
 use super::{
     access::Access,
@@ -24,6 +23,7 @@ use super::{
     source::{Source, Transport},
     transfer::{Content, Transfer},
     tsig::{self, Keys, Signed},
+    wire,
 };
 use crate::{
     clock::Clock,
@@ -181,7 +181,7 @@ impl Inner {
         if !matches!(op_code, OpCode::Query | OpCode::Update) {
             return reply.error(ResponseCode::NotImp, None).into();
         }
-        if cookie == Cookie::Malformed || has_malformed_subnet(&request) {
+        if cookie == Cookie::Malformed || has_malformed_subnet(packet, &request) {
             return reply.error(ResponseCode::FormErr, None).into();
         }
         if op_code == OpCode::Update {
@@ -372,14 +372,10 @@ fn incremental(request: &Request) -> Option<u32> {
         })
 }
 
-/// RFC 7871, section 6: in a query the scope is 0, and so are the bits behind
-/// the prefix.
-fn has_malformed_subnet(request: &Request) -> bool {
+/// Whether there is a CLIENT-SUBNET option that is not as RFC 7871, section 6,
+/// wants it. hickory reads over what stands behind its address.
+fn has_malformed_subnet(packet: &[u8], request: &Request) -> bool {
     let edns = request.edns.as_ref();
-    let option = edns.and_then(|edns| edns.option(EdnsCode::Subnet));
-    let Some(EdnsOption::Subnet(subnet)) = option else {
-        return false;
-    };
-    let network = IpNet::new(subnet.addr(), subnet.source_prefix());
-    subnet.scope_prefix() != 0 || !network.is_ok_and(|network| network.network() == subnet.addr())
+    edns.is_some_and(|edns| edns.option(EdnsCode::Subnet).is_some())
+        && wire::subnet_in(packet).and_then(wire::subnet).is_none()
 }

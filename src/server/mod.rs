@@ -3,6 +3,7 @@
 //! * [`listen`]: opens the sockets.
 //! * `udp`, `tcp`: the loops that receive and send.
 //! * [`tls`]: the handshake of DNS over TLS, and its certificates.
+//! * `wire`: a query as it stands in its packet.
 //! * `handler`: a message in, what to do about it out. No I/O of its own.
 //! * `register`: the part of it that registers, renews and leaves.
 //! * [`access`]: who may query, register, transfer, update, forward.
@@ -35,6 +36,7 @@ pub mod transfer;
 pub mod tsig;
 mod udp;
 mod update;
+mod wire;
 
 use std::{io, sync::Arc, time::Duration};
 

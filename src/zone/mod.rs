@@ -7,6 +7,7 @@
 //! * `file`: reads a zone file into a [`Zone`].
 //! * `name`: what a name of the zone stands for ([`Name`](QueryName)).
 //! * `records`: a peer as records.
+//! * `ready`: the same as octets, for the short way.
 //! * `answer`: the answer to a question.
 //! * `update`: what an administrator may change of it.
 //! * `content`: the whole zone, as a stream of records.
@@ -17,6 +18,7 @@ mod content;
 mod file;
 pub mod master;
 mod name;
+mod ready;
 mod records;
 mod update;
 
@@ -30,6 +32,7 @@ pub use answer::{Answer, Question};
 pub use content::{Registered, Status, status_in, status_of};
 pub use file::{read, read_directory};
 pub use name::{Form, QueryName, Who};
+pub use ready::{Called, Counts, Ready};
 pub use update::{Update, UpdateRefusal};
 
 /// What a zone file says.

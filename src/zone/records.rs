@@ -61,7 +61,7 @@ impl Zone {
         RData::TXT(TXT::new(strings))
     }
 
-    fn size(&self) -> Vec<String> {
+    pub(super) fn size(&self) -> Vec<String> {
         let n = self.n.map(|n| format!("n={n}"));
         let f = self.f().map(|f| format!("f={f}"));
         n.into_iter().chain(f).collect()
@@ -75,7 +75,7 @@ impl Zone {
     }
 
     /// `10.0.1.5:7051`, `[fd00::5]:7051`.
-    fn socket(&self, address: IpAddr) -> String {
+    pub(super) fn socket(&self, address: IpAddr) -> String {
         SocketAddr::new(address, self.root_port).to_string()
     }
 

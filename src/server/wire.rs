@@ -1,0 +1,239 @@
+//! A query as it stands in its packet.
+//!
+//! [`Query::read`] takes only what nearly all queries are: one question, spelt
+//! out, and perhaps one OPT record with options that the short way knows. It
+//! allocates nothing. Everything else is for hickory's parser.
+
+/// The octets of a message's header (RFC 1035, section 4.1.1).
+pub const HEADER: usize = 12;
+
+/// The option codes that are looked at.
+const SUBNET: u16 = 8;
+const COOKIE: u16 = 10;
+
+/// The types that the short way answers, and OPT.
+pub const A: u16 = 1;
+pub const TXT: u16 = 16;
+pub const AAAA: u16 = 28;
+pub const SRV: u16 = 33;
+pub const OPT: u16 = 41;
+
+/// The class IN.
+pub const IN: u16 = 1;
+
+/// Recursion desired, in the first octet of the flags.
+pub const RD: u8 = 0x01;
+/// Checking disabled, and data authenticated, in the second.
+pub const CD: u8 = 0x10;
+const AD: u8 = 0x20;
+
+/// A plain query.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'p> {
+    pub packet: &'p [u8],
+    /// The name asked for: labels with their lengths, and the root's.
+    pub name: &'p [u8],
+    pub rtype: u16,
+    pub edns: Option<Edns<'p>>,
+}
+
+/// What an OPT record says (RFC 6891, section 6.1).
+#[derive(Debug, Clone, Copy)]
+pub struct Edns<'p> {
+    /// How many octets the client takes by UDP.
+    pub payload: u16,
+    pub dnssec_ok: bool,
+    /// The data of a COOKIE option.
+    pub cookie: Option<&'p [u8]>,
+    /// The data of a CLIENT-SUBNET option.
+    pub subnet: Option<&'p [u8]>,
+}
+
+impl<'p> Query<'p> {
+    /// The query in a packet, if it is a plain one.
+    pub fn read(packet: &'p [u8]) -> Option<Self> {
+        let (header, rest) = packet.split_first_chunk::<HEADER>()?;
+        // One question, nothing else but perhaps one additional record, and no
+        // flag that has no place in a query.
+        let [_, _, flags, more, 0, 1, 0, 0, 0, 0, 0, additional @ (0 | 1)] = *header else {
+            return None;
+        };
+        if flags & !RD != 0 || more & !(CD | AD) != 0 {
+            return None;
+        }
+        let (name, rest) = name(rest)?;
+        let (&[t1, t0, c1, c0], rest) = rest.split_first_chunk::<4>()?;
+        if u16::from_be_bytes([c1, c0]) != IN {
+            return None;
+        }
+        let edns = match (additional, rest) {
+            (0, []) => None,
+            (1, record) => Some(Edns::read(record)?),
+            _ => return None,
+        };
+        Some(Self {
+            packet,
+            name,
+            rtype: u16::from_be_bytes([t1, t0]),
+            edns,
+        })
+    }
+
+    /// The question: name, type and class.
+    pub fn question(&self) -> &'p [u8] {
+        &self.packet[HEADER..HEADER + self.name.len() + 4]
+    }
+}
+
+/// The name in front, and what follows. No pointers: there is nothing before a
+/// question that one could point to.
+fn name(octets: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut end = 0;
+    loop {
+        match *octets.get(end)? {
+            0 => break,
+            length @ 1..=63 => end += 1 + usize::from(length),
+            _ => return None,
+        }
+    }
+    (end < 255).then(|| octets.split_at(end + 1))
+}
+
+impl<'p> Edns<'p> {
+    /// The whole of an OPT record, and nothing behind it.
+    fn read(record: &'p [u8]) -> Option<Self> {
+        const TYPE: [u8; 2] = OPT.to_be_bytes();
+        let (fixed, mut options) = record.split_first_chunk::<11>()?;
+        // The root's name; of the TTL the extended code, which is 0 in a query,
+        // and the version, which is ours; the flags.
+        let [0, t1, t0, p1, p0, 0, 0, flags, _, l1, l0] = *fixed else {
+            return None;
+        };
+        if [t1, t0] != TYPE || usize::from(u16::from_be_bytes([l1, l0])) != options.len() {
+            return None;
+        }
+        let mut edns = Self {
+            payload: u16::from_be_bytes([p1, p0]),
+            dnssec_ok: flags & 0x80 != 0,
+            cookie: None,
+            subnet: None,
+        };
+        while !options.is_empty() {
+            let (&[c1, c0, l1, l0], rest) = options.split_first_chunk::<4>()?;
+            let length = usize::from(u16::from_be_bytes([l1, l0]));
+            let (data, rest) = rest.split_at_checked(length)?;
+            let place = match u16::from_be_bytes([c1, c0]) {
+                SUBNET => &mut edns.subnet,
+                COOKIE => &mut edns.cookie,
+                // NSID and what else there is: hickory's parser knows.
+                _ => return None,
+            };
+            if place.replace(data).is_some() {
+                return None;
+            }
+            options = rest;
+        }
+        Some(edns)
+    }
+}
+
+/// A CLIENT-SUBNET option's address and source prefix (RFC 7871, section 6).
+/// `None` where it is not as the RFC wants it.
+pub fn subnet(data: &[u8]) -> Option<(std::net::IpAddr, u8)> {
+    use std::net::IpAddr;
+    let (&[f1, f0, prefix, scope], octets) = data.split_first_chunk::<4>()?;
+    let bits: u8 = match u16::from_be_bytes([f1, f0]) {
+        1 => 32,
+        2 => 128,
+        _ => return None,
+    };
+    // Just as many octets as the prefix needs, and no bit behind it.
+    if prefix > bits || scope != 0 || octets.len() != usize::from(prefix).div_ceil(8) {
+        return None;
+    }
+    let spare = octets.len() * 8 - usize::from(prefix);
+    if octets.last().is_some_and(|last| last & ((1u16 << spare) - 1) as u8 != 0) {
+        return None;
+    }
+    let address = match bits {
+        32 => {
+            let mut whole = [0; 4];
+            whole[..octets.len()].copy_from_slice(octets);
+            IpAddr::from(whole)
+        }
+        _ => {
+            let mut whole = [0; 16];
+            whole[..octets.len()].copy_from_slice(octets);
+            IpAddr::from(whole)
+        }
+    };
+    Some((address, prefix))
+}
+
+/// The data of the CLIENT-SUBNET option of any message, however it is laid out.
+/// hickory reads the option, but leaves unread what stands behind the address.
+pub fn subnet_in(packet: &[u8]) -> Option<&[u8]> {
+    let (header, mut rest) = packet.split_first_chunk::<HEADER>()?;
+    let count = |place: usize| u16::from_be_bytes([header[place], header[place + 1]]);
+    for _ in 0..count(4) {
+        rest = skip_name(rest)?.get(4..)?;
+    }
+    let records = [6, 8, 10].map(|place| usize::from(count(place)));
+    for _ in 0..records.iter().sum() {
+        rest = skip_name(rest)?;
+        let (&[t1, t0, _, _, _, _, _, _, l1, l0], after) = rest.split_first_chunk::<10>()?;
+        let (mut data, after) = after.split_at_checked(u16::from_be_bytes([l1, l0]).into())?;
+        rest = after;
+        if u16::from_be_bytes([t1, t0]) != OPT {
+            continue;
+        }
+        while let Some((&[c1, c0, l1, l0], options)) = data.split_first_chunk::<4>() {
+            let length = u16::from_be_bytes([l1, l0]).into();
+            let (option, options) = options.split_at_checked(length)?;
+            if u16::from_be_bytes([c1, c0]) == SUBNET {
+                return Some(option);
+            }
+            data = options;
+        }
+    }
+    None
+}
+
+/// What follows a name, which may end with a pointer.
+fn skip_name(mut octets: &[u8]) -> Option<&[u8]> {
+    loop {
+        match octets.first()? {
+            0 => return octets.get(1..),
+            length @ 1..=63 => octets = octets.get(1 + usize::from(*length)..)?,
+            _ => return octets.get(2..),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subnet_is_as_long_as_its_prefix_wants() {
+        for (data, expected) in [
+            (&[0, 1, 32, 0, 10, 0, 0, 1][..], Some(("10.0.0.1", 32))),
+            (&[0, 1, 24, 0, 10, 0, 1], Some(("10.0.1.0", 24))),
+            (&[0, 1, 20, 0, 10, 0, 0x10], Some(("10.0.16.0", 20))),
+            (&[0, 1, 0, 0], Some(("0.0.0.0", 0))),
+            (&[0, 2, 16, 0, 0xfd, 0], Some(("fd00::", 16))),
+            // Too many octets, too few, a bit behind the prefix, a scope, a
+            // prefix or a family that there is not, and less than an option.
+            (&[0, 1, 24, 0, 10, 0, 1, 0], None),
+            (&[0, 1, 32, 0, 10, 0, 0], None),
+            (&[0, 1, 20, 0, 10, 0, 0x18], None),
+            (&[0, 1, 24, 24, 10, 0, 1], None),
+            (&[0, 1, 33, 0, 10, 0, 0, 0, 0], None),
+            (&[0, 3, 0, 0], None),
+            (&[0, 1, 0], None),
+        ] {
+            let expected = expected.map(|(address, prefix)| (address.parse().unwrap(), prefix));
+            assert_eq!(subnet(data), expected, "{data:?}");
+        }
+    }
+}
