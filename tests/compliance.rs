@@ -90,7 +90,10 @@ const CASES: &[Case] = &[
 #[test]
 fn every_case_has_the_outcome_that_the_rfcs_demand() {
     let data = tempfile::tempdir().unwrap();
-    let config = zones(&[("c.toml", "[identity]\nname = \"here\"\nversion = true\n[keys.tester]\nsecret = \"AAECAwQFBgcICQoLDA0ODw==\"\n")]);
+    let config = zones(&[(
+        "c.toml",
+        "[identity]\nname = \"here\"\nversion = true\n[keys.tester]\nsecret = \"AAECAwQFBgcICQoLDA0ODw==\"\n",
+    )]);
     let path = config.path().join("c.toml");
     let shipped = shipped_zones();
     let mut options = Options::new(&shipped, data.path());

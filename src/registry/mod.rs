@@ -57,6 +57,11 @@ impl Published {
         self.network.load_full()
     }
 
+    /// Whether the network is still that one.
+    pub fn is_current(&self, seen: &Arc<Network>) -> bool {
+        Arc::ptr_eq(&self.network.load(), seen)
+    }
+
     /// Rises whenever what is stored of the zone changes.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Relaxed)

@@ -159,15 +159,20 @@ impl Cookies {
             .edns
             .as_ref()
             .and_then(|edns| edns.option(EdnsCode::Cookie));
-        let Some(EdnsOption::Unknown(_, octets)) = option else {
-            return Cookie::Missing;
-        };
+        match option {
+            Some(EdnsOption::Unknown(_, octets)) => self.judge(octets, source, now()),
+            _ => Cookie::Missing,
+        }
+    }
+
+    /// What the data of a COOKIE option says, at that time in seconds since 1970.
+    pub fn judge(&self, octets: &[u8], source: IpAddr, now: u32) -> Cookie {
         let Some((client, server)) = octets.split_first_chunk::<CLIENT_OCTETS>() else {
             return Cookie::Malformed;
         };
         match server.len() {
             0 => Cookie::Unproven(*client),
-            8..=32 if self.is_good(client, server, source, now()) => Cookie::Good(*client),
+            8..=32 if self.is_good(client, server, source, now) => Cookie::Good(*client),
             8..=32 => Cookie::Unproven(*client),
             _ => Cookie::Malformed,
         }
@@ -175,9 +180,18 @@ impl Cookies {
 
     /// The COOKIE option that answers a client's, with a fresh server cookie.
     pub fn option(&self, client: &[u8; CLIENT_OCTETS], source: IpAddr) -> EdnsOption {
-        let secrets = self.secrets.load();
-        let server = server_cookie(client, now(), source, &secrets.current);
+        let server = self.server(client, source, now());
         EdnsOption::Unknown(EdnsCode::Cookie.into(), [&client[..], &server].concat())
+    }
+
+    /// A fresh server cookie.
+    pub fn server(
+        &self,
+        client: &[u8; CLIENT_OCTETS],
+        source: IpAddr,
+        now: u32,
+    ) -> [u8; SERVER_OCTETS] {
+        server_cookie(client, now, source, &self.secrets.load().current)
     }
 
     fn is_good(
@@ -227,7 +241,8 @@ fn is_same(a: &[u8; SERVER_OCTETS], b: &[u8; SERVER_OCTETS]) -> bool {
     a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
-fn now() -> u32 {
+/// Seconds since 1970.
+pub fn now() -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs() as u32)
 }

@@ -20,6 +20,7 @@ use super::{
     limits::{Limits, Verdict},
     register::{Registering, asker},
     reply::{ExtendedError, Reply, Terms, bare},
+    short::ShortWay,
     source::{Source, Transport},
     transfer::{Content, Transfer},
     tsig::{self, Keys, Signed},
@@ -59,7 +60,7 @@ pub(super) struct Inner {
     keys: Keys,
     forwarder: Option<Forwarder>,
     pub(super) clock: Clock,
-    cookies: Arc<Cookies>,
+    pub(super) cookies: Arc<Cookies>,
     pub(super) limits: Arc<Limits>,
     identity: Identity,
     nsid: Option<NSIDPayload>,
@@ -90,6 +91,11 @@ impl Handler {
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    /// The short way, for one thread.
+    pub fn short_way(&self) -> ShortWay {
+        ShortWay::new(self.inner.clone())
     }
 
     /// Whether the source may ask anything at all.
@@ -136,8 +142,13 @@ impl Handler {
 }
 
 impl Inner {
+    /// Whether names outside all zones are resolved for others.
+    pub(super) fn is_recursive(&self) -> bool {
+        self.forwarder.is_some()
+    }
+
     /// Whether the answer may be sent: not too many to those who may not have asked.
-    fn verdict(&self, source: Source, proven: bool) -> Verdict {
+    pub(super) fn verdict(&self, source: Source, proven: bool) -> Verdict {
         self.limits.verdict(source, proven, self.clock.now())
     }
 
@@ -155,7 +166,7 @@ impl Inner {
         }
         let mut terms = Terms {
             transport: source.transport,
-            recursive: self.forwarder.is_some(),
+            recursive: self.is_recursive(),
             by_address: false,
             cookie: cookie
                 .client()

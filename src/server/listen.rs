@@ -2,8 +2,10 @@
 //! TLS.
 
 use std::{
-    io,
+    io, iter,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow};
@@ -17,7 +19,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub struct Listener {
     /// As bound: a port 0 has become a real one.
     pub address: SocketAddr,
-    pub udp: tokio::net::UdpSocket,
+    /// One for each core. The kernel spreads the clients over them.
+    pub udp: Vec<UdpSocket>,
     pub tcp: tokio::net::TcpListener,
 }
 
@@ -41,6 +44,9 @@ pub const TLS_PORT: u16 = 853;
 /// What the kernel may hold back while the service is busy with a burst, in
 /// octets. It grants what `net.core.rmem_max` allows.
 const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// How often it is looked whether the service stops.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1_024;
@@ -117,13 +123,18 @@ fn remedy(error: &io::Error, port: u16, option: &str) -> String {
 fn bind(address: SocketAddr) -> io::Result<Listener> {
     let mut attempts = 0;
     loop {
-        let udp = udp(address)?;
-        let bound = udp.local_addr()?;
+        let first = udp(address)?;
+        let bound = first.local_addr()?;
+        // TCP shares its port with nobody, so a second service is kept out.
         match tcp(bound) {
             Ok(tcp) => {
+                let cores = thread::available_parallelism().map_or(1, usize::from);
+                let more = (1..cores).map(|_| udp(bound));
                 return Ok(Listener {
                     address: bound,
-                    udp: tokio::net::UdpSocket::from_std(udp)?,
+                    udp: iter::once(Ok(first))
+                        .chain(more)
+                        .collect::<Result<_, _>>()?,
                     tcp: tokio::net::TcpListener::from_std(tcp)?,
                 });
             }
@@ -146,17 +157,21 @@ fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
         Type::DGRAM,
         Some(Protocol::UDP),
     )?;
-    // Each packet says which of our addresses it was sent to, so that the
-    // answer can be sent from there.
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
-        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
-    } else {
-        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
     }
+    // Where it listens on all addresses, each packet says which of them it was
+    // sent to, so that the answer can be sent from there.
+    if address.ip().is_unspecified() {
+        match address {
+            SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
+            SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+        }
+    }
+    socket.set_reuse_port(true)?;
+    socket.set_read_timeout(Some(LOOK))?;
     // Less than asked for is no error.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

@@ -1,8 +1,10 @@
 //! The wire: sockets, who may ask what, and what becomes of a message.
 //!
 //! * [`listen`]: opens the sockets.
-//! * `udp`, `tcp`: the loops that receive and send.
+//! * `udp`, `tcp`: the loops that receive and send; `batch`: packets by the
+//!   batch.
 //! * [`tls`]: the handshake of DNS over TLS, and its certificates.
+//! * `short`: the short way of a plain query, from packet to reply.
 //! * `wire`: a query as it stands in its packet.
 //! * `handler`: a message in, what to do about it out. No I/O of its own.
 //! * `register`: the part of it that registers, renews and leaves.
@@ -19,6 +21,7 @@
 //! * [`forward`]: names outside all zones go to upstream resolvers.
 
 pub mod access;
+mod batch;
 pub mod config;
 pub mod cookie;
 pub mod forward;
@@ -29,6 +32,7 @@ pub mod listen;
 mod rate;
 mod register;
 pub mod reply;
+mod short;
 mod source;
 mod tcp;
 pub mod tls;
@@ -41,6 +45,7 @@ mod wire;
 use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
+    runtime::Handle,
     sync::{Semaphore, watch},
     task::JoinSet,
 };
@@ -110,7 +115,11 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let mut loops = JoinSet::new();
         for listener in listeners.plain {
-            loops.spawn(udp::run(listener.udp, shared.clone(), stopping.clone()));
+            for socket in listener.udp {
+                let (shared, stopping) = (shared.clone(), stopping.clone());
+                let runtime = Handle::current();
+                loops.spawn_blocking(move || udp::run(socket, &shared, &stopping, &runtime));
+            }
             let tcp = tcp::run(listener.tcp, None, shared.clone(), stopping.clone());
             loops.spawn(tcp);
         }

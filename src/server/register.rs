@@ -208,29 +208,38 @@ pub(super) fn asker(request: &Request, source: Source) -> Result<Holder, Refused
         .edns
         .as_ref()
         .and_then(|edns| edns.option(EdnsCode::Subnet));
-    let Some(EdnsOption::Subnet(subnet)) = option else {
-        return Ok(Holder {
-            source: source.ip(),
-            address: source.ip(),
-        });
+    let stated_subnet = match option {
+        Some(EdnsOption::Subnet(subnet)) => Some((subnet.addr(), subnet.source_prefix())),
+        _ => None,
     };
-    let full = match subnet.addr() {
+    match stated(stated_subnet, source.ip()) {
+        Some(address) => Ok(Holder {
+            source: source.ip(),
+            address,
+        }),
+        None => {
+            let address = stated_subnet.map_or(source.ip(), |(address, _)| address);
+            let text = format!("no peer can have the address {address}");
+            Err((ResponseCode::Refused, Some(ExtendedError::other(text))))
+        }
+    }
+}
+
+/// The address that is stated with a full prefix, or else the source; `None`
+/// where it is one that no peer can have.
+pub(super) fn stated(subnet: Option<(IpAddr, u8)>, source: IpAddr) -> Option<IpAddr> {
+    let Some((address, prefix)) = subnet else {
+        return Some(source);
+    };
+    let full = match address {
         IpAddr::V4(_) => 32,
         IpAddr::V6(_) => 128,
     };
-    let address = match subnet.source_prefix() == full {
-        true => subnet.addr().to_canonical(),
-        false => source.ip(),
+    let address = match prefix == full {
+        true => address.to_canonical(),
+        false => source,
     };
-    if !may_be_a_peers(address, source.ip()) {
-        let text = format!("no peer can have the address {address}");
-        let error = Some(ExtendedError::other(text));
-        return Err((ResponseCode::Refused, error));
-    }
-    Ok(Holder {
-        source: source.ip(),
-        address,
-    })
+    may_be_a_peers(address, source).then_some(address)
 }
 
 /// Whether other peers could reach a peer there.

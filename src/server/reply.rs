@@ -14,9 +14,9 @@ use super::{source::Transport, tsig::Signature};
 use crate::zone::Answer;
 
 /// The largest answer by UDP: what passes without fragments nearly everywhere.
-const UDP_OCTETS: u16 = 1_232;
+pub const UDP_OCTETS: u16 = 1_232;
 /// The largest answer by UDP to a query without EDNS (RFC 1035, section 4.2.1).
-const PLAIN_UDP_OCTETS: u16 = 512;
+pub const PLAIN_UDP_OCTETS: u16 = 512;
 
 /// The option code of an extended error (RFC 8914, section 2).
 pub const EXTENDED_ERROR: u16 = 15;

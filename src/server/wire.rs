@@ -8,18 +8,14 @@
 pub const HEADER: usize = 12;
 
 /// The option codes that are looked at.
-const SUBNET: u16 = 8;
-const COOKIE: u16 = 10;
+pub const SUBNET: u16 = 8;
+pub const COOKIE: u16 = 10;
 
-/// The types that the short way answers, and OPT.
-pub const A: u16 = 1;
-pub const TXT: u16 = 16;
-pub const AAAA: u16 = 28;
-pub const SRV: u16 = 33;
+/// The type of the record that has them.
 pub const OPT: u16 = 41;
 
 /// The class IN.
-pub const IN: u16 = 1;
+const IN: u16 = 1;
 
 /// Recursion desired, in the first octet of the flags.
 pub const RD: u8 = 0x01;
@@ -152,7 +148,10 @@ pub fn subnet(data: &[u8]) -> Option<(std::net::IpAddr, u8)> {
         return None;
     }
     let spare = octets.len() * 8 - usize::from(prefix);
-    if octets.last().is_some_and(|last| last & ((1u16 << spare) - 1) as u8 != 0) {
+    if octets
+        .last()
+        .is_some_and(|last| last & ((1u16 << spare) - 1) as u8 != 0)
+    {
         return None;
     }
     let address = match bits {

@@ -59,6 +59,13 @@ pub struct Counts {
     pub additional: u16,
 }
 
+impl Counts {
+    pub const NONE: Self = Self {
+        answers: 0,
+        additional: 0,
+    };
+}
+
 /// A peer that a name calls.
 pub struct Called<'r> {
     pub peer: &'r Arc<Peer>,

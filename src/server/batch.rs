@@ -1,0 +1,292 @@
+//! Packets by the batch: recvmmsg(2) and sendmmsg(2).
+//!
+//! The only unsafe code of the crate. nix has both calls, but gives all packets
+//! of a batch one control message, and each of ours has its own: from which of
+//! our addresses it leaves. Every pointer that the kernel is given points into
+//! the batch itself, is set right before the call, and is not used after it.
+
+use std::{
+    io, mem,
+    net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    os::fd::RawFd,
+    ptr,
+};
+
+use nix::libc::{
+    AF_INET, AF_INET6, IP_PKTINFO, IPPROTO_IP, IPPROTO_IPV6, IPV6_PKTINFO, MSG_WAITFORONE, c_void,
+    cmsghdr, in_pktinfo, in6_pktinfo, iovec, mmsghdr, msghdr, recvmmsg, sendmmsg, sockaddr_in,
+    sockaddr_in6, sockaddr_storage, socklen_t,
+};
+
+/// How many packets are taken at once. More wait in the kernel.
+pub const PACKETS: usize = 64;
+
+/// A query is far smaller; what is longer cannot be one for this service.
+const QUERY_OCTETS: usize = 4_096;
+
+/// Room for one control message with an address, aligned as its header.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; 48]);
+
+/// Packets that were received, and the replies to them.
+pub struct Batch {
+    packets: Vec<[u8; QUERY_OCTETS]>,
+    replies: Vec<Vec<u8>>,
+    names: Vec<sockaddr_storage>,
+    controls: Vec<Control>,
+    vectors: Vec<iovec>,
+    headers: Vec<mmsghdr>,
+    /// How many packets there are, and how long each is.
+    lengths: Vec<usize>,
+}
+
+// SAFETY: the pointers in `vectors` and `headers` are set anew before each call
+// and never followed otherwise, so the thread that owns the batch may change.
+unsafe impl Send for Batch {}
+
+impl Batch {
+    pub fn new() -> Self {
+        // SAFETY: all of these are plain integers and pointers, for which zero
+        // is a value.
+        let (name, vector, header) = unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
+        Self {
+            packets: vec![[0; QUERY_OCTETS]; PACKETS],
+            replies: vec![Vec::with_capacity(QUERY_OCTETS); PACKETS],
+            names: vec![name; PACKETS],
+            controls: vec![Control([0; 48]); PACKETS],
+            vectors: vec![vector; PACKETS],
+            headers: vec![header; PACKETS],
+            lengths: Vec::with_capacity(PACKETS),
+        }
+    }
+
+    /// Waits for a packet, and takes those that are there with it.
+    ///
+    /// # Errors
+    ///
+    /// Those of recvmmsg(2); `WouldBlock` when the socket's time is over.
+    pub fn receive(&mut self, socket: RawFd) -> io::Result<usize> {
+        for place in 0..PACKETS {
+            self.vectors[place] = iovec {
+                iov_base: self.packets[place].as_mut_ptr().cast(),
+                iov_len: QUERY_OCTETS,
+            };
+            let control = (
+                self.controls[place].0.as_mut_ptr().cast(),
+                mem::size_of::<Control>(),
+            );
+            self.point(place, mem::size_of::<sockaddr_storage>(), control);
+        }
+        self.lengths.clear();
+        // SAFETY: `headers` has PACKETS elements, all set above to buffers of
+        // this batch with their true lengths; no timeout is given.
+        let received = unsafe {
+            recvmmsg(
+                socket,
+                self.headers.as_mut_ptr(),
+                PACKETS as u32,
+                MSG_WAITFORONE,
+                ptr::null_mut(),
+            )
+        };
+        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        let headers = &self.headers[..received];
+        let lengths = headers.iter().map(|header| header.msg_len as usize);
+        self.lengths.extend(lengths);
+        Ok(received)
+    }
+
+    /// A packet, and the buffer for the reply to it. One that stays empty is
+    /// not sent.
+    pub fn packet(&mut self, place: usize) -> (&[u8], &mut Vec<u8>) {
+        let length = self.lengths[place];
+        (&self.packets[place][..length], &mut self.replies[place])
+    }
+
+    /// Where a packet came from.
+    pub fn peer(&self, place: usize) -> Option<SocketAddr> {
+        let name = &self.names[place];
+        match i32::from(name.ss_family) {
+            AF_INET => {
+                // SAFETY: the family says that it is a sockaddr_in, which is no
+                // larger and no more aligned than a sockaddr_storage.
+                let name = unsafe { &*ptr::from_ref(name).cast::<sockaddr_in>() };
+                let ip = u32::from_be(name.sin_addr.s_addr).into();
+                let address = SocketAddrV4::new(ip, u16::from_be(name.sin_port));
+                Some(SocketAddr::V4(address))
+            }
+            AF_INET6 => {
+                // SAFETY: as above, with sockaddr_in6.
+                let name = unsafe { &*ptr::from_ref(name).cast::<sockaddr_in6>() };
+                let ip = name.sin6_addr.s6_addr.into();
+                let port = u16::from_be(name.sin6_port);
+                let address = SocketAddrV6::new(ip, port, name.sin6_flowinfo, name.sin6_scope_id);
+                Some(SocketAddr::V6(address))
+            }
+            _ => None,
+        }
+    }
+
+    /// To whom the reply to a packet goes, and from which of our addresses.
+    pub fn route(&self, place: usize) -> Route {
+        Route {
+            name: self.names[place],
+            name_length: self.headers[place].msg_hdr.msg_namelen,
+            control: self.controls[place],
+            control_length: self.control_length(place),
+        }
+    }
+
+    /// Sends the replies that are not empty, and empties them.
+    pub fn send(&mut self, socket: RawFd) {
+        let mut count = 0;
+        for place in 0..self.lengths.len() {
+            if self.replies[place].is_empty() {
+                continue;
+            }
+            self.vectors[count] = iovec {
+                iov_base: self.replies[place].as_mut_ptr().cast(),
+                iov_len: self.replies[place].len(),
+            };
+            let control_length = self.control_length(place);
+            if control_length > 0 {
+                leave_from_there(&mut self.controls[place]);
+            }
+            let name_length = self.headers[place].msg_hdr.msg_namelen;
+            self.headers[count] = mmsghdr {
+                msg_hdr: header(
+                    (&raw mut self.names[place]).cast(),
+                    name_length,
+                    &raw mut self.vectors[count],
+                    (self.controls[place].0.as_mut_ptr().cast(), control_length),
+                ),
+                msg_len: 0,
+            };
+            count += 1;
+        }
+        send_all(socket, &mut self.headers[..count]);
+        for reply in &mut self.replies[..self.lengths.len()] {
+            reply.clear();
+        }
+    }
+
+    fn point(&mut self, place: usize, name_length: usize, control: (*mut c_void, usize)) {
+        self.headers[place] = mmsghdr {
+            msg_hdr: header(
+                (&raw mut self.names[place]).cast(),
+                name_length as socklen_t,
+                &raw mut self.vectors[place],
+                control,
+            ),
+            msg_len: 0,
+        };
+    }
+
+    /// How many octets of control the kernel gave with a packet.
+    fn control_length(&self, place: usize) -> usize {
+        self.headers[place].msg_hdr.msg_controllen
+    }
+}
+
+/// A packet's way back.
+pub struct Route {
+    name: sockaddr_storage,
+    name_length: socklen_t,
+    control: Control,
+    control_length: usize,
+}
+
+impl Route {
+    /// Sends a reply that took longer than its batch. One that cannot be sent is
+    /// lost, as packets are.
+    pub fn send(mut self, socket: RawFd, mut reply: Vec<u8>) {
+        if self.control_length > 0 {
+            leave_from_there(&mut self.control);
+        }
+        let mut vector = iovec {
+            iov_base: reply.as_mut_ptr().cast(),
+            iov_len: reply.len(),
+        };
+        let mut headers = [mmsghdr {
+            msg_hdr: header(
+                (&raw mut self.name).cast(),
+                self.name_length,
+                &raw mut vector,
+                (self.control.0.as_mut_ptr().cast(), self.control_length),
+            ),
+            msg_len: 0,
+        }];
+        send_all(socket, &mut headers);
+    }
+}
+
+fn header(
+    name: *mut c_void,
+    name_length: socklen_t,
+    vector: *mut iovec,
+    (control, control_length): (*mut c_void, usize),
+) -> msghdr {
+    // SAFETY: plain integers and pointers, for which zero is a value; some
+    // systems have padding in it that cannot be named.
+    let mut header: msghdr = unsafe { mem::zeroed() };
+    header.msg_name = name;
+    header.msg_namelen = name_length;
+    header.msg_iov = vector;
+    header.msg_iovlen = 1;
+    header.msg_control = if control_length > 0 {
+        control
+    } else {
+        ptr::null_mut()
+    };
+    header.msg_controllen = control_length;
+    header
+}
+
+/// Sends packets. One that cannot be sent, because nothing leads to its
+/// address for example, is passed over.
+fn send_all(socket: RawFd, headers: &mut [mmsghdr]) {
+    let mut left = headers;
+    while !left.is_empty() {
+        // SAFETY: `left` is a slice of headers, all of which point to buffers
+        // that are alive in the caller.
+        let sent = unsafe { sendmmsg(socket, left.as_mut_ptr(), left.len() as u32, 0) };
+        let passed = match usize::try_from(sent) {
+            Ok(sent) if sent > 0 => sent,
+            _ => {
+                tracing::debug!("a reply is lost: {}", io::Error::last_os_error());
+                1
+            }
+        };
+        left = &mut left[passed..];
+    }
+}
+
+/// Makes of the address that a packet was sent to the one that its reply leaves
+/// from. The way out is the routing table's, but for link-local addresses, which
+/// need the interface.
+fn leave_from_there(control: &mut Control) {
+    // SAFETY: a control message starts with its header, for which `Control` is
+    // large enough and aligned.
+    let header = unsafe { &*control.0.as_ptr().cast::<cmsghdr>() };
+    let data = mem::size_of::<cmsghdr>();
+    match (header.cmsg_level, header.cmsg_type) {
+        (IPPROTO_IP, IP_PKTINFO) => {
+            debug_assert!(data + mem::size_of::<in_pktinfo>() <= control.0.len());
+            // SAFETY: the type says what stands behind the header, and its
+            // alignment is no more than the header's.
+            let info = unsafe { &mut *control.0[data..].as_mut_ptr().cast::<in_pktinfo>() };
+            info.ipi_ifindex = 0;
+        }
+        (IPPROTO_IPV6, IPV6_PKTINFO) => {
+            debug_assert!(data + mem::size_of::<in6_pktinfo>() <= control.0.len());
+            // SAFETY: as above.
+            let info = unsafe { &mut *control.0[data..].as_mut_ptr().cast::<in6_pktinfo>() };
+            let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+            if !address.is_unicast_link_local() {
+                info.ipi6_ifindex = 0;
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,246 @@
+//! The short way of a query: from the packet to the reply without a message in
+//! between, for plain questions about registered peers. Reads and heartbeats are
+//! nearly all that a service is asked.
+//!
+//! It allocates nothing, takes no lock and logs nothing. It says the same as the
+//! long way ([`Handler`](super::handler::Handler)); whatever it is not sure
+//! of it leaves to that one, and then it has changed nothing.
+
+use std::{net::IpAddr, sync::Arc};
+
+use hickory_proto::rr::RecordType;
+
+use super::{
+    cookie::Cookie,
+    handler::Inner,
+    limits::Verdict,
+    register,
+    reply::{PLAIN_UDP_OCTETS, UDP_OCTETS},
+    source::{Source, Transport},
+    wire::{self, CD, HEADER, Query, RD},
+};
+use crate::{
+    network::{Holder, Time},
+    registry::Published,
+    zone::{Called, Counts, Ready},
+};
+
+/// What has become of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Short {
+    /// The reply is written.
+    Reply,
+    /// No reply is to be sent.
+    Silence,
+    /// It is for the long way.
+    Long,
+}
+
+/// The zones, laid out for one thread.
+pub struct ShortWay {
+    inner: Arc<Inner>,
+    /// The one with the longest origin first.
+    zones: Vec<(Arc<Published>, Ready)>,
+    now: Time,
+    /// Seconds since 1970, by which cookies are made.
+    seconds: u32,
+}
+
+impl ShortWay {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        let zones = inner.registry.zones().iter().cloned();
+        let mut zones: Vec<_> = zones
+            .map(|published| {
+                let ready = Ready::new(published.zone.clone(), published.network());
+                (published, ready)
+            })
+            .collect();
+        zones.sort_by_key(|(_, ready)| std::cmp::Reverse(ready.origin_octets()));
+        Self {
+            now: inner.clock.now(),
+            seconds: super::cookie::now(),
+            inner,
+            zones,
+        }
+    }
+
+    /// Looks at the clock, and lays out the zones that have changed. To be
+    /// called before each batch of packets.
+    pub fn refresh(&mut self) {
+        self.now = self.inner.clock.now();
+        self.seconds = super::cookie::now();
+        for (published, ready) in &mut self.zones {
+            if !published.is_current(&ready.network) {
+                *ready = Ready::new(published.zone.clone(), published.network());
+            }
+        }
+    }
+
+    /// Answers the query of a packet, if the short way can: the reply is then in
+    /// `reply`, which was empty.
+    pub fn answer(&self, packet: &[u8], source: Source, reply: &mut Vec<u8>) -> Short {
+        self.try_answer(packet, source, reply).unwrap_or_else(|| {
+            reply.clear();
+            Short::Long
+        })
+    }
+
+    fn try_answer(&self, packet: &[u8], source: Source, reply: &mut Vec<u8>) -> Option<Short> {
+        let query = Query::read(packet)?;
+        let found = self.zones.iter().find_map(|(_, ready)| {
+            let labels = ready.labels(query.name)?;
+            Some((ready, labels))
+        });
+        let (ready, (first, second)) = found?;
+        let called = ready.called(first, second)?;
+
+        reply.extend(&packet[..HEADER]);
+        reply.extend(query.question());
+        let counts = ready.write(&called, query.rtype, reply)?;
+
+        let ip = source.ip();
+        if !self.inner.access.query.allows(ip, None) {
+            return None;
+        }
+        let client = Client::of(&query, &self.inner, ip, self.seconds)?;
+        let proven = source.is_proven() || matches!(client.cookie, Cookie::Good(_));
+        let registers = called.by_host
+            && matches!(
+                RecordType::from(query.rtype),
+                RecordType::TXT | RecordType::SRV
+            );
+        let most = match (source.transport, &query.edns) {
+            (Transport::Tcp, _) => usize::from(u16::MAX),
+            (Transport::Udp, None) => usize::from(PLAIN_UDP_OCTETS),
+            (Transport::Udp, Some(edns)) => {
+                usize::from(edns.payload.clamp(PLAIN_UDP_OCTETS, UDP_OCTETS))
+            }
+        };
+        if reply.len() + client.octets() > most {
+            return None;
+        }
+        if registers {
+            self.renew(ready, &called, &client, ip, proven)?;
+        } else {
+            match self.inner.verdict(source, proven) {
+                Verdict::Send => {}
+                Verdict::Drop => return Some(Short::Silence),
+                Verdict::Truncate => {
+                    reply.truncate(HEADER + query.question().len());
+                    self.finish(&query, &client, Counts::NONE, true, false, ip, reply);
+                    return Some(Short::Reply);
+                }
+            }
+        }
+        self.finish(&query, &client, counts, false, registers, ip, reply);
+        Some(Short::Reply)
+    }
+
+    /// The heartbeat, for who may register. `None` where the long way has to
+    /// decide: nothing is renewed then.
+    fn renew(
+        &self,
+        ready: &Ready,
+        called: &Called<'_>,
+        client: &Client<'_>,
+        ip: IpAddr,
+        proven: bool,
+    ) -> Option<()> {
+        let may = proven
+            && self.inner.access.register.allows(ip, None)
+            && ready.zone.register_keys.is_none();
+        let address = register::stated(client.subnet, ip).filter(|_| may)?;
+        let asker = Holder {
+            source: ip,
+            address,
+        };
+        let lasting = ready.zone.rules.lease;
+        let peer = called.peer;
+        let runs = match peer.holder == asker {
+            true => peer.lease.renew(self.now, lasting),
+            false => peer.lease.runs(self.now, lasting),
+        };
+        runs.then_some(())
+    }
+
+    /// Sets header and OPT record of a reply that has its records.
+    #[allow(clippy::too_many_arguments, reason = "what a reply is made of")]
+    fn finish(
+        &self,
+        query: &Query<'_>,
+        client: &Client<'_>,
+        counts: Counts,
+        truncated: bool,
+        by_address: bool,
+        ip: IpAddr,
+        reply: &mut Vec<u8>,
+    ) {
+        let recursive = self.inner.is_recursive();
+        // A reply; with authority, unless it says nothing.
+        reply[2] = 0x80 | if truncated { 0x02 } else { 0x04 } | (query.packet[2] & RD);
+        reply[3] = (query.packet[3] & CD) | if recursive { 0x80 } else { 0 };
+        reply[6..8].copy_from_slice(&counts.answers.to_be_bytes());
+        reply[8..10].copy_from_slice(&[0, 0]);
+        let additional = counts.additional + u16::from(query.edns.is_some());
+        reply[10..12].copy_from_slice(&additional.to_be_bytes());
+        let Some(edns) = &query.edns else {
+            return;
+        };
+        let [p1, p0] = UDP_OCTETS.to_be_bytes();
+        let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
+        let [l1, l0] = (client.options() as u16).to_be_bytes();
+        reply.extend([0, 0, wire::OPT as u8, p1, p0, 0, 0, dnssec_ok, 0, l1, l0]);
+        if let Some(subnet) = edns.subnet {
+            let [l1, l0] = (subnet.len() as u16).to_be_bytes();
+            reply.extend([0, wire::SUBNET as u8, l1, l0]);
+            let scope = reply.len() + 3;
+            reply.extend(subnet);
+            // RFC 7871, section 7.2.1: how much of the address it depends on.
+            reply[scope] = if by_address { subnet[2] } else { 0 };
+        }
+        if let Some(cookie) = client.cookie.client() {
+            reply.extend([0, wire::COOKIE as u8, 0, 24]);
+            reply.extend(cookie);
+            reply.extend(self.inner.cookies.server(cookie, ip, self.seconds));
+        }
+    }
+}
+
+/// What the options of a query say.
+struct Client<'p> {
+    cookie: Cookie,
+    subnet: Option<(IpAddr, u8)>,
+    edns: Option<&'p wire::Edns<'p>>,
+}
+
+impl<'p> Client<'p> {
+    /// `None` where an option is malformed.
+    fn of(query: &'p Query<'p>, inner: &Inner, ip: IpAddr, seconds: u32) -> Option<Self> {
+        let edns = query.edns.as_ref();
+        let cookie = match edns.and_then(|edns| edns.cookie) {
+            Some(octets) => inner.cookies.judge(octets, ip, seconds),
+            None => Cookie::Missing,
+        };
+        let subnet = match edns.and_then(|edns| edns.subnet) {
+            Some(data) => Some(wire::subnet(data)?),
+            None => None,
+        };
+        (cookie != Cookie::Malformed).then_some(Self {
+            cookie,
+            subnet,
+            edns,
+        })
+    }
+
+    /// How many octets the options of the reply have.
+    fn options(&self) -> usize {
+        let subnet = self.edns.and_then(|edns| edns.subnet);
+        let subnet = subnet.map_or(0, |subnet| 4 + subnet.len());
+        subnet + self.cookie.client().map_or(0, |_| 4 + 24)
+    }
+
+    /// How many octets the OPT record of the reply has, if there is one.
+    fn octets(&self) -> usize {
+        self.edns.map_or(0, |_| 11 + self.options())
+    }
+}
