@@ -93,6 +93,11 @@ impl Handler {
         }
     }
 
+    /// The zones that are answered for.
+    pub fn zones(&self) -> &[Arc<Published>] {
+        self.inner.registry.zones()
+    }
+
     /// The short way, for one thread.
     pub fn short_way(&self) -> ShortWay {
         ShortWay::new(self.inner.clone())

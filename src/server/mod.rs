@@ -4,12 +4,12 @@
 //! * `udp`, `tcp`: the loops that receive and send; `batch`: packets by the
 //!   batch.
 //! * [`tls`]: the handshake of DNS over TLS, and its certificates.
-//! * `short`: the short way of a plain query, from packet to reply.
+//! * [`short`]: the short way of a plain query, from packet to reply.
 //! * `wire`: a query as it stands in its packet.
-//! * `handler`: a message in, what to do about it out. No I/O of its own.
+//! * [`handler`]: a message in, what to do about it out. No I/O of its own.
 //! * `register`: the part of it that registers, renews and leaves.
 //! * [`access`]: who may query, register, transfer, update, forward.
-//! * `source`: where a message came from, and whether that is proven.
+//! * [`source`]: where a message came from, and whether that is proven.
 //! * [`reply`]: puts an answer into a message of the right size.
 //! * [`transfer`]: a whole zone in messages.
 //! * `update`: administrators change a zone.
@@ -25,15 +25,15 @@ mod batch;
 pub mod config;
 pub mod cookie;
 pub mod forward;
-mod handler;
+pub mod handler;
 mod identity;
 pub mod limits;
 pub mod listen;
 mod rate;
 mod register;
 pub mod reply;
-mod short;
-mod source;
+pub mod short;
+pub mod source;
 mod tcp;
 pub mod tls;
 pub mod transfer;
