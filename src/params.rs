@@ -52,6 +52,14 @@ pub const NAMES: [&str; 10] = [
     "id", "number", "hostname", "role", "address", "ports", "roots", "n", "f", "origin",
 ];
 
+/// How many steps a template may take. One that loops must not keep the service
+/// busy each time a peer asks.
+const FUEL: u64 = 10_000;
+
+/// How long a value may be. All of an environment goes into one message, of
+/// 64 kB at the most.
+const VALUE_OCTETS: usize = 4_096;
+
 /// The environment of the peers of one role.
 #[derive(Debug, Default)]
 pub struct Environment {
@@ -68,6 +76,7 @@ impl Environment {
     ) -> Result<Self, Vec<(String, String)>> {
         let mut engine = minijinja::Environment::new();
         engine.set_undefined_behavior(UndefinedBehavior::Strict);
+        engine.set_fuel(Some(FUEL));
         let mut problems = Vec::new();
         for (name, template) in templates {
             if let Err(problem) = check(&mut engine, name, template, ports) {
@@ -82,14 +91,14 @@ impl Environment {
         }
     }
 
-    /// The variables of a peer, by name. One that renders to nothing, or cannot
-    /// be rendered for this peer, is left out.
+    /// The variables of a peer, by name. One that renders to nothing or to too
+    /// much, or cannot be rendered for this peer, is left out.
     pub fn render(&self, parameters: &Parameters<'_>) -> Vec<(&str, String)> {
         let values = parameters.values();
         let render = |name: &str| {
             let template = self.engine.get_template(name).ok()?;
             let value = template.render(values.clone()).ok()?;
-            (!value.is_empty()).then_some(value)
+            (1..=VALUE_OCTETS).contains(&value.len()).then_some(value)
         };
         self.variables
             .iter()
@@ -145,9 +154,15 @@ fn check(
             f: "1",
             origin: "example",
         };
-        compiled
+        let value = compiled
             .render(sample.values())
             .map_err(|error| format!("cannot be rendered: {}", reason(&error)))?;
+        if value.len() > VALUE_OCTETS {
+            let octets = value.len();
+            return Err(format!(
+                "has {octets} octets: shorten it to {VALUE_OCTETS} at the most"
+            ));
+        }
     }
     Ok(())
 }

@@ -56,12 +56,21 @@ pub fn read<T>(
             message: format!("cannot be read: {error}"),
         }]
     })?;
+    parse(path, &text, reader)
+}
+
+/// The same for the text of a file; `path` is what its problems name.
+pub fn parse<T>(
+    path: &Path,
+    text: &str,
+    reader: impl FnOnce(&mut Table<'_>, &mut Source<'_>) -> Option<T>,
+) -> Result<T, Vec<Problem>> {
     let mut source = Source {
         path,
-        text: &text,
+        text,
         problems: Vec::new(),
     };
-    let (table, errors) = DeTable::parse_recoverable(&text);
+    let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         source.problem(error.span().unwrap_or(0..0), error.message());
     }

@@ -231,6 +231,10 @@ fn what_is_no_dump_is_not_restored() {
             "vp0 is there twice",
         ),
         (good.replace("host-1", "-"), "`-` is no host"),
+        (
+            good.replace("\"serial\":1", "\"serial\":18446744073709551615"),
+            "which no zone reaches",
+        ),
         (good.replace("host-1", "Host-1"), "not in small letters"),
         (
             good.replace("test.internal.", "test.internal"),

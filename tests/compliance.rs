@@ -133,3 +133,42 @@ fn the_service_tells_nothing_of_itself_by_default() {
     let answer = service.dig(&["+nsid", "SOA", O]);
     assert!(!answer.contains("NSID"), "{answer}");
 }
+
+/// The longest reply without a record: all options, a long name, and an error.
+#[test]
+fn no_reply_is_longer_than_the_client_takes() {
+    let origin = format!("{}.{}", "o".repeat(55), "p".repeat(62));
+    let zone = common::simple_zone("", "").replace("test.internal", &origin);
+    let zones = zones(&[("z.toml", &zone)]);
+    let data = tempfile::tempdir().unwrap();
+    let config = data.path().join("paramd.toml");
+    let name = "n".repeat(255);
+    let text = format!("[access]\nregister = []\n[identity]\nname = \"{name}\"\n");
+    std::fs::write(&config, text).unwrap();
+    let mut options = Options::new(zones.path(), data.path());
+    options.more = vec!["--config".into(), config.to_str().unwrap().into()];
+    let service = Service::start_with(&options);
+    let host = format!("_env.{}.mixed.{origin}", "h".repeat(63));
+    let ask = |octets: &str| {
+        service.dig(&[
+            "+nsid",
+            "+cookie=0102030405060708",
+            "+subnet=fd00::5/128",
+            "+notcp",
+            octets,
+            "TXT",
+            &host,
+        ])
+    };
+    for (octets, limit) in [("+bufsize=512", 512), ("+bufsize=1232", 1232)] {
+        let answer = ask(octets);
+        assert!(answer.contains("REFUSED"), "{answer}");
+        assert!(answer.contains("may not register"), "{answer}");
+        assert_eq!(answer.contains("NSID"), limit > 512, "{answer}");
+        let size = answer
+            .lines()
+            .find_map(|it| it.strip_prefix(";; MSG SIZE  rcvd: "));
+        let size: usize = size.unwrap().trim().parse().unwrap();
+        assert!(size <= limit, "{answer}");
+    }
+}

@@ -184,6 +184,18 @@ fn each_mistake_is_shown_with_its_line_and_remedy() {
             13,
             "one line without control characters",
         ),
+        (
+            "{{ id }}",
+            "{% for i in [1] * 9999 %}{% for j in [1] * 9999 %}{% endfor %}{% endfor %}",
+            13,
+            "CORE_PEER_ID cannot be rendered: engine ran out of fuel",
+        ),
+        (
+            "{{ id }}",
+            "{{ 'x' * 4097 }}",
+            13,
+            "CORE_PEER_ID has 4097 octets: shorten it",
+        ),
     ] {
         assert!(good.contains(from), "{from}");
         let said = said_of(&good.replacen(from, to, 1));
@@ -289,6 +301,15 @@ fn mistakes_in_a_master_file_are_shown() {
             "further.zone:2: ",
         ),
         ("bad IN NOSUCHTYPE x\n", "further.zone:1: "),
+        // Found by fuzzing: the parser would make other texts of these.
+        (
+            "t IN TXT a ; \"\nt IN TXT \"a\\034b\"\n",
+            "further.zone:2: a number is no escape in quotes",
+        ),
+        (
+            "t IN TXT \"(\" (\n\"one\" \"two\" )\n",
+            "further.zone:2: quotes are not read in parentheses",
+        ),
         (
             "vp0 IN A 10.0.0.1\n",
             "a name that the service gives to peers",
@@ -332,6 +353,19 @@ fn mistakes_in_a_master_file_are_shown() {
         &["check", "--zones", missing.path().to_str().unwrap()],
     );
     assert!(said.contains("further.zone: cannot be read"), "{said}");
+}
+
+#[test]
+fn a_mistake_at_the_end_of_a_long_master_file_is_found_at_once() {
+    let mut further: String = (0..20_000)
+        .map(|it| format!("h{it} A 10.0.0.1\n"))
+        .collect();
+    further.push_str("bad A 10.0.0.256\nlast A 10.0.0.1\n");
+    let zone = simple_zone("records = \"further.zone\"", "");
+    let zones = zones(&[("z.toml", &zone), ("further.zone", &further)]);
+    let path = zones.path().to_str().unwrap();
+    let said = fails_with(1, PARAMD, &["check", "--zones", path]);
+    assert!(said.contains("further.zone:20001: "), "{said}");
 }
 
 #[test]

@@ -24,13 +24,13 @@ use super::{
 /// that was dumped can have counted since.
 const SERIALS_LATER: u64 = 1 << 20;
 
+/// No service gets that far; above it there would be no room to count on.
+const MOST_SERIALS: u64 = 1 << 62;
+
 pub fn run(options: &Restore) -> anyhow::Result<()> {
     let shown = options.file.display();
     let text = read(&options.file).with_context(|| format!("cannot read {shown}"))?;
-    let dump: JsonDump = serde_json::from_str(&text).with_context(|| {
-        format!("{shown} is no dump: make one with `paramd dump ZONE --format json`")
-    })?;
-    check(&dump).with_context(|| format!("{shown} cannot be restored"))?;
+    let dump = parse(&text, &shown.to_string())?;
     let mut store = SledStore::open(&options.data.data)?;
     let there = store.load(&dump.origin)?;
     let there = there.registrations.len() + there.pins.len();
@@ -41,25 +41,37 @@ pub fn run(options: &Restore) -> anyhow::Result<()> {
             dump.origin
         );
     }
-    let origin = dump.origin.clone();
-    let serial = Write::Serial {
-        origin: origin.clone(),
-        serial: dump.serial + SERIALS_LATER,
-    };
-    let peers = dump.peers.len();
-    let puts = dump.peers.into_iter().map(|registration| Write::Put {
-        origin: origin.clone(),
-        registration,
-    });
-    let pins = dump.pins.into_iter().map(|pin| Write::Pin {
-        origin: origin.clone(),
-        pin,
-    });
     // All or nothing: one commit.
-    let writes: Vec<Write> = std::iter::once(serial).chain(puts).chain(pins).collect();
-    store.commit(&writes)?;
+    store.commit(&writes(&dump))?;
+    let (peers, origin) = (dump.peers.len(), &dump.origin);
     println!("restored {peers} registrations of {origin}");
     Ok(())
+}
+
+/// Reads the text of a dump; `shown` is what errors call it.
+pub fn parse(text: &str, shown: &str) -> anyhow::Result<JsonDump> {
+    let dump: JsonDump = serde_json::from_str(text).with_context(|| {
+        format!("{shown} is no dump: make one with `paramd dump ZONE --format json`")
+    })?;
+    check(&dump).with_context(|| format!("{shown} cannot be restored"))?;
+    Ok(dump)
+}
+
+/// What fills a store with the dump.
+pub fn writes(dump: &JsonDump) -> Vec<Write> {
+    let serial = Write::Serial {
+        origin: dump.origin.clone(),
+        serial: dump.serial + SERIALS_LATER,
+    };
+    let puts = dump.peers.iter().map(|registration| Write::Put {
+        origin: dump.origin.clone(),
+        registration: registration.clone(),
+    });
+    let pins = dump.pins.iter().map(|pin| Write::Pin {
+        origin: dump.origin.clone(),
+        pin: pin.clone(),
+    });
+    std::iter::once(serial).chain(puts).chain(pins).collect()
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -81,6 +93,9 @@ fn check(dump: &JsonDump) -> anyhow::Result<()> {
             "`{}` is not written as an origin is: absolute, in small letters",
             dump.origin
         );
+    }
+    if dump.serial > MOST_SERIALS {
+        bail!("its serial is {}, which no zone reaches", dump.serial);
     }
     let peers = dump.peers.iter();
     let peers: Vec<_> = peers

@@ -50,21 +50,28 @@ pub struct Identity {
 
 /// Reads a configuration file.
 pub fn read(path: &Path) -> Result<Config, Vec<Problem>> {
-    settings::read(path, |table, source| {
-        let keys = Keys::take(&mut table.table("keys", source), source);
-        let access = Access::take(&mut table.table("access", source), &keys.0, source);
-        let cookie_secrets = cookies(&mut table.table("cookies", source), source);
-        let identity = identity(&mut table.table("identity", source), source);
-        let limits = Allowed::take(&mut table.table("limits", source), source);
-        let tls = table.optional_table("tls", source);
-        Some(Config {
-            access,
-            keys,
-            cookie_secrets,
-            identity,
-            limits,
-            tls: tls.and_then(|mut table| self::tls(&mut table, source)),
-        })
+    settings::read(path, config)
+}
+
+/// Reads the text of a configuration file.
+pub fn parse(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
+    settings::parse(path, text, config)
+}
+
+fn config(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<Config> {
+    let keys = Keys::take(&mut table.table("keys", source), source);
+    let access = Access::take(&mut table.table("access", source), &keys.0, source);
+    let cookie_secrets = cookies(&mut table.table("cookies", source), source);
+    let identity = identity(&mut table.table("identity", source), source);
+    let limits = Allowed::take(&mut table.table("limits", source), source);
+    let tls = table.optional_table("tls", source);
+    Some(Config {
+        access,
+        keys,
+        cookie_secrets,
+        identity,
+        limits,
+        tls: tls.and_then(|mut table| self::tls(&mut table, source)),
     })
 }
 

@@ -88,7 +88,7 @@ impl<'r> Reply<'r> {
             (Transport::Udp, Some(edns)) => edns.max_payload().clamp(PLAIN_UDP_OCTETS, UDP_OCTETS),
         };
         let signature = self.terms.signature.as_ref();
-        usize::from(limit) - signature.map_or(0, Signature::room)
+        usize::from(limit).saturating_sub(signature.map_or(0, Signature::room))
     }
 
     /// An answer with authority. Additional records are left out where they
@@ -127,15 +127,36 @@ impl<'r> Reply<'r> {
     pub fn truncated(&self) -> Option<Vec<u8>> {
         let mut message = self.message(ResponseCode::NoError, None);
         message.metadata.truncation = true;
-        self.signed(message.to_vec().ok()?)
+        self.short(message)
     }
 
     pub fn error(&self, code: ResponseCode, error: Option<ExtendedError>) -> Option<Vec<u8>> {
-        self.signed(self.message(code, error).to_vec().ok()?)
+        self.short(self.message(code, error))
+    }
+
+    /// A message without records. All that it may have has room in the smallest
+    /// limit, but for a server's name of up to 255 octets, and an error's text
+    /// beside a signature.
+    fn short(&self, mut message: Message) -> Option<Vec<u8>> {
+        for option in [EdnsCode::NSID, EdnsCode::Unknown(EXTENDED_ERROR)] {
+            let octets = message.to_vec().ok()?;
+            if octets.len() <= self.limit() {
+                return self.signed(octets);
+            }
+            if let Some(edns) = &mut message.edns {
+                edns.options_mut().remove(option);
+            }
+        }
+        self.signed(message.to_vec().ok()?)
     }
 
     fn signed(&self, octets: Vec<u8>) -> Option<Vec<u8>> {
         match self.terms.signature.clone() {
+            // Whoever signs with an endless name that nobody knows is told so
+            // without a signature.
+            Some(signature) if signature.key().is_none() && octets.len() > self.limit() => {
+                Some(octets)
+            }
             Some(mut signature) => signature.sign(octets),
             None => Some(octets),
         }

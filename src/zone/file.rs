@@ -96,6 +96,15 @@ pub fn read(path: &Path) -> Result<(Zone, usize), Vec<Problem>> {
     })
 }
 
+/// Reads the text of a zone file. Its master file is left out: nothing is
+/// opened.
+pub fn parse(path: &Path, text: &str) -> Result<Zone, Vec<Problem>> {
+    settings::parse(path, text, |table, source| {
+        let (zone, ..) = zone(table, source)?;
+        Some(zone)
+    })
+}
+
 /// The zone, where its origin stands, and its master file's name.
 fn zone(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<(Zone, Span, Option<String>)> {
     let origin = table.required("origin", "\"pbft.fabric.internal\"", source);

@@ -46,30 +46,42 @@ impl Records {
 
 /// Reads the further records of a zone.
 pub fn read(path: &Path, zone: &Zone) -> Result<Records, Vec<Problem>> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        vec![Problem {
+            path: path.to_owned(),
+            line: None,
+            message: format!("cannot be read: {error}"),
+        }]
+    })?;
+    parse(path, &text, zone)
+}
+
+/// Reads the text of a master file. Files that it includes are opened.
+pub fn parse(path: &Path, text: &str, zone: &Zone) -> Result<Records, Vec<Problem>> {
     let problem = |line, message: String| Problem {
         path: path.to_owned(),
         line,
         message,
     };
-    let text = fs::read_to_string(path)
-        .map_err(|error| vec![problem(None, format!("cannot be read: {error}"))])?;
+    if let Some((line, message)) = misread(text) {
+        return Err(vec![problem(Some(line), message.into())]);
+    }
     let parse = |text: &str| {
         // A TTL for records that state none, as the zone file has it.
         let text = format!("$TTL {}\n{text}", zone.ttl);
         let path = Some(path.to_owned());
         Parser::new(text, path, Some(zone.origin.clone())).parse()
     };
-    let (_, sets) = parse(&text).map_err(|error| {
-        // The parser does not say where, so the first line is looked for that
-        // makes it stop with the same words.
+    let (_, sets) = parse(text).map_err(|error| {
+        // The parser does not say where, so a line is looked for that makes it
+        // stop with the same words, and without which it does not. By halves: a
+        // long file would take minutes line by line.
         let message = error.to_string();
-        let mut read = String::new();
-        let line = text.lines().position(|line| {
-            read.push_str(line);
-            read.push('\n');
-            parse(&read).is_err_and(|error| error.to_string() == message)
+        let ends: Vec<usize> = text.match_indices('\n').map(|(end, _)| end + 1).collect();
+        let before = ends.partition_point(|end| {
+            parse(&text[..*end]).map_or_else(|error| error.to_string() != message, |_| true)
         });
-        vec![problem(line.map(|line| line + 1), message)]
+        vec![problem(Some(before + 1), message)]
     })?;
     let mut records = Records::default();
     for set in sets.into_values() {
@@ -99,6 +111,40 @@ pub fn read(path: &Path, zone: &Zone) -> Result<Records, Vec<Problem>> {
         true => Ok(records),
         false => Err(problems),
     }
+}
+
+/// The line of something that RFC 1035 allows but the parser takes for another
+/// text, and what to write instead. Of `\034` in quotes it makes one character
+/// with the code 0x30004, and in parentheses a quote is a letter to it.
+fn misread(text: &str) -> Option<(usize, &'static str)> {
+    let (mut line, mut in_word, mut in_quotes, mut in_list) = (1, false, false, false);
+    let mut in_comment = false;
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        line += usize::from(character == '\n');
+        match character {
+            '\n' if in_comment => in_comment = false,
+            _ if in_comment => {}
+            '"' if in_quotes => in_quotes = false,
+            '\\' if in_quotes => {
+                let escaped = characters.next();
+                line += usize::from(escaped == Some('\n'));
+                if escaped.is_some_and(char::is_numeric) {
+                    return Some((line, "a number is no escape in quotes: write the character"));
+                }
+            }
+            _ if in_quotes => {}
+            '"' if in_list => {
+                return Some((line, "quotes are not read in parentheses: write one line"));
+            }
+            '"' if !in_word => in_quotes = true,
+            ';' => (in_comment, in_word) = (true, false),
+            '(' if !in_word => in_list = true,
+            ')' => (in_list, in_word) = (false, false),
+            _ => in_word = !character.is_whitespace(),
+        }
+    }
+    None
 }
 
 /// Why the records of a name may not stand in the master file.

@@ -30,7 +30,7 @@ use crate::{network::Rules, params::Environment};
 
 pub use answer::{Answer, Question};
 pub use content::{Registered, Status, status_in, status_of};
-pub use file::{read, read_directory};
+pub use file::{parse, read, read_directory};
 pub use name::{Form, QueryName, Who};
 pub use ready::{Called, Counts, Ready};
 pub use update::{Update, UpdateRefusal};

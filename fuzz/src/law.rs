@@ -1,0 +1,223 @@
+//! What must hold, whatever the packet.
+
+use std::collections::BTreeSet;
+
+use hickory_proto::{
+    op::{Message, MessageType, OpCode},
+    rr::{
+        RecordType,
+        rdata::opt::{EdnsCode, EdnsOption},
+    },
+};
+use hickory_server::{net::xfer::Protocol, server::Request};
+use param_daemon::{
+    network::Hostname,
+    server::{
+        cookie::Cookie,
+        short::Short,
+        source::{Source, Transport},
+    },
+};
+
+use crate::service::{Replies, Service};
+
+/// What a reply may have more than its query before anything is proven: a
+/// server cookie of 16 octets, and the name of this server with its option's
+/// head, for those who ask for it.
+const SERVER_COOKIE: usize = 16;
+const NSID: usize = 255;
+
+/// Sends the packet and checks what comes of it. Gives the reply.
+pub fn ask(service: &Service, packet: &[u8], source: Source) -> Option<Message> {
+    let before = service.changes();
+    let (short, reply) = service.ask_shortly(packet, source);
+    assert_eq!(
+        service.changes(),
+        before,
+        "the short way changes nothing stored"
+    );
+    let replies = service.ask(packet, source);
+    let changed = service.changes() != before;
+    let asked = Asked::read(service, packet, source);
+    if changed {
+        assert!(asked.may_change, "changed without proof");
+        check_networks(service);
+    }
+    // Only what has a header, and is no answer, is answered.
+    match (short, &replies) {
+        (Short::Long, _) => assert!(reply.is_empty()),
+        (Short::Reply, Replies::One(long)) => assert_eq!(meaning(&reply), meaning(long)),
+        _ => panic!("only one of the two ways answers"),
+    }
+    let is_query = packet.len() >= 12 && packet[2] & 0x80 == 0;
+    assert_eq!(is_query, !matches!(replies, Replies::None), "an answer");
+    match replies {
+        Replies::None => None,
+        Replies::One(reply) => Some(check_reply(&asked, packet, source, &reply)),
+        Replies::Transfer(messages) => {
+            check_transfer(packet, source, &messages);
+            None
+        }
+    }
+}
+
+/// What a reply says, but for the server's part of a cookie, which has the time.
+fn meaning(reply: &[u8]) -> (usize, String, Vec<String>) {
+    let mut message = Message::from_vec(reply).expect("a reply can be understood");
+    let mut options = Vec::new();
+    if let Some(edns) = &mut message.edns {
+        for (_, option) in edns.options().as_ref() {
+            options.push(match option {
+                EdnsOption::Unknown(10, cookie) => format!("cookie {:?}", &cookie[..12]),
+                option => format!("{option:?}"),
+            });
+        }
+        edns.options_mut().remove(EdnsCode::Cookie);
+        edns.options_mut().remove(EdnsCode::Subnet);
+    }
+    options.sort();
+    (message.queries.len(), format!("{message:?}"), options)
+}
+
+/// What a packet is, as far as it can be understood.
+struct Asked {
+    request: Option<Request>,
+    /// Whether it asks for a name that registers.
+    registers: bool,
+    /// Whether it comes from where it says.
+    is_proven: bool,
+    /// Whether anything may change because of it.
+    may_change: bool,
+    /// What a reply may have more than the packet.
+    allowance: usize,
+}
+
+impl Asked {
+    fn read(service: &Service, packet: &[u8], source: Source) -> Self {
+        let protocol = match source.transport {
+            Transport::Udp => Protocol::Udp,
+            Transport::Tcp => Protocol::Tcp,
+        };
+        let request = Request::from_bytes(packet.to_vec(), source.address, protocol).ok();
+        let cookie = match &request {
+            Some(request) => service.cookies.read(request, source.ip()),
+            None => Cookie::Missing,
+        };
+        let registers = request.as_ref().is_some_and(|it| registers(service, it));
+        // Not asked of the service: it might be wrong.
+        let is_proven = source.transport == Transport::Tcp
+            || source.ip().is_loopback()
+            || matches!(cookie, Cookie::Good(_));
+        let access = &service.access;
+        let is_update = request
+            .as_ref()
+            .is_some_and(|request| request.metadata.op_code == OpCode::Update);
+        let registers = registers && !is_update;
+        let may_register = registers && access.register.allows(source.ip(), None);
+        let may_update = is_update && access.update.allows(source.ip(), None);
+        let edns = request.as_ref().and_then(|request| request.edns.as_ref());
+        let wants_name = edns.is_some_and(|edns| edns.option(EdnsCode::NSID).is_some());
+        let mut allowance = 0;
+        if cookie.client().is_some() {
+            allowance += SERVER_COOKIE;
+        }
+        if wants_name {
+            allowance += NSID;
+        }
+        Self {
+            registers,
+            is_proven,
+            may_change: is_proven && (may_register || may_update),
+            allowance,
+            request,
+        }
+    }
+
+    /// How many octets the reply may have.
+    fn limit(&self, source: Source) -> usize {
+        if source.transport == Transport::Tcp {
+            return usize::from(u16::MAX);
+        }
+        let edns = self.request.as_ref().and_then(|it| it.edns.as_ref());
+        edns.map_or(512, |edns| {
+            usize::from(edns.max_payload().clamp(512, 1_232))
+        })
+    }
+}
+
+fn registers(service: &Service, request: &Request) -> bool {
+    let Some(query) = request.queries.queries().first() else {
+        return false;
+    };
+    let name = query.original().name();
+    service
+        .zone_of(name)
+        .is_some_and(|(_, zone)| zone.registers(&zone.parse(name), query.query_type()))
+}
+
+fn check_reply(asked: &Asked, packet: &[u8], source: Source, reply: &[u8]) -> Message {
+    let message = Message::from_vec(reply).expect("a reply can be understood");
+    assert_eq!(reply[..2], packet[..2], "the ID is the query's");
+    assert_eq!(message.metadata.message_type, MessageType::Response);
+    assert_eq!(
+        reply[2] & 0x78,
+        packet[2] & 0x78,
+        "the opcode is the query's"
+    );
+    let limit = asked.limit(source);
+    assert!(reply.len() <= limit, "{} of {limit} octets", reply.len());
+    if message.metadata.truncation {
+        assert_eq!(source.transport, Transport::Udp, "truncated by TCP");
+    }
+    if let (Some(request), Some(question)) = (&asked.request, message.queries.first()) {
+        let asked = request.queries.queries().first().map(|it| it.original());
+        assert_eq!(asked, Some(question), "the question is the query's");
+    }
+    let is_udp = source.transport == Transport::Udp;
+    if is_udp && asked.registers && !asked.is_proven {
+        let most = (packet.len() + asked.allowance) * 135 / 100;
+        assert!(reply.len() <= most, "{} of {most} octets", reply.len());
+    }
+    message
+}
+
+/// A transfer is for loopback addresses by TCP, and begins and ends with the
+/// same SOA.
+fn check_transfer(packet: &[u8], source: Source, messages: &[Vec<u8>]) {
+    assert_eq!(source.transport, Transport::Tcp);
+    assert!(source.ip().is_loopback());
+    let mut records = Vec::new();
+    for octets in messages {
+        assert!(octets.len() <= usize::from(u16::MAX));
+        assert_eq!(octets[..2], packet[..2], "the ID is the query's");
+        let message = Message::from_vec(octets).expect("a message can be understood");
+        records.extend(message.answers);
+    }
+    let (first, last) = (records.first(), records.last());
+    assert!(records.len() > 1 && first == last, "no whole zone");
+    let is_soa = first.is_some_and(|record| record.record_type() == RecordType::SOA);
+    assert!(is_soa, "a zone begins with its SOA");
+}
+
+/// No two hosts have one ID, no host has two, and each ID is one of its
+/// sequence.
+fn check_networks(service: &Service) {
+    for published in &service.zones {
+        let mut hosts = BTreeSet::new();
+        let mut ids = BTreeSet::new();
+        for registration in published.registrations() {
+            let rules = &published.zone.rules;
+            let rule = rules
+                .sequences
+                .iter()
+                .find(|rule| rule.name == registration.sequence)
+                .expect("the sequence is the zone's");
+            assert!(rule.contains(registration.number));
+            let host: Hostname = registration.host.parse().expect("a host is a label");
+            assert_eq!(host.as_str(), registration.host);
+            assert!(!published.zone.gives_away(&host));
+            assert!(ids.insert((registration.sequence, registration.number)));
+            assert!(hosts.insert(registration.host));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The request handler over a registry whose store lives in memory.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use hickory_proto::rr::Name;
+use param_daemon::{
+    clock::Clock,
+    keys::Key,
+    registry::{Published, Registry},
+    server::{
+        access::Access,
+        config::{Config, Identity},
+        cookie::Cookies,
+        handler::{Handler, Outcome},
+        limits::{Allowed, Limits},
+        short::Short,
+        source::{Source, Transport},
+        tsig::Keys,
+    },
+    store::{Contents, Pin, Registration, Store, StoreError, Write},
+    zone::Zone,
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+};
+
+/// Where packets come from: loopback, networks that may register, one that may
+/// not, and addresses that only a forger has.
+const SOURCES: [&str; 8] = [
+    "127.0.0.1",
+    "::1",
+    "10.0.0.1",
+    "::ffff:10.0.0.2",
+    "fd00::5",
+    "192.0.2.1",
+    "0.0.0.0",
+    "255.255.255.255",
+];
+
+/// A source, chosen by one octet.
+pub fn source(choice: u8) -> Source {
+    let address: IpAddr = SOURCES[usize::from(choice & 7)]
+        .parse()
+        .expect("an address");
+    let transport = match choice & 8 {
+        0 => Transport::Udp,
+        _ => Transport::Tcp,
+    };
+    Source::new(SocketAddr::new(address, 4_711), transport)
+}
+
+/// A store that every service has in common to which it is given.
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Mutex<BTreeMap<String, Stored>>>);
+
+#[derive(Default)]
+struct Stored {
+    by_host: BTreeMap<String, Registration>,
+    pins: BTreeMap<String, Pin>,
+    serial: u64,
+}
+
+impl Memory {
+    fn stored(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
+        self.0.lock().expect("nobody panics while holding it")
+    }
+}
+
+impl Store for Memory {
+    fn load(&mut self, origin: &str) -> Result<Contents, StoreError> {
+        let stored = self.stored();
+        let contents = stored.get(origin).map(|stored| Contents {
+            registrations: stored.by_host.values().cloned().collect(),
+            pins: stored.pins.values().cloned().collect(),
+            serial: stored.serial,
+        });
+        Ok(contents.unwrap_or_default())
+    }
+
+    fn origins(&mut self) -> Result<Vec<String>, StoreError> {
+        Ok(self.stored().keys().cloned().collect())
+    }
+
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let mut stored = self.stored();
+        for write in writes {
+            match write.clone() {
+                Write::Put {
+                    origin,
+                    registration,
+                } => {
+                    let by_host = &mut stored.entry(origin).or_default().by_host;
+                    by_host.insert(registration.host.clone(), registration);
+                }
+                Write::Delete { origin, host } => {
+                    stored.entry(origin).or_default().by_host.remove(&host);
+                }
+                Write::Pin { origin, pin } => {
+                    let pins = &mut stored.entry(origin).or_default().pins;
+                    pins.insert(pin.host.clone(), pin);
+                }
+                Write::Unpin { origin, host } => {
+                    stored.entry(origin).or_default().pins.remove(&host);
+                }
+                Write::Serial { origin, serial } => {
+                    stored.entry(origin).or_default().serial = serial;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A service without sockets.
+pub struct Service {
+    handler: Handler,
+    pub zones: Vec<Arc<Published>>,
+    pub access: Access,
+    pub cookies: Arc<Cookies>,
+    runtime: Runtime,
+    ended: oneshot::Receiver<()>,
+}
+
+/// What came of a packet.
+pub enum Replies {
+    None,
+    One(Vec<u8>),
+    Transfer(Vec<Vec<u8>>),
+}
+
+impl Service {
+    pub fn start(zones: Vec<Zone>, store: &Memory) -> Self {
+        let clock = Clock::start();
+        let (registry, ended) = Registry::start(zones, Box::new(store.clone()), clock)
+            .expect("what was stored fits the zones");
+        let zones = registry.zones().to_vec();
+        // The longest name that a configuration may have, and a key.
+        let key = Key::new("fuzz", "hmac-sha256", "AAECAwQFBgcICQoLDA0ODw==");
+        let config = Config {
+            identity: Identity {
+                name: Some("n".repeat(255)),
+                version: true,
+            },
+            keys: Keys(vec![key.expect("a key")]),
+            ..Config::default()
+        };
+        let access = config.access.clone();
+        // Otherwise nothing would be answered after a while.
+        let limits = Limits::new(&Allowed {
+            responses_per_second: 0,
+            new_hosts_per_source: 0,
+            ..Allowed::default()
+        });
+        let limits = Arc::new(limits.expect("random numbers"));
+        let cookies = Arc::new(Cookies::configured([7; 16], Some([8; 16])));
+        let handler = Handler::new(registry, &config, None, cookies.clone(), limits, clock);
+        Self {
+            handler,
+            zones,
+            access,
+            cookies,
+            runtime: Builder::new_current_thread().build().expect("a runtime"),
+            ended,
+        }
+    }
+
+    /// What the short way makes of a packet.
+    pub fn ask_shortly(&self, packet: &[u8], source: Source) -> (Short, Vec<u8>) {
+        let mut reply = Vec::new();
+        let short = self.handler.short_way().answer(packet, source, &mut reply);
+        (short, reply)
+    }
+
+    /// Handles a packet to the end, however long that takes.
+    pub fn ask(&self, packet: &[u8], source: Source) -> Replies {
+        match self.handler.handle(packet, source) {
+            Outcome::Silence => Replies::None,
+            Outcome::Reply(reply) => Replies::One(reply),
+            Outcome::Later(reply) => self
+                .runtime
+                .block_on(reply)
+                .map_or(Replies::None, Replies::One),
+            Outcome::Transfer(transfer) => Replies::Transfer(transfer.messages().collect()),
+        }
+    }
+
+    /// The zone of that name, the innermost, and its place.
+    pub fn zone_of(&self, name: &Name) -> Option<(usize, &Zone)> {
+        let zones = self.zones.iter().map(|published| published.zone.as_ref());
+        zones
+            .enumerate()
+            .filter(|(_, zone)| zone.contains(name))
+            .max_by_key(|(_, zone)| zone.origin.num_labels())
+    }
+
+    /// How often anything that is stored has changed.
+    pub fn changes(&self) -> u64 {
+        self.zones.iter().map(|zone| zone.changes()).sum()
+    }
+
+    /// Ends when the writer has.
+    pub fn stop(self) {
+        drop(self.handler);
+        let ended = self.runtime.block_on(self.ended);
+        ended.expect("the writer does not panic");
+    }
+}
