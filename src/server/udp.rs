@@ -27,9 +27,10 @@ pub fn run(
     while !*stopping.borrow() {
         let received = match batch.receive(socket.as_raw_fd()) {
             Ok(received) => received,
-            Err(error) if is_passing(&error) => continue,
+            Err(error) if is_passing(&error) => 0,
             Err(error) => return Err(error),
         };
+        // Also where nothing came, so that a state that is over is not kept.
         short_way.refresh();
         for place in 0..received {
             // An address that no packet can be sent to was forged.
