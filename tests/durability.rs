@@ -413,3 +413,85 @@ fn a_store_that_is_damaged_between_two_commits_takes_no_more() {
     let error = SledStore::open(&data).map(drop).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
 }
+
+#[test]
+fn every_origin_in_a_store_is_found_and_once() {
+    use param_daemon::store::{Pin, Registration, SledStore, Store, Write};
+
+    let data = tempfile::tempdir().unwrap();
+    let mut store = SledStore::open(data.path()).unwrap();
+    let mut writes = Vec::new();
+    // One begins like another.
+    for origin in ["b.internal.", "a.", "a.b.", "b."] {
+        writes.extend((0..200).map(|number| Write::Put {
+            origin: origin.into(),
+            registration: Registration {
+                host: format!("host-{number}"),
+                sequence: "vp".into(),
+                number,
+                role: "mixed".into(),
+                source: [10, 0, 0, 1].into(),
+                address: [10, 0, 0, 1].into(),
+            },
+        }));
+    }
+    writes.extend(["a.", "z."].map(|origin| Write::Pin {
+        origin: origin.into(),
+        pin: Pin {
+            host: "host-0".into(),
+            sequence: "vp".into(),
+            number: 0,
+        },
+    }));
+    store.commit(&writes).unwrap();
+    let mut origins = store.origins().unwrap();
+    origins.sort();
+    assert_eq!(origins, ["a.", "a.b.", "b.", "b.internal.", "z."]);
+}
+
+/// sled's own flush does not wait for the disk.
+#[test]
+fn an_answer_waits_for_the_disk_itself() {
+    let zones = zones(&[("t.toml", &simple_zone("", ""))]);
+    // Where the file system is one of a disk.
+    let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let data = tempfile::tempdir_in(target).unwrap();
+    let service = Service::start(zones.path(), data.path());
+    let seen = data.path().join("calls");
+    let process = service.child.id().to_string();
+    let mut strace = std::process::Command::new("strace")
+        .args([
+            "-f",
+            "-q",
+            "-e",
+            "trace=fdatasync,fsync,sendmsg,sendmmsg",
+            "-o",
+        ])
+        .arg(&seen)
+        .args(["-p", &process])
+        .spawn()
+        .unwrap();
+    // It does not say when it is ready.
+    let calls = || std::fs::read_to_string(&seen).unwrap_or_default();
+    common::eventually(std::time::Duration::from_secs(10), "strace sees", || {
+        service.short(&["SOA", "test.internal"]);
+        calls().contains("send")
+    });
+    let syncs = || calls().matches("fdatasync(").count();
+    for host in 0..5 {
+        let before = syncs();
+        assert!(
+            service
+                .value(&format!("h{host}.test.internal"), "id")
+                .is_some()
+        );
+        let calls = calls();
+        assert!(syncs() > before, "{calls}");
+    }
+    // A heartbeat writes nothing.
+    let before = syncs();
+    service.value("h0.test.internal", "id").unwrap();
+    assert_eq!(syncs(), before);
+    common::signal(strace.id(), "INT");
+    strace.wait().unwrap();
+}

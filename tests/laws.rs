@@ -392,7 +392,8 @@ impl Play {
                     .sequence(peer.id.sequence)
                     .contains(peer.id.number)
             );
-            assert_eq!(network.host(&peer.host).map(|peer| peer.id), Some(peer.id));
+            let by_host = network.host(&peer.host).expect("found by its host too");
+            assert!(Arc::ptr_eq(by_host, peer), "the same by host and by ID");
             assert_eq!(
                 network.is_live(peer.id),
                 self.lease_runs(&peer.host),

@@ -14,7 +14,8 @@ use std::{
 use common::{simple_zone, zones};
 use param_daemon::{
     clock::Clock,
-    registry::Registry,
+    network::Holder,
+    registry::{Action, Granted, Registry},
     store::{Contents, Registration, Store, StoreError, Write},
     zone,
 };
@@ -22,8 +23,13 @@ use param_daemon::{
 /// More than serials are reserved at a time.
 const PEERS: u32 = 70_000;
 
-/// A slow disk that remembers which serials are reserved.
-struct SlowStore(Arc<AtomicU64>);
+/// A slow disk that has so many peers, and remembers which serials are reserved
+/// and how many commits there were.
+struct SlowStore {
+    peers: u32,
+    reserved: Arc<AtomicU64>,
+    commits: Arc<AtomicU64>,
+}
 
 impl Store for SlowStore {
     fn load(&mut self, _origin: &str) -> Result<Contents, StoreError> {
@@ -36,7 +42,7 @@ impl Store for SlowStore {
             address: [10, 0, 0, 1].into(),
         };
         Ok(Contents {
-            registrations: (0..PEERS).map(registration).collect(),
+            registrations: (0..self.peers).map(registration).collect(),
             pins: Vec::new(),
             serial: 1,
         })
@@ -50,9 +56,10 @@ impl Store for SlowStore {
         thread::sleep(Duration::from_millis(100));
         for write in writes {
             if let Write::Serial { serial, .. } = write {
-                self.0.store(*serial, Ordering::SeqCst);
+                self.reserved.store(*serial, Ordering::SeqCst);
             }
         }
+        self.commits.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 }
@@ -64,7 +71,11 @@ fn no_serial_is_published_before_it_is_reserved() {
     let zones = zones(&[("t.toml", &simple_zone("lease = \"1s\"", ""))]);
     let zones = zone::read_directory(zones.path()).unwrap();
     let reserved = Arc::new(AtomicU64::new(0));
-    let store = Box::new(SlowStore(reserved.clone()));
+    let store = Box::new(SlowStore {
+        peers: PEERS,
+        reserved: reserved.clone(),
+        commits: Arc::default(),
+    });
     let (registry, _end) = Registry::start(zones, store, Clock::start()).unwrap();
     let published = &registry.zones()[0];
     let start = Instant::now();
@@ -77,4 +88,78 @@ fn no_serial_is_published_before_it_is_reserved() {
         }
         assert!(start.elapsed() < Duration::from_secs(20), "the leases end");
     }
+}
+
+/// Those that wait while the disk writes share the next flush, but not what they
+/// are told: each sees those before it, and none after it.
+#[test]
+fn each_of_a_flush_is_told_the_root_nodes_of_its_moment() {
+    let zones = zones(&[("t.toml", &simple_zone("", ""))]);
+    let zones = zone::read_directory(zones.path()).unwrap();
+    let commits = Arc::new(AtomicU64::new(0));
+    let store = Box::new(SlowStore {
+        peers: 0,
+        reserved: Arc::default(),
+        commits: commits.clone(),
+    });
+    let (registry, _end) = Registry::start(zones, store, Clock::start()).unwrap();
+    let registry = Arc::new(registry);
+    let host = |number: u8| format!("host-{number}").parse().unwrap();
+    let asker = |number: u8| Holder {
+        source: [10, 0, 0, number].into(),
+        address: [10, 0, 0, number].into(),
+    };
+    let register = |number| Action::Register {
+        host: host(number),
+        role: None,
+        asker: asker(number),
+    };
+    let leave = |number| Action::Leave {
+        host: host(number),
+        asker: asker(number),
+    };
+    let actions = [
+        register(0),
+        register(1),
+        register(2),
+        register(3),
+        register(4),
+        leave(1),
+        register(5),
+        register(1),
+        register(0),
+    ];
+    let asked = actions.len() as u64;
+    // One thread polls what was spawned in its order.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let told: Vec<Vec<u32>> = runtime.block_on(async {
+        let answers = actions.map(|action| {
+            let registry = registry.clone();
+            tokio::spawn(async move { registry.ask(0, action).await })
+        });
+        let mut told = Vec::new();
+        for answer in answers {
+            let Ok(Granted::Peer { peer, network, .. }) = answer.await.unwrap() else {
+                panic!("not granted");
+            };
+            let roots = network.roots(peer.id).map(|root| root.id.number);
+            told.push(roots.collect());
+        }
+        told
+    });
+    let expected: [&[u32]; 9] = [
+        &[],
+        &[0],
+        &[0, 1],
+        &[0, 1, 2],
+        &[0, 1, 2],
+        &[0, 2, 3],
+        &[0, 2, 3],
+        &[0, 2, 3],
+        &[1, 2, 3],
+    ];
+    assert_eq!(told, expected);
+    assert!(commits.load(Ordering::SeqCst) < asked, "they share flushes");
 }

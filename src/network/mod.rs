@@ -12,6 +12,7 @@
 
 mod agenda;
 mod free;
+mod hosts;
 mod id;
 mod lease;
 mod pin;

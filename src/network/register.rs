@@ -64,7 +64,7 @@ impl Network {
         changes: &mut Vec<Change>,
     ) -> Result<Arc<Peer>, Refusal> {
         self.expire(now);
-        match self.hosts.get(host).cloned() {
+        match self.hosts.get(host.as_str()).cloned() {
             Some(peer) => self.return_of(peer, role, asker, changes),
             None => self.arrival_of(host, role, asker, changes),
         }
@@ -187,7 +187,11 @@ impl Network {
         asker: Holder,
     ) -> Result<Arc<Peer>, LeaveRefusal> {
         self.expire(now);
-        let peer = self.hosts.get(host).ok_or(LeaveRefusal::Unknown)?.clone();
+        let peer = self
+            .hosts
+            .get(host.as_str())
+            .ok_or(LeaveRefusal::Unknown)?
+            .clone();
         if peer.holder != asker {
             return Err(LeaveRefusal::NotTheHolder);
         }
@@ -204,7 +208,7 @@ impl Network {
     /// Frees the host's number, pinned or not; says whether it had one.
     pub fn release(&mut self, host: &Hostname, changes: &mut Vec<Change>) -> bool {
         let was_pinned = self.unpin(host, changes);
-        let Some(peer) = self.hosts.get(host).cloned() else {
+        let Some(peer) = self.hosts.get(host.as_str()).cloned() else {
             return was_pinned;
         };
         self.remove(&peer);

@@ -2,10 +2,11 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use imbl::{HashMap, OrdMap};
+use imbl::OrdMap;
 
 use super::{
     Hostname, Lease, PeerId, PinRefusal, Role, Rules, Sequence, Time, agenda::Agenda, free::Free,
+    hosts::Hosts,
 };
 
 /// Who holds a registration: whoever asks from `source` and states `address`.
@@ -62,7 +63,7 @@ pub enum Conflict {
 #[derive(Debug, Clone)]
 pub struct Network {
     pub(super) rules: Arc<Rules>,
-    pub(super) hosts: HashMap<Hostname, Arc<Peer>>,
+    pub(super) hosts: Hosts,
     /// Whether they are registered or not.
     pub(super) pins: OrdMap<Hostname, PeerId>,
     /// By [`Sequence`].
@@ -123,7 +124,7 @@ impl Network {
             .collect();
         Self {
             rules,
-            hosts: HashMap::new(),
+            hosts: Hosts::default(),
             pins: OrdMap::new(),
             sequences,
             revision,
@@ -186,7 +187,7 @@ impl Network {
                 second: host.clone(),
             });
         }
-        if self.hosts.contains_key(host) {
+        if self.host(host).is_some() {
             return Err(Conflict::TwoIds { host: host.clone() });
         }
         Ok(())
@@ -219,7 +220,7 @@ impl Network {
     }
 
     pub fn host(&self, host: &Hostname) -> Option<&Arc<Peer>> {
-        self.hosts.get(host)
+        self.hosts.get(host.as_str())
     }
 
     /// The host of that name, in lower case.
@@ -268,6 +269,12 @@ impl Network {
         live.filter_map(|number| numbers.taken.get(&number))
     }
 
+    /// Whether the peer is told the same root nodes by both, of the same holders.
+    pub fn has_roots_of(&self, other: &Self, asker: PeerId) -> bool {
+        let theirs = other.roots(asker).map(Arc::as_ptr);
+        self.roots(asker).map(Arc::as_ptr).eq(theirs)
+    }
+
     /// When [`expire`](Self::expire) has something to look at.
     pub fn next_deadline(&self) -> Option<Time> {
         self.sequences
@@ -294,7 +301,7 @@ impl Network {
         numbers.free.remove(number);
         numbers.taken.insert(number, peer.clone());
         numbers.lives(number, deadline);
-        self.hosts.insert(peer.host.clone(), peer.clone());
+        self.hosts.insert(peer.clone());
         self.revision += 1;
         peer
     }

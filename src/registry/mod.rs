@@ -85,14 +85,15 @@ impl Published {
     }
 }
 
-/// What was granted, and the network at that moment: later requests of the same
-/// flush are not in it. So of four peers that ask at once, exactly the first is
-/// told that there is no root node.
+/// What was granted, and a network with the root nodes that there were for the
+/// peer at that moment: those of later requests of the same flush are not in it.
+/// So of four peers that ask at once, exactly the first is told that there is no
+/// root node.
 #[derive(Debug)]
 pub enum Granted {
     Peer {
         peer: Arc<Peer>,
-        network: Network,
+        network: Arc<Network>,
         /// Whether the host was registered by this, and not known before.
         is_new: bool,
     },

@@ -112,9 +112,14 @@ impl Writer {
         networks.filter_map(|network| network.next_deadline()).min()
     }
 
+    fn published(&self) -> Vec<Arc<Network>> {
+        let zones = self.zones.iter();
+        zones.map(|published| published.network()).collect()
+    }
+
     fn networks(&self) -> Vec<Network> {
-        let clone = |published: &Arc<Published>| Network::clone(&published.network());
-        self.zones.iter().map(clone).collect()
+        let published = self.published().into_iter();
+        published.map(|network| Network::clone(&network)).collect()
     }
 
     fn publish(&self, networks: Vec<Network>) {
@@ -146,12 +151,14 @@ impl Writer {
     /// Decides all commands, commits them together, and answers.
     fn serve(&mut self, commands: Vec<Command>) {
         let mut networks = self.networks();
+        let mut shown = self.published();
         let mut changes = Vec::new();
         let mut decisions = Vec::with_capacity(commands.len());
         for command in &commands {
             let place = command.zone;
             let mut own = Vec::new();
-            decisions.push(self.decide(command, &mut networks[place], &mut own));
+            let decision = self.decide(command, &mut networks[place], &mut shown[place], &mut own);
+            decisions.push(decision);
             changes.extend(own.into_iter().map(|change| (place, change)));
         }
         let must_write = !changes.is_empty() || commands.iter().any(|it| self.is_doubtful(it));
@@ -168,10 +175,13 @@ impl Writer {
         }
     }
 
+    /// `shown` is the state from which the last answer is made. A clone of the
+    /// network for each answer would make each command copy all that it changes.
     fn decide(
         &self,
         command: &Command,
         network: &mut Network,
+        shown: &mut Arc<Network>,
         changes: &mut Vec<Change>,
     ) -> Decision {
         let now = self.clock.now();
@@ -198,10 +208,12 @@ impl Writer {
                 return Ok(Granted::Updated);
             }
         };
-        let network = network.clone();
+        if !network.has_roots_of(shown, peer.id) {
+            *shown = Arc::new(network.clone());
+        }
         Ok(Granted::Peer {
             peer,
-            network,
+            network: shown.clone(),
             is_new,
         })
     }
@@ -209,12 +221,13 @@ impl Writer {
     /// The disk takes nothing: grants what needs none, refuses the rest.
     fn decide_without_disk(&self, commands: &[Command]) -> (Vec<Network>, Vec<Decision>) {
         let mut networks = self.networks();
+        let mut shown = self.published();
         let mut decisions = Vec::with_capacity(commands.len());
         for command in commands {
             let network = &mut networks[command.zone];
             let before = network.clone();
             let mut changes = Vec::new();
-            let decision = self.decide(command, network, &mut changes);
+            let decision = self.decide(command, network, &mut shown[command.zone], &mut changes);
             decisions.push(if changes.is_empty() && !self.is_doubtful(command) {
                 decision
             } else {

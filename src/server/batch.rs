@@ -52,7 +52,9 @@ impl Batch {
         let (name, vector, header) = unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
         Self {
             packets: vec![[0; QUERY_OCTETS]; PACKETS],
-            replies: (0..PACKETS).map(|_| Vec::with_capacity(QUERY_OCTETS)).collect(),
+            replies: (0..PACKETS)
+                .map(|_| Vec::with_capacity(QUERY_OCTETS))
+                .collect(),
             names: vec![name; PACKETS],
             controls: vec![Control([0; 48]); PACKETS],
             vectors: vec![vector; PACKETS],

@@ -9,8 +9,11 @@
 //! | `s` ORIGIN | the first serial that was never published, eight octets, big-endian |
 //! | `c` | how many commits there were, eight octets, big-endian |
 //!
-//! Three things are done about what sled 0.34 gets wrong:
+//! Four things are done about what sled 0.34 gets wrong:
 //!
+//! * Its flush has the kernel write the log's pages (`sync_file_range`), and
+//!   does not have the disk write what it has been given: a power cut would take
+//!   back what was flushed. So a commit ends with an `fdatasync` of the log.
 //! * It remembers its first input/output error and fails every later call with
 //!   it. So after one the database is closed, and a later commit opens it anew.
 //! * It writes a snapshot when it opens, to `snap.N.generating`, and renames it
@@ -24,6 +27,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
+    io,
     os::unix::fs::FileExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -46,6 +50,8 @@ const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 pub struct SledStore {
     path: PathBuf,
     state: State,
+    /// What a commit has the disk write.
+    log: File,
     /// How many commits there were, failed ones included.
     commits: u64,
     /// The last of them that became durable.
@@ -67,12 +73,17 @@ impl SledStore {
         let lock = lock(data)?;
         let path = data.join("peers.sled");
         let db = open(&path)?;
+        let log = log_of(&path).map_err(|error| StoreError::Unusable {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
         let (witness, seen) = Witness::open(&path.join(WITNESS))?;
         check(&db, &path, seen)?;
         let commits = commits_in(&db).unwrap_or(seen);
         Ok(Self {
             path,
             state: State::Open(db),
+            log,
             commits,
             durable: commits,
             witness,
@@ -90,10 +101,12 @@ impl SledStore {
         }
         let reopened = reopen(&self.path).and_then(|db| {
             check(&db, &self.path, self.durable)?;
-            Ok(db)
+            let log = log_of(&self.path).map_err(|error| self.unwritable(error.to_string()))?;
+            Ok((db, log))
         });
         match reopened {
-            Ok(db) => {
+            Ok((db, log)) => {
+                self.log = log;
                 self.state = State::Open(db.clone());
                 Ok(db)
             }
@@ -162,9 +175,12 @@ impl Store for SledStore {
         let db = self.db()?;
         let mut origins: Vec<String> = Vec::new();
         for kind in [PEER, PIN] {
-            for key in db.scan_prefix([kind]).keys() {
+            let mut from = vec![kind];
+            while let Some(key) = db.range(from..vec![kind + 1]).keys().next() {
                 let key = key.map_err(|error| self.damaged(error.to_string()))?;
                 let origin = key[1..].split(|octet| *octet == 0).next().unwrap_or(&[]);
+                // Past all hosts of that origin, which may be very many.
+                from = [&[kind], origin, &[1]].concat();
                 let origin = String::from_utf8_lossy(origin).into_owned();
                 if !origins.contains(&origin) {
                     origins.push(origin);
@@ -202,6 +218,7 @@ impl Store for SledStore {
         let written = catch_unwind(AssertUnwindSafe(|| {
             db.apply_batch(batch)?;
             db.flush()?;
+            self.log.sync_data()?;
             Ok::<_, sled::Error>(())
         }));
         let reason = match written {
@@ -225,6 +242,17 @@ const COMMITS_KEY: &[u8] = b"c";
 
 /// The name of the [`Witness`] in the database's directory.
 const WITNESS: &str = "commits";
+
+/// The file that sled keeps all in, for [`File::sync_data`]. That it is there is
+/// made durable right away.
+fn log_of(path: &Path) -> io::Result<File> {
+    let log = File::open(path.join("db"))?;
+    File::open(path)?.sync_all()?;
+    if let Some(data) = path.parent() {
+        File::open(data)?.sync_all()?;
+    }
+    Ok(log)
+}
 
 fn commits_in(db: &Db) -> Result<u64, String> {
     match db.get(COMMITS_KEY).map_err(|error| error.to_string())? {
