@@ -1,0 +1,102 @@
+//! So many queries a second, whether they are answered or not, as many hosts
+//! would ask; and how long the answers take.
+//!
+//! A time counts from when the query should have been sent, so that a server
+//! that keeps the load waiting does not look better for it.
+
+use clap::Args;
+
+use crate::{
+    Span, Target,
+    batch::BATCH,
+    clients::{Clients, PATIENCE},
+    histogram::Histogram,
+    process,
+    queries::Queries,
+    say,
+};
+
+/// How many clients there are.
+const CLIENTS: usize = 16;
+
+#[derive(Debug, Args)]
+pub struct Steady {
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    span: Span,
+
+    /// How many queries are sent a second
+    #[arg(long)]
+    rate: f64,
+}
+
+impl Steady {
+    pub fn run(&self) -> anyhow::Result<()> {
+        let server = self.target.server;
+        let mut queries = Queries::new(&self.target.asked, server)?;
+        let mut clients = Clients::new(server, CLIENTS)?;
+        let mut times = Histogram::default();
+        let warm = self.span.warm.as_nanos() as u64;
+        let end = warm + self.span.seconds.as_nanos() as u64;
+        let each = 1e9 / self.rate.max(1.0);
+        let mut processor = None;
+        let mut before = clients.tally;
+        let (mut due, mut client) = (0.0, 0);
+        let mut wanted = Vec::with_capacity(BATCH);
+        loop {
+            let now = clients.now();
+            if processor.is_none() && now >= warm {
+                processor = Some(process::processor_time(&self.target.process)?);
+                before = clients.tally;
+            }
+            if now >= end {
+                break;
+            }
+            wanted.clear();
+            while due <= now as f64 && wanted.len() < BATCH {
+                let Some(query) = queries.next() else {
+                    break;
+                };
+                wanted.push((query, due as u64));
+                due += each;
+            }
+            if !wanted.is_empty() {
+                clients.send(client, &queries, &wanted)?;
+                client = (client + 1) % clients.count();
+            }
+            take(&mut clients, &mut times, warm)?;
+            clients.give_up(|_| {});
+        }
+        let used = process::processor_time(&self.target.process)? - processor.unwrap_or_default();
+        let tally = clients.tally.since(&before);
+        say("rate", tally.sent as f64 / self.span.seconds.as_secs_f64());
+        say("processor", used / tally.answered.max(1) as f64);
+        // The last ones are waited for.
+        while clients.now() < end + PATIENCE.as_nanos() as u64 {
+            take(&mut clients, &mut times, warm)?;
+        }
+        clients.give_up(|_| {});
+        clients.tally.since(&before).say();
+        for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
+            if let Some(time) = times.quantile(share) {
+                say(name, time);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes all answers that are there.
+fn take(clients: &mut Clients, times: &mut Histogram, warm: u64) -> anyhow::Result<()> {
+    for client in 0..clients.count() {
+        let now = clients.now();
+        clients.receive(client, |answered| {
+            if answered.at >= warm {
+                times.add(now.saturating_sub(answered.at));
+            }
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+"""The programs that ask, and for how long."""
+
+from dataclasses import dataclass
+
+from machine import Failure, run
+from service import ORIGIN
+
+# A rate that the server cannot be said to have reached while it had time left.
+BUSY = 0.9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    quick: bool
+    # How often each is measured; the median is shown.
+    runs: int
+    # How long a run lasts, in seconds.
+    seconds: float
+    warm: float
+    # The numbers of registered peers of table 3.
+    peers: tuple
+    hosts_of_storm: int
+    # How long a step with many peers may take, in seconds.
+    within: float
+
+    @classmethod
+    def full_one(cls):
+        return cls(False, 5, 3.0, 0.5, (1_000, 100_000, 1_000_000), 10_000, 600.0)
+
+    @classmethod
+    def quick_one(cls):
+        return cls(True, 1, 1.0, 0.2, (1_000, 20_000), 10_000, 60.0)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whom to ask for what."""
+
+    server: object
+    name: str = f"vp{{}}.{ORIGIN}"
+    names: int = 1
+    order: str = "random"
+    # The first of the addresses that the hosts state.
+    subnet: str = ""
+    cookie: bool = False
+    namespace: str = ""
+    # Answers without a record are good: the floor knows none.
+    empty: bool = False
+
+    def arguments(self):
+        host, port = self.server.address
+        arguments = ["--server", f"{host}:{port}", "--name", self.name]
+        arguments += ["--names", str(self.names), "--order", self.order]
+        arguments += ["--subnet", self.subnet] if self.subnet else []
+        arguments += ["--cookie"] if self.cookie else []
+        for process in self.server.processes():
+            arguments += ["--process", str(process)]
+        return arguments
+
+
+def flood(machine, asked, plan, outstanding=256):
+    """The most that the server can do."""
+    span = ["--warm", str(plan.warm), "--seconds", str(plan.seconds)]
+    arguments = ["flood", "--outstanding", str(outstanding)] + span
+    return ask(machine, asked, arguments, plan)
+
+
+def steady(machine, asked, plan, rate, seconds=None):
+    """So many queries a second."""
+    span = ["--warm", str(plan.warm), "--seconds", str(seconds or plan.seconds)]
+    return ask(machine, asked, ["steady", "--rate", f"{rate:.0f}"] + span, plan)
+
+
+def storm(machine, asked, plan):
+    """All hosts at once."""
+    return ask(machine, asked, ["storm"], plan)
+
+
+def ask(machine, asked, arguments, plan):
+    found = load(machine, arguments + asked.arguments(), asked.namespace, plan.within)
+    bad = found.get("failed", 0) + found.get("truncated", 0)
+    bad += 0 if asked.empty else found.get("empty", 0)
+    # One in a hundred may be odd; more, and something else is measured than is said.
+    if bad > found.get("answered", 0) / 100:
+        raise Failure(f"{asked.server.name} does not answer what it is asked: {found}")
+    return found
+
+
+def load(machine, arguments, namespace="", within=600.0):
+    """Runs the load; gives its numbers by name."""
+    command = machine.load_command([machine.program("load")] + arguments, namespace)
+    lines = run(command, within).splitlines()
+    return {name: float(number) for name, number in (line.split("\t") for line in lines)}

@@ -1,0 +1,206 @@
+"""Table 3: what the number of registered peers changes."""
+
+import contextlib
+import subprocess
+from dataclasses import dataclass, field
+
+import rivals
+from load import Asked, flood, load, steady
+from machine import SOA, Failure, TooSlow
+from report import Table, median
+from service import FIRST_ADDRESS, ORIGIN, Service
+
+# How often a peer asks.
+HEARTBEAT = 10
+
+# Rows of the table: a key of what is found, and what it is called.
+ROWS = (
+    ("reads", "reads, µs CPU"),
+    ("reads a second", "reads, queries/s"),
+    ("p99 alone", "reads at half of that, p99 µs"),
+    ("p99 in transfer", "  while the zone is transferred over and over"),
+    ("lost in transfer", "  and then lost, %"),
+    ("heartbeats", "heartbeats, µs CPU"),
+    ("heartbeats asked", "one each 10 s from each peer: asked a second"),
+    ("heartbeats answered", "  answered a second"),
+    ("heartbeats p99", "  p99 µs"),
+    ("memory", "memory, octets a peer"),
+    ("disk", "disk, octets a peer"),
+    ("start", "start to first answer, s"),
+    ("transfer", "whole zone (AXFR), s"),
+    ("records", "  records in it"),
+    ("transferred", "  MB"),
+    ("file", "zone as a master file, MB"),
+    ("NSD memory", "NSD with that file, octets a peer"),
+    ("NSD start", "NSD, start to first answer, s"),
+    ("Knot memory", "Knot with that file, octets a peer"),
+    ("Knot start", "Knot, start to first answer, s"),
+)
+
+
+@dataclass
+class Size:
+    """What was found with so many peers."""
+
+    peers: int
+    found: dict = field(default_factory=dict)
+    missing: list = field(default_factory=list)
+
+    def add(self, name, number):
+        self.found.setdefault(name, []).append(number)
+
+    def value(self, name):
+        return median(self.found.get(name, []))
+
+    @contextlib.contextmanager
+    def bounded(self, what):
+        """A step that is left out if it takes too long."""
+        try:
+            yield
+        except TooSlow as slow:
+            self.missing.append(f"{self.peers:,} peers: {what} is left out: {slow}.")
+
+
+def measure(machine, plan):
+    empty = Empty(machine, plan)
+    return [of_size(machine, plan, peers, empty) for peers in plan.peers]
+
+
+class Empty:
+    """The memory of each server without a peer."""
+
+    def __init__(self, machine, plan):
+        service = Service(machine, "service empty")
+        server = service.started()
+        self.service = server.memory()
+        zone = service.master_file(server, plan.within)
+        server.stop()
+        self.rivals = {}
+        for name, rival in RIVALS.items():
+            server = rival(machine, zone)
+            server.wait_for_answer(ORIGIN, SOA)
+            self.rivals[name] = server.memory()
+            server.stop()
+        service.remove()
+
+
+RIVALS = {"NSD": rivals.nsd, "Knot": rivals.knot}
+
+
+def of_size(machine, plan, peers, empty):
+    size = Size(peers)
+    service = Service(machine, f"service {peers}")
+    zone = None
+    with size.bounded("the service"):
+        service.fill(peers, plan.within)
+        starts(plan, size, service, empty)
+        server = service.start()
+        server.wait_for_answer(f"vp0.{ORIGIN}", within=plan.within)
+        size.add("disk", service.octets_on_disk() / peers)
+        reads(machine, plan, size, server)
+        with size.bounded("the transfer"):
+            transfers(machine, plan, size, server)
+        with size.bounded("the master file"):
+            zone = service.master_file(server, plan.within)
+            size.add("file", zone.stat().st_size / 1e6)
+        server.stop()
+        heartbeats(machine, plan, size, service)
+    if zone:
+        for name, rival in RIVALS.items():
+            with size.bounded(name):
+                rival_of_size(machine, plan, size, name, rival(machine, zone), empty)
+    # Whatever was left out runs still.
+    for server in list(machine.servers):
+        server.kill()
+    service.remove()
+    return size
+
+
+def starts(plan, size, service, empty):
+    for _ in range(plan.runs):
+        server = service.start()
+        size.add("start", server.wait_for_answer(f"vp0.{ORIGIN}", within=plan.within))
+        size.add("memory", (server.memory() - empty.service) / size.peers)
+        server.stop()
+
+
+def reads(machine, plan, size, server):
+    asked = Asked(server, names=size.peers)
+    for _ in range(plan.runs):
+        most = flood(machine, asked, plan)
+        size.add("reads", most["processor"])
+        size.add("reads a second", most["rate"])
+        alone = steady(machine, asked, plan, most["rate"] / 2)
+        size.add("p99 alone", alone.get("p99"))
+
+
+def transfers(machine, plan, size, server):
+    """Full transfers, and reads meanwhile."""
+    host, port = server.address
+    arguments = ["transfer", "--server", f"{host}:{port}", "--zone", f"{ORIGIN}."]
+    for _ in range(plan.runs if size.peers <= 100_000 else 1):
+        found = load(machine, arguments, within=plan.within)
+        size.add("transfer", found["seconds"])
+        size.add("records", found["records"])
+        size.add("transferred", found["octets"] / 1e6)
+    asked = Asked(server, names=size.peers)
+    rate = size.value("reads a second") / 2
+    command = [machine.program("load")] + arguments + ["--again", str(plan.warm + plan.seconds + 2)]
+    for _ in range(plan.runs):
+        client = subprocess.Popen(machine.other_command(command), stdout=subprocess.DEVNULL)
+        try:
+            found = steady(machine, asked, plan, rate)
+            if client.poll() is not None:
+                raise Failure("the transfer ended before the reads that went on beside it")
+        finally:
+            client.kill()
+            client.wait()
+        size.add("p99 in transfer", found.get("p99"))
+        size.add("lost in transfer", found["lost"] / max(found["sent"], 1) * 100)
+
+
+def heartbeats(machine, plan, size, service):
+    """Each run begins with a start, after which all leases run."""
+    asked = {"name": f"host-{{}}.{ORIGIN}", "names": size.peers, "subnet": FIRST_ADDRESS}
+    rate = size.peers / HEARTBEAT
+    seconds = plan.seconds if plan.quick else HEARTBEAT + plan.seconds
+    for _ in range(plan.runs):
+        server = service.start("30s")
+        server.wait_for_answer(f"vp0.{ORIGIN}", within=plan.within)
+        most = flood(machine, Asked(server, **asked), plan)
+        size.add("heartbeats", most["processor"])
+        found = steady(machine, Asked(server, order="round", **asked), plan, rate, seconds)
+        size.add("heartbeats asked", found["rate"])
+        size.add("heartbeats answered", found["answered"] / found["sent"] * found["rate"])
+        size.add("heartbeats p99", found.get("p99"))
+        server.stop()
+
+
+def rival_of_size(machine, plan, size, name, server, empty):
+    try:
+        took = server.wait_for_answer(f"vp{size.peers - 1}.{ORIGIN}", within=plan.within)
+        size.add(f"{name} start", took)
+        size.add(f"{name} memory", (server.memory() - empty.rivals[name]) / size.peers)
+    finally:
+        server.kill()
+
+
+def table(sizes, plan):
+    made = Table(
+        "peers",
+        "3. What the number of registered peers changes",
+        ["registered peers"] + [f"{size.peers:,}" for size in sizes],
+    )
+    made.rows = [[title] + [size.value(name) for size in sizes] for name, title in ROWS]
+    made.notes = [
+        "The environment of a peer has three variables here, so that the zone fits into a file; "
+        "each variable of it is a record.",
+        "NSD and Knot are started once with the zone as a file; starting means reading it.",
+    ]
+    if plan.quick:
+        made.notes.append("A quick run: no million of peers, and heartbeats for a moment only.")
+    else:
+        made.notes.append("Beyond 100,000 peers the zone is transferred once alone, not five times.")
+    for size in sizes:
+        made.notes += size.missing
+    return made

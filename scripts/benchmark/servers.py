@@ -1,0 +1,136 @@
+"""Table 1: what a query costs, of the service and of its rivals."""
+
+from dataclasses import dataclass, field
+
+import rivals
+from load import BUSY, Asked, flood, steady
+from machine import SERVER_SIDE, SOA
+from report import Table, median
+from service import FIRST_ADDRESS, ORIGIN, Service, with_cookies
+
+NAMES = 1_000
+
+# What each row is called; the other modules look up some of them.
+READS = "service, reads"
+HEARTBEATS = "service, heartbeats with address"
+COOKIES = "service, heartbeats with cookie (link)"
+FLOOR, FLOOR_BY_LINK = "floor", "floor (link)"
+
+
+@dataclass
+class Row:
+    """What is asked, and what each run has found."""
+
+    asked: Asked
+    # The rows that its cost is compared with.
+    service: str = READS
+    floor: str = FLOOR
+    runs: list = field(default_factory=list)
+
+    def each(self, name):
+        return [run.get(name) for run in self.runs]
+
+
+def measure(machine, plan):
+    """Gives the rows by name."""
+    rows = start(machine, plan)
+    # One run of each in turn: what slows the machine for a while slows them all.
+    for _ in range(plan.runs):
+        for row in rows.values():
+            most = flood(machine, row.asked, plan)
+            half = steady(machine, row.asked, plan, most["rate"] / 2)
+            latency = {name: half.get(name) for name in ("p50", "p99")}
+            lost = half["lost"] / max(half["sent"], 1)
+            row.runs.append({**most, **latency, "lost at half": lost})
+    for row in rows.values():
+        row.asked.server.stop()
+    return rows
+
+
+def start(machine, plan):
+    """Starts all servers. They wait side by side, but only one at a time is asked."""
+    reading = Service(machine, "service reads")
+    reading.fill(NAMES, plan.within)
+    reader = reading.started()
+    hearing = Service(machine, "service heartbeats")
+    hearing.fill(NAMES, plan.within)
+    hearer = hearing.started("30s")
+    zone = reading.master_file(reader, plan.within)
+    link = machine.link()
+    server_side, client_side = link
+    hosts = f"host-{{}}.{ORIGIN}"
+
+    rows = {
+        READS: Row(Asked(reader, names=NAMES)),
+        HEARTBEATS: Row(Asked(hearer, hosts, NAMES, subnet=FIRST_ADDRESS)),
+    }
+    for name, rival in (
+        ("NSD", rivals.nsd),
+        ("Knot", rivals.knot),
+        ("BIND", rivals.bind),
+        ("dnsmasq", rivals.dnsmasq),
+        ("hickory-server", rivals.hickory),
+    ):
+        server = rival(machine, zone)
+        server.wait_for_answer(f"vp0.{ORIGIN}")
+        rows[name] = Row(Asked(server, names=NAMES))
+    server = rivals.floor(machine)
+    server.wait_for_answer(ORIGIN, SOA, empty=True)
+    rows[FLOOR] = Row(Asked(server, names=NAMES, empty=True))
+
+    server = with_cookies(machine, link, NAMES, plan.within)
+    by_link = Asked(server, hosts, NAMES, cookie=True, namespace=client_side)
+    rows[COOKIES] = Row(by_link, COOKIES, FLOOR_BY_LINK)
+    server = rivals.floor(machine, SERVER_SIDE, server_side)
+    server.wait_for_socket()
+    by_link = Asked(server, hosts, NAMES, cookie=True, namespace=client_side, empty=True)
+    rows[FLOOR_BY_LINK] = Row(by_link, COOKIES, FLOOR_BY_LINK)
+    return rows
+
+
+def cost(rows, name):
+    """The processor time of a query in microseconds."""
+    return median(rows[name].each("processor"))
+
+
+def ratio(row, other):
+    """Of runs that followed each other."""
+    pairs = zip(row.each("processor"), other.each("processor"))
+    return median([mine / its for mine, its in pairs if its])
+
+
+def table(rows, plan):
+    made = Table(
+        "servers",
+        f"1. What a query costs: TXT, {NAMES:,} names, one thread, 256 queries on their way",
+        ["server", "queries/s", "µs CPU", "× service", "× floor", "p50 µs", "p99 µs", "lost %", "busy %"],
+    )
+    for name, row in rows.items():
+        made.rows.append(
+            [
+                name,
+                median(row.each("rate")),
+                cost(rows, name),
+                ratio(row, rows[row.service]),
+                ratio(row, rows[row.floor]),
+                median(row.each("p50")),
+                median(row.each("p99")),
+                median(row.each("lost at half")) * 100,
+                median(row.each("busy")) * 100,
+            ]
+        )
+    idle = [name for name, row in rows.items() if median(row.each("busy")) < BUSY]
+    if idle:
+        made.notes.append(
+            "May answer more than it could be asked, since its processor had time left (busy %): "
+            + "; ".join(idle)
+            + "."
+        )
+    made.notes += [
+        "µs CPU: processor time of the server for each query that it answered, at its most.",
+        "p50, p99: how long answers take at half of that rate; lost: queries without an answer then.",
+        "Compared are rows of the same network: loopback, or the link between two namespaces.",
+    ]
+    if plan.quick:
+        made.notes.append("A quick run: one run of each.")
+    return made

@@ -1,0 +1,117 @@
+"""The service: its zone, its registrations, its start."""
+
+import json
+import shutil
+
+from machine import CLIENT_SIDE, SERVER_SIDE, SOA, free_port, run
+
+ORIGIN = "bench.internal"
+
+# The first of the addresses that registered hosts have stated.
+FIRST_ADDRESS = "10.0.0.1"
+
+# The environment of a peer is small, so that a zone of a million peers can be
+# written to a file.
+ZONE = """\
+origin = "{origin}"
+lease = "{lease}"
+root_port = "grpc"
+root_sequence = "vp"
+default_role = "mixed"
+[ports]
+grpc = 7051
+[sequences.vp]
+limit = 2000000
+[roles.mixed]
+sequence = "vp"
+[environment]
+CORE_PEER_ID = "{{{{ id }}}}"
+CORE_PEER_ADDRESS = "{{{{ address }}}}:{{{{ ports.grpc }}}}"
+CORE_PEER_DISCOVERY_ROOTNODE = "{{{{ roots | join(',') }}}}"
+"""
+
+# All hosts of the benchmark have one source, so it may register any number.
+CONFIGURATION = "[limits]\nnew_hosts_per_source = 0\n"
+
+
+class Service:
+    """The service's files; it can be started more than once on them."""
+
+    def __init__(self, machine, name):
+        self.machine = machine
+        self.name = name
+        self.directory = machine.make(name.replace(" ", "-"))
+        self.data = self.directory / "data"
+        self.configuration = self.directory / "paramd.toml"
+        self.configuration.write_text(CONFIGURATION)
+
+    def fill(self, peers, within, source=None):
+        """Registers that many hosts. Each states an address of its own, unless all
+        have the one that they ask from."""
+        dump = self.directory / "dump.json"
+        with open(dump, "w", encoding="ascii") as out:
+            head = json.dumps({"version": 1, "origin": f"{ORIGIN}.", "serial": 1})
+            out.write(head[:-1] + ', "peers": [')
+            for number in range(peers):
+                address = source or address_of(number)
+                out.write(",\n" if number else "\n")
+                out.write(
+                    f'{{"host": "host-{number}", "sequence": "vp", "number": {number}, '
+                    f'"role": "mixed", "source": "{source or "127.0.0.1"}", "address": "{address}"}}'
+                )
+            out.write("]}\n")
+        run([self.machine.program("paramd"), "restore", str(dump), "--data", str(self.data)], within)
+        dump.unlink()
+
+    def start(self, lease="1d", namespace=None):
+        """Starts it. Leases last for a day, so that what is read stays as it is,
+        unless heartbeats are measured."""
+        zones = self.directory / "zones"
+        zones.mkdir(exist_ok=True)
+        (zones / "bench.toml").write_text(ZONE.format(origin=ORIGIN, lease=lease))
+        address = (SERVER_SIDE if namespace else "127.0.0.1", free_port())
+        command = [self.machine.program("paramd"), "--log", "warn", "serve"]
+        command += ["--zones", str(zones), "--data", str(self.data)]
+        command += ["--config", str(self.configuration)]
+        command += ["--listen", f"{address[0]}:{address[1]}"]
+        return self.machine.start(self.name, command, address, namespace)
+
+    def started(self, lease="1d"):
+        """Starts it on loopback and waits for an answer."""
+        server = self.start(lease)
+        server.wait_for_answer(ORIGIN, SOA)
+        return server
+
+    def master_file(self, server, within):
+        """What the running server says of its zone, as a master file."""
+        path = self.directory / "zone"
+        host, port = server.address
+        command = [self.machine.program("paramd"), "dump", ORIGIN, "--server", f"{host}:{port}"]
+        with open(path, "w", encoding="utf-8") as out:
+            run(command, within, out)
+        return path
+
+    def octets_on_disk(self):
+        """What the registrations take, without the dumps that are made of them."""
+        files = [path for path in self.data.rglob("*") if path.is_file()]
+        dumps = self.data / "dumps"
+        return sum(path.stat().st_blocks * 512 for path in files if dumps not in path.parents)
+
+    def remove(self):
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def address_of(number):
+    """The address that the host of that number states: as many after the first."""
+    number += int.from_bytes(map(int, FIRST_ADDRESS.split(".")), "big")
+    return ".".join(map(str, number.to_bytes(4, "big")))
+
+
+def with_cookies(machine, names, peers, within):
+    """The service on a link that is not loopback, and its clients' namespace."""
+    service = Service(machine, "service by link")
+    service.fill(peers, within, CLIENT_SIDE)
+    server = service.start("30s", names[0])
+    server.wait_for_socket()
+    return server
+
