@@ -38,7 +38,7 @@ ENV PARAMD_ZONES=/etc/paramd/zones \
     PARAMD_DATA=/var/lib/paramd
 USER paramd
 VOLUME ["/etc/paramd/zones", "/var/lib/paramd"]
-EXPOSE 53/udp 53/tcp
+EXPOSE 53/udp 53/tcp 853/tcp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["paramd", "health"]
 ENTRYPOINT ["paramd"]
