@@ -130,10 +130,13 @@ impl Handler {
         };
         match Request::from_bytes(packet.to_vec(), source.address, protocol) {
             Ok(request) => self.inner.clone().handle(packet, request, source),
-            Err(_) if OpCode::from_u8((flags >> 3) & 0xf) != OpCode::Query => {
-                self.unreadable(packet, ResponseCode::NotImp, source)
+            Err(_) => {
+                let code = match OpCode::from_u8((flags >> 3) & 0xf) {
+                    OpCode::Query | OpCode::Update => ResponseCode::FormErr,
+                    _ => ResponseCode::NotImp,
+                };
+                self.unreadable(packet, code, source)
             }
-            Err(_) => self.unreadable(packet, ResponseCode::FormErr, source),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::zone::Answer;
 /// The largest answer by UDP: what passes without fragments nearly everywhere.
 pub const UDP_OCTETS: u16 = 1_232;
 /// The largest answer by UDP to a query without EDNS (RFC 1035, section 4.2.1).
-pub const PLAIN_UDP_OCTETS: u16 = 512;
+const PLAIN_UDP_OCTETS: u16 = 512;
 
 /// The option code of an extended error (RFC 8914, section 2).
 pub const EXTENDED_ERROR: u16 = 15;
@@ -82,13 +82,10 @@ impl<'r> Reply<'r> {
 
     /// How many octets the reply may have before it is signed.
     pub fn limit(&self) -> usize {
-        let limit = match (self.terms.transport, &self.request.edns) {
-            (Transport::Tcp, _) => u16::MAX,
-            (Transport::Udp, None) => PLAIN_UDP_OCTETS,
-            (Transport::Udp, Some(edns)) => edns.max_payload().clamp(PLAIN_UDP_OCTETS, UDP_OCTETS),
-        };
+        let payload = self.request.edns.as_ref().map(Edns::max_payload);
+        let room = room(self.terms.transport, payload);
         let signature = self.terms.signature.as_ref();
-        usize::from(limit).saturating_sub(signature.map_or(0, Signature::room))
+        room.saturating_sub(signature.map_or(0, Signature::room))
     }
 
     /// An answer with authority. Additional records are left out where they
@@ -221,6 +218,17 @@ impl<'r> Reply<'r> {
         }
         edns
     }
+}
+
+/// How many octets a reply may have to a client that takes so many by UDP;
+/// `None` where it has not said, for want of EDNS.
+pub fn room(transport: Transport, payload: Option<u16>) -> usize {
+    let room = match (transport, payload) {
+        (Transport::Tcp, _) => u16::MAX,
+        (Transport::Udp, None) => PLAIN_UDP_OCTETS,
+        (Transport::Udp, Some(payload)) => payload.clamp(PLAIN_UDP_OCTETS, UDP_OCTETS),
+    };
+    usize::from(room)
 }
 
 /// The reply to a message of which little or nothing can be understood: a bare

@@ -15,7 +15,7 @@ use super::{
     handler::Inner,
     limits::Verdict,
     register,
-    reply::{PLAIN_UDP_OCTETS, UDP_OCTETS},
+    reply::{UDP_OCTETS, room},
     source::{Source, Transport},
     wire::{self, CD, HEADER, Query, RD},
 };
@@ -98,60 +98,42 @@ impl ShortWay {
         reply.extend(query.question());
         let counts = ready.write(&called, query.rtype, reply)?;
 
-        let ip = source.ip();
-        if !self.inner.access.query.allows(ip, None) {
+        let client = Client::of(query, &self.inner, source, self.seconds)?;
+        let may_query = self.inner.access.query.allows(client.ip, None);
+        if !may_query || reply.len() + client.octets() > client.room() {
             return None;
         }
-        let client = Client::of(&query, &self.inner, ip, self.seconds)?;
-        let proven = source.is_proven() || matches!(client.cookie, Cookie::Good(_));
-        let registers = called.by_host
-            && matches!(
-                RecordType::from(query.rtype),
-                RecordType::TXT | RecordType::SRV
-            );
-        let most = match (source.transport, &query.edns) {
-            (Transport::Tcp, _) => usize::from(u16::MAX),
-            (Transport::Udp, None) => usize::from(PLAIN_UDP_OCTETS),
-            (Transport::Udp, Some(edns)) => {
-                usize::from(edns.payload.clamp(PLAIN_UDP_OCTETS, UDP_OCTETS))
-            }
-        };
-        if reply.len() + client.octets() > most {
-            return None;
-        }
+        let registers = called.by_host && registers(query.rtype);
         if registers {
-            self.renew(ready, &called, &client, ip, proven)?;
+            self.renew(ready, &called, &client)?;
         } else {
-            match self.inner.verdict(source, proven) {
+            match self.inner.verdict(source, client.is_proven) {
                 Verdict::Send => {}
                 Verdict::Drop => return Some(Short::Silence),
                 Verdict::Truncate => {
                     reply.truncate(HEADER + query.question().len());
-                    self.finish(&query, &client, Counts::NONE, true, false, ip, reply);
+                    self.finish(&client, &Says::Truncated, reply);
                     return Some(Short::Reply);
                 }
             }
         }
-        self.finish(&query, &client, counts, false, registers, ip, reply);
+        let says = Says::Records {
+            counts,
+            by_address: registers,
+        };
+        self.finish(&client, &says, reply);
         Some(Short::Reply)
     }
 
     /// The heartbeat, for who may register. `None` where the long way has to
     /// decide: nothing is renewed then.
-    fn renew(
-        &self,
-        ready: &Ready,
-        called: &Called<'_>,
-        client: &Client<'_>,
-        ip: IpAddr,
-        proven: bool,
-    ) -> Option<()> {
-        let may = proven
-            && self.inner.access.register.allows(ip, None)
+    fn renew(&self, ready: &Ready, called: &Called<'_>, client: &Client<'_>) -> Option<()> {
+        let may = client.is_proven
+            && self.inner.access.register.allows(client.ip, None)
             && ready.zone.register_keys.is_none();
-        let address = register::stated(client.subnet, ip).filter(|_| may)?;
+        let address = register::stated(client.subnet, client.ip).filter(|_| may)?;
         let asker = Holder {
-            source: ip,
+            source: client.ip,
             address,
         };
         let lasting = ready.zone.rules.lease;
@@ -163,22 +145,17 @@ impl ShortWay {
         runs.then_some(())
     }
 
-    /// Sets header and OPT record of a reply that has its records.
-    #[allow(clippy::too_many_arguments, reason = "what a reply is made of")]
-    fn finish(
-        &self,
-        query: &Query<'_>,
-        client: &Client<'_>,
-        counts: Counts,
-        truncated: bool,
-        by_address: bool,
-        ip: IpAddr,
-        reply: &mut Vec<u8>,
-    ) {
-        let recursive = self.inner.is_recursive();
-        // A reply; with authority, unless it says nothing.
-        reply[2] = 0x80 | if truncated { 0x02 } else { 0x04 } | (query.packet[2] & RD);
-        reply[3] = (query.packet[3] & CD) | if recursive { 0x80 } else { 0 };
+    /// Sets the header of a reply that has its records, and adds its OPT record.
+    fn finish(&self, client: &Client<'_>, says: &Says, reply: &mut Vec<u8>) {
+        let query = &client.query;
+        // Authoritative, or truncated.
+        let (counts, flag, by_address) = match says {
+            Says::Records { counts, by_address } => (*counts, 0x04, *by_address),
+            Says::Truncated => (Counts::NONE, 0x02, false),
+        };
+        let recursive = if self.inner.is_recursive() { 0x80 } else { 0 };
+        reply[2] = 0x80 | flag | (query.packet[2] & RD);
+        reply[3] = recursive | (query.packet[3] & CD);
         reply[6..8].copy_from_slice(&counts.answers.to_be_bytes());
         reply[8..10].copy_from_slice(&[0, 0]);
         let additional = counts.additional + u16::from(query.edns.is_some());
@@ -201,46 +178,76 @@ impl ShortWay {
         if let Some(cookie) = client.cookie.client() {
             reply.extend([0, wire::COOKIE as u8, 0, 24]);
             reply.extend(cookie);
-            reply.extend(self.inner.cookies.server(cookie, ip, self.seconds));
+            let cookies = &self.inner.cookies;
+            reply.extend(cookies.server(cookie, client.ip, self.seconds));
         }
     }
 }
 
-/// What the options of a query say.
+/// Whether a query for a host's name registers.
+fn registers(rtype: u16) -> bool {
+    matches!(RecordType::from(rtype), RecordType::TXT | RecordType::SRV)
+}
+
+/// What a reply has besides the question.
+enum Says {
+    Records {
+        counts: Counts,
+        /// Whether they depend on the address that was stated.
+        by_address: bool,
+    },
+    /// Nothing: the client is to ask by TCP.
+    Truncated,
+}
+
+/// Who asks, and what the options of the query say.
 struct Client<'p> {
+    query: Query<'p>,
+    ip: IpAddr,
+    transport: Transport,
     cookie: Cookie,
     subnet: Option<(IpAddr, u8)>,
-    edns: Option<&'p wire::Edns<'p>>,
+    /// Whether the query comes from where it says.
+    is_proven: bool,
 }
 
 impl<'p> Client<'p> {
     /// `None` where an option is malformed.
-    fn of(query: &'p Query<'p>, inner: &Inner, ip: IpAddr, seconds: u32) -> Option<Self> {
-        let edns = query.edns.as_ref();
-        let cookie = match edns.and_then(|edns| edns.cookie) {
+    fn of(query: Query<'p>, inner: &Inner, source: Source, seconds: u32) -> Option<Self> {
+        let ip = source.ip();
+        let cookie = match query.edns.and_then(|edns| edns.cookie) {
             Some(octets) => inner.cookies.judge(octets, ip, seconds),
             None => Cookie::Missing,
         };
-        let subnet = match edns.and_then(|edns| edns.subnet) {
+        let subnet = match query.edns.and_then(|edns| edns.subnet) {
             Some(data) => Some(wire::subnet(data)?),
             None => None,
         };
         (cookie != Cookie::Malformed).then_some(Self {
+            query,
+            ip,
+            transport: source.transport,
             cookie,
             subnet,
-            edns,
+            is_proven: source.is_proven() || matches!(cookie, Cookie::Good(_)),
         })
     }
 
     /// How many octets the options of the reply have.
     fn options(&self) -> usize {
-        let subnet = self.edns.and_then(|edns| edns.subnet);
+        let subnet = self.query.edns.and_then(|edns| edns.subnet);
         let subnet = subnet.map_or(0, |subnet| 4 + subnet.len());
         subnet + self.cookie.client().map_or(0, |_| 4 + 24)
     }
 
     /// How many octets the OPT record of the reply has, if there is one.
     fn octets(&self) -> usize {
-        self.edns.map_or(0, |_| 11 + self.options())
+        self.query.edns.map_or(0, |_| 11 + self.options())
+    }
+
+    /// How many octets the reply may have.
+    fn room(&self) -> usize {
+        let payload = self.query.edns.map(|edns| edns.payload);
+        room(self.transport, payload)
     }
 }
