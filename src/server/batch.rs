@@ -3,7 +3,7 @@
 //! The only unsafe code of the crate. nix has both calls, but gives all packets
 //! of a batch one control message, and each of ours has its own: from which of
 //! our addresses it leaves. Every pointer that the kernel is given points into
-//! the batch itself, is set right before the call, and is not used after it.
+//! buffers that the batch owns, which never move or grow while it lives.
 
 use std::{
     io, mem,
@@ -39,10 +39,13 @@ pub struct Batch {
     headers: Vec<mmsghdr>,
     /// How many packets there are, and how long each is.
     lengths: Vec<usize>,
+    /// How many headers have to be set anew: those of the batch before.
+    used: usize,
 }
 
-// SAFETY: the pointers in `vectors` and `headers` are set anew before each call
-// and never followed otherwise, so the thread that owns the batch may change.
+// SAFETY: the pointers in `vectors` and `headers` lead to what the batch owns on
+// the heap, and are followed by nobody but the kernel while it is called with
+// them; so the thread that owns the batch may change.
 unsafe impl Send for Batch {}
 
 impl Batch {
@@ -60,6 +63,7 @@ impl Batch {
             vectors: vec![vector; PACKETS],
             headers: vec![header; PACKETS],
             lengths: Vec::with_capacity(PACKETS),
+            used: PACKETS,
         }
     }
 
@@ -69,7 +73,7 @@ impl Batch {
     ///
     /// Those of recvmmsg(2); `WouldBlock` when the socket's time is over.
     pub fn receive(&mut self, socket: RawFd) -> io::Result<usize> {
-        for place in 0..PACKETS {
+        for place in 0..self.used {
             self.vectors[place] = iovec {
                 iov_base: self.packets[place].as_mut_ptr().cast(),
                 iov_len: QUERY_OCTETS,
@@ -81,8 +85,11 @@ impl Batch {
             self.point(place, mem::size_of::<sockaddr_storage>(), control);
         }
         self.lengths.clear();
-        // SAFETY: `headers` has PACKETS elements, all set above to buffers of
-        // this batch with their true lengths; no timeout is given.
+        // One may have been written to even where none was received.
+        self.used = 1;
+        // SAFETY: `headers` has PACKETS elements, all set here to buffers of this
+        // batch with their true lengths, now or before a batch that did not get
+        // so far; the buffers stay where they are. No timeout is given.
         let received = unsafe {
             recvmmsg(
                 socket,
@@ -93,6 +100,7 @@ impl Batch {
             )
         };
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        self.used = received.max(1);
         let headers = &self.headers[..received];
         let lengths = headers.iter().map(|header| header.msg_len as usize);
         self.lengths.extend(lengths);
