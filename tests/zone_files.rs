@@ -311,6 +311,14 @@ fn mistakes_in_a_master_file_are_shown() {
             "further.zone:2: quotes are not read in parentheses",
         ),
         (
+            "a\\.b IN A 10.0.0.1\n",
+            "a label of other characters than letters, digits, - and _",
+        ),
+        (
+            "x IN CNAME a\\.b.example.\n",
+            "a label of other characters than letters, digits, - and _",
+        ),
+        (
             "vp0 IN A 10.0.0.1\n",
             "a name that the service gives to peers",
         ),

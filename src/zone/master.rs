@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, fs,
+    fmt, fs, iter,
     path::Path,
 };
 
@@ -164,12 +164,33 @@ fn refusal(records: &[Record], zone: &Zone) -> Option<String> {
         "delegates a part of the zone, which the service does not do: take the NS record out".into()
     } else if has(RecordType::CNAME) && records.len() > 1 {
         "has a CNAME and other records, which RFC 1034, section 3.6.2, forbids".into()
+    } else if !records.iter().all(is_plain) {
+        "has, or names, a label of other characters than letters, digits, - and _: choose another"
+            .into()
     } else if !is_origin && !is_free(name, zone) {
         "is a name that the service gives to peers: choose another".into()
     } else {
         return None;
     };
     Some(format!("{name} {message}"))
+}
+
+/// Whether no name of the record needs an escape. hickory reads and writes them
+/// as octal numbers, where RFC 1035, section 5.1, has decimal ones.
+fn is_plain(record: &Record) -> bool {
+    let target = match &record.data {
+        RData::CNAME(name) => Some(&name.0),
+        RData::NS(name) => Some(&name.0),
+        RData::PTR(name) => Some(&name.0),
+        RData::MX(mx) => Some(&mx.exchange),
+        RData::SRV(srv) => Some(&srv.target),
+        _ => None,
+    };
+    let mut octets = iter::once(&record.name)
+        .chain(target)
+        .flat_map(Name::iter)
+        .flatten();
+    octets.all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
 }
 
 /// Whether the service itself has no use for the name.
