@@ -131,6 +131,7 @@ impl Both {
                 return Ok(false);
             }
             Short::Silence => {
+                prop_assert!(short.is_empty());
                 prop_assert_eq!(self.long(packet, source), None);
                 return Ok(true);
             }

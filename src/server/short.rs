@@ -77,12 +77,15 @@ impl ShortWay {
     }
 
     /// Answers the query of a packet, if the short way can: the reply is then in
-    /// `reply`, which was empty.
+    /// `reply`, which was empty, and stays so otherwise.
     pub fn answer(&self, packet: &[u8], source: Source, reply: &mut Vec<u8>) -> Short {
-        self.try_answer(packet, source, reply).unwrap_or_else(|| {
+        let short = self.try_answer(packet, source, reply);
+        let short = short.unwrap_or(Short::Long);
+        // What was begun is not to be sent.
+        if short != Short::Reply {
             reply.clear();
-            Short::Long
-        })
+        }
+        short
     }
 
     fn try_answer(&self, packet: &[u8], source: Source, reply: &mut Vec<u8>) -> Option<Short> {
