@@ -4,12 +4,12 @@
 //! The service reads them for those who sign what they send, the tools to sign
 //! what they send themselves.
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, path::Path};
 
 use data_encoding::BASE64;
 use hickory_proto::rr::{Name, TSigner, rdata::tsig::TsigAlgorithm};
 
-use crate::settings::Problem;
+use crate::settings::{self, Problem};
 
 /// How far apart the clocks of a client and this one may be, in seconds
 /// (RFC 8945, section 10).
@@ -99,14 +99,14 @@ impl Key {
 ///
 /// All that is wrong with the file, by line.
 pub fn read(path: &Path) -> Result<Vec<Key>, Vec<Problem>> {
-    let problem = |line, message: String| Problem {
-        path: path.to_owned(),
-        line,
-        message,
-    };
-    let text = fs::read_to_string(path)
-        .map_err(|error| vec![problem(None, format!("cannot be read: {error}"))])?;
-    parse(&text).map_err(|(line, message)| vec![problem(Some(line), message)])
+    let text = settings::text_of(path)?;
+    parse(&text).map_err(|(line, message)| {
+        vec![Problem {
+            path: path.to_owned(),
+            line: Some(line),
+            message,
+        }]
+    })
 }
 
 /// A word or a sign of a key file, and its line.

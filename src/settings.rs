@@ -49,14 +49,19 @@ pub fn read<T>(
     path: &Path,
     reader: impl FnOnce(&mut Table<'_>, &mut Source<'_>) -> Option<T>,
 ) -> Result<T, Vec<Problem>> {
-    let text = fs::read_to_string(path).map_err(|error| {
+    let text = text_of(path)?;
+    parse(path, &text, reader)
+}
+
+/// The text of a file that somebody has written.
+pub fn text_of(path: &Path) -> Result<String, Vec<Problem>> {
+    fs::read_to_string(path).map_err(|error| {
         vec![Problem {
             path: path.to_owned(),
             line: None,
             message: format!("cannot be read: {error}"),
         }]
-    })?;
-    parse(path, &text, reader)
+    })
 }
 
 /// The same for the text of a file; `path` is what its problems name.

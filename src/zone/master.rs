@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, fs, iter,
+    fmt, iter,
     path::Path,
 };
 
@@ -16,7 +16,7 @@ use hickory_proto::{
 };
 
 use super::{Form, QueryName, Who, Zone};
-use crate::settings::Problem;
+use crate::settings::{self, Problem};
 
 /// The records that a zone file's master file adds to the zone, by name.
 #[derive(Debug, Default)]
@@ -46,13 +46,7 @@ impl Records {
 
 /// Reads the further records of a zone.
 pub fn read(path: &Path, zone: &Zone) -> Result<Records, Vec<Problem>> {
-    let text = fs::read_to_string(path).map_err(|error| {
-        vec![Problem {
-            path: path.to_owned(),
-            line: None,
-            message: format!("cannot be read: {error}"),
-        }]
-    })?;
+    let text = settings::text_of(path)?;
     parse(path, &text, zone)
 }
 
