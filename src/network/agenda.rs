@@ -1,12 +1,12 @@
 //! Numbers with a time each, found by number and in order of time.
 
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdSet;
 
-use super::Time;
+use super::{Time, numbered::Numbered};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Agenda {
-    times: OrdMap<u32, Time>,
+    times: Numbered<Time>,
     order: OrdSet<(Time, u32)>,
 }
 
@@ -21,13 +21,13 @@ impl Agenda {
 
     /// Strikes the number out; gives the time it had.
     pub fn remove(&mut self, number: u32) -> Option<Time> {
-        let time = self.times.remove(&number)?;
+        let time = self.times.remove(number)?;
         self.order.remove(&(time, number));
         Some(time)
     }
 
     pub fn contains(&self, number: u32) -> bool {
-        self.times.contains_key(&number)
+        self.times.contains(number)
     }
 
     pub fn len(&self) -> usize {
@@ -41,6 +41,6 @@ impl Agenda {
 
     /// The numbers in their own order.
     pub fn numbers(&self) -> impl Iterator<Item = u32> {
-        self.times.keys().copied()
+        self.times.iter().map(|(number, _)| number)
     }
 }

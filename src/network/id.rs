@@ -1,12 +1,17 @@
 //! Names of things in a network: hosts, roles, sequences and the IDs they give.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr};
+
+use smol_str::SmolStr;
 
 /// A host's name: one label of letters, digits, `-` and `_` that starts with a
 /// letter or a digit, at most 63 octets (RFC 1035, section 2.3.4). Kept in
 /// lower case, since DNS names compare without regard to case (RFC 4343).
+///
+/// Names of up to 23 octets, which nearly all are, stand in the value itself:
+/// there may be very many, and a heartbeat compares one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Hostname(Arc<str>);
+pub struct Hostname(SmolStr);
 
 /// The text is no host name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,11 +32,8 @@ impl Hostname {
         if !valid {
             return Err(NotAHostname);
         }
-        let text: String = label
-            .iter()
-            .map(|c| char::from(c.to_ascii_lowercase()))
-            .collect();
-        Ok(Self(text.into()))
+        let lower = label.iter().map(|c| char::from(c.to_ascii_lowercase()));
+        Ok(Self(lower.collect()))
     }
 
     pub fn as_str(&self) -> &str {

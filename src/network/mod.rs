@@ -15,6 +15,7 @@ mod free;
 mod hosts;
 mod id;
 mod lease;
+mod numbered;
 mod pin;
 mod register;
 mod rules;

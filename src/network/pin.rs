@@ -91,7 +91,7 @@ impl Network {
         };
         let numbers = self.numbers_mut(id.sequence);
         numbers.pinned.remove(&id.number);
-        if !numbers.taken.contains_key(&id.number) {
+        if !numbers.taken.contains(id.number) {
             numbers.free.insert(id.number);
         }
         if let Some(ran_out) = numbers.ended_pinned.remove(id.number) {

@@ -172,7 +172,7 @@ impl Network {
         let longest_gone = numbers.ended.first().zip(self.rules.reclaim);
         let reclaimable = longest_gone
             .filter(|((ran_out, _), reclaim)| self.now >= *ran_out + *reclaim)
-            .and_then(|((_, number), _)| numbers.taken.get(&number));
+            .and_then(|((_, number), _)| numbers.taken.get(number));
         reclaimable.cloned().ok_or_else(|| Refusal::Full {
             sequence,
             limit: self.rules.sequence(sequence).limit,
@@ -232,7 +232,7 @@ impl Network {
                 if deadline > now {
                     break;
                 }
-                let Some(peer) = numbers.taken.get(&number) else {
+                let Some(peer) = numbers.taken.get(number) else {
                     numbers.live.remove(number);
                     continue;
                 };
@@ -258,7 +258,7 @@ impl Network {
         numbers.live.remove(number);
         numbers.ended.remove(number);
         numbers.ended_pinned.remove(number);
-        numbers.taken.remove(&number);
+        numbers.taken.remove(number);
         numbers.free.insert(number);
     }
 }

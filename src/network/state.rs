@@ -6,7 +6,7 @@ use imbl::OrdMap;
 
 use super::{
     Hostname, Lease, PeerId, PinRefusal, Role, Rules, Sequence, Time, agenda::Agenda, free::Free,
-    hosts::Hosts,
+    hosts::Hosts, numbered::Numbered,
 };
 
 /// Who holds a registration: whoever asks from `source` and states `address`.
@@ -77,7 +77,7 @@ pub struct Network {
 /// The numbers of one sequence.
 #[derive(Debug, Clone)]
 pub(super) struct Numbers {
-    pub taken: OrdMap<u32, Arc<Peer>>,
+    pub taken: Numbered<Arc<Peer>>,
     pub free: Free,
     /// Who counts as live, and when that must be looked at again: never later
     /// than the end of the lease.
@@ -114,7 +114,7 @@ impl Network {
             .sequences
             .iter()
             .map(|rule| Numbers {
-                taken: OrdMap::new(),
+                taken: Numbered::default(),
                 free: Free::from(rule.start),
                 live: Agenda::default(),
                 ended: Agenda::default(),
@@ -229,7 +229,7 @@ impl Network {
     }
 
     pub fn peer(&self, id: PeerId) -> Option<&Arc<Peer>> {
-        self.numbers(id.sequence).taken.get(&id.number)
+        self.numbers(id.sequence).taken.get(id.number)
     }
 
     /// Whether the peer counts as live.
@@ -241,7 +241,7 @@ impl Network {
     pub fn peers(&self) -> impl Iterator<Item = &Arc<Peer>> {
         self.sequences
             .iter()
-            .flat_map(|numbers| numbers.taken.values())
+            .flat_map(|numbers| numbers.taken.iter().map(|(_, peer)| peer))
     }
 
     /// All live peers, by sequence and number.
@@ -250,7 +250,7 @@ impl Network {
             numbers
                 .live
                 .numbers()
-                .filter_map(|number| numbers.taken.get(&number))
+                .filter_map(|number| numbers.taken.get(number))
         })
     }
 
@@ -266,7 +266,7 @@ impl Network {
     pub fn live_roots(&self) -> impl Iterator<Item = &Arc<Peer>> {
         let numbers = self.numbers(self.rules.root_sequence);
         let live = numbers.live.numbers();
-        live.filter_map(|number| numbers.taken.get(&number))
+        live.filter_map(|number| numbers.taken.get(number))
     }
 
     /// Whether the peer is told the same root nodes by both, of the same holders.

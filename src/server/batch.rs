@@ -107,47 +107,18 @@ impl Batch {
         Ok(received)
     }
 
-    /// A packet, and the buffer for the reply to it. One that stays empty is
-    /// not sent.
-    pub fn packet(&mut self, place: usize) -> (&[u8], &mut Vec<u8>) {
-        let length = self.lengths[place];
-        (&self.packets[place][..length], &mut self.replies[place])
+    /// The packets, and what becomes of each.
+    pub fn parts(&mut self) -> (Packets<'_>, &mut [Vec<u8>]) {
+        let packets = Packets {
+            packets: &self.packets,
+            lengths: &self.lengths,
+            names: &self.names,
+            headers: &self.headers,
+            controls: &self.controls,
+        };
+        // A reply that stays empty is not sent.
+        (packets, &mut self.replies)
     }
-
-    /// Where a packet came from.
-    pub fn peer(&self, place: usize) -> Option<SocketAddr> {
-        let name = &self.names[place];
-        match i32::from(name.ss_family) {
-            AF_INET => {
-                // SAFETY: the family says that it is a sockaddr_in, which is no
-                // larger and no more aligned than a sockaddr_storage.
-                let name = unsafe { &*ptr::from_ref(name).cast::<sockaddr_in>() };
-                let ip = u32::from_be(name.sin_addr.s_addr).into();
-                let address = SocketAddrV4::new(ip, u16::from_be(name.sin_port));
-                Some(SocketAddr::V4(address))
-            }
-            AF_INET6 => {
-                // SAFETY: as above, with sockaddr_in6.
-                let name = unsafe { &*ptr::from_ref(name).cast::<sockaddr_in6>() };
-                let ip = name.sin6_addr.s6_addr.into();
-                let port = u16::from_be(name.sin6_port);
-                let address = SocketAddrV6::new(ip, port, name.sin6_flowinfo, name.sin6_scope_id);
-                Some(SocketAddr::V6(address))
-            }
-            _ => None,
-        }
-    }
-
-    /// To whom the reply to a packet goes, and from which of our addresses.
-    pub fn route(&self, place: usize) -> Route {
-        Route {
-            name: self.names[place],
-            name_length: self.headers[place].msg_hdr.msg_namelen,
-            control: self.controls[place],
-            control_length: self.control_length(place),
-        }
-    }
-
     /// Sends the replies that are not empty, and empties them.
     pub fn send(&mut self, socket: RawFd) {
         let mut count = 0;
@@ -196,6 +167,61 @@ impl Batch {
     /// How many octets of control the kernel gave with a packet.
     fn control_length(&self, place: usize) -> usize {
         self.headers[place].msg_hdr.msg_controllen
+    }
+}
+
+/// The packets of a batch, by their places.
+#[derive(Clone, Copy)]
+pub struct Packets<'b> {
+    packets: &'b [[u8; QUERY_OCTETS]],
+    lengths: &'b [usize],
+    names: &'b [sockaddr_storage],
+    headers: &'b [mmsghdr],
+    controls: &'b [Control],
+}
+
+impl<'b> Packets<'b> {
+    pub fn packet(&self, place: usize) -> &'b [u8] {
+        &self.packets[place][..self.lengths[place]]
+    }
+
+    /// All of them.
+    pub fn iter(self) -> impl Iterator<Item = &'b [u8]> {
+        (0..self.lengths.len()).map(move |place| self.packet(place))
+    }
+
+    /// Where a packet came from.
+    pub fn peer(&self, place: usize) -> Option<SocketAddr> {
+        let name = &self.names[place];
+        match i32::from(name.ss_family) {
+            AF_INET => {
+                // SAFETY: the family says that it is a sockaddr_in, which is no
+                // larger and no more aligned than a sockaddr_storage.
+                let name = unsafe { &*ptr::from_ref(name).cast::<sockaddr_in>() };
+                let ip = u32::from_be(name.sin_addr.s_addr).into();
+                let address = SocketAddrV4::new(ip, u16::from_be(name.sin_port));
+                Some(SocketAddr::V4(address))
+            }
+            AF_INET6 => {
+                // SAFETY: as above, with sockaddr_in6.
+                let name = unsafe { &*ptr::from_ref(name).cast::<sockaddr_in6>() };
+                let ip = name.sin6_addr.s6_addr.into();
+                let port = u16::from_be(name.sin6_port);
+                let address = SocketAddrV6::new(ip, port, name.sin6_flowinfo, name.sin6_scope_id);
+                Some(SocketAddr::V6(address))
+            }
+            _ => None,
+        }
+    }
+
+    /// To whom the reply to a packet goes, and from which of our addresses.
+    pub fn route(&self, place: usize) -> Route {
+        Route {
+            name: self.names[place],
+            name_length: self.headers[place].msg_hdr.msg_namelen,
+            control: self.controls[place],
+            control_length: self.headers[place].msg_hdr.msg_controllen,
+        }
     }
 }
 

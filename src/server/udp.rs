@@ -32,26 +32,27 @@ pub fn run(
         };
         // Also where nothing came, so that a state that is over is not kept.
         short_way.refresh();
-        for place in 0..received {
+        let (packets, replies) = batch.parts();
+        let questions = short_way.read(packets.iter());
+        for (place, reply) in replies[..received].iter_mut().enumerate() {
             // An address that no packet can be sent to was forged.
-            let peer = batch.peer(place);
+            let peer = packets.peer(place);
             let Some(peer) = peer.filter(|peer| peer.port() != 0 && !peer.ip().is_unspecified())
             else {
                 continue;
             };
             let source = Source::new(peer, Transport::Udp);
-            let (packet, reply) = batch.packet(place);
-            match short_way.answer(packet, source, reply) {
+            match short_way.answer_to(questions.at(place), source, reply) {
                 Short::Reply | Short::Silence => continue,
                 Short::Long => {}
             }
-            match shared.handler.handle(packet, source) {
+            match shared.handler.handle(packets.packet(place), source) {
                 Outcome::Reply(octets) => reply.extend(octets),
                 Outcome::Later(later) => {
                     let Ok(permit) = shared.pending.clone().try_acquire_owned() else {
                         continue;
                     };
-                    let route = batch.route(place);
+                    let route = packets.route(place);
                     let socket = socket.clone();
                     runtime.spawn(async move {
                         if let Ok(Some(octets)) = timeout(PATIENCE, later).await {

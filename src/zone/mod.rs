@@ -32,7 +32,7 @@ pub use answer::{Answer, Question};
 pub use content::{Registered, Status, status_in, status_of};
 pub use file::{parse, read, read_directory};
 pub use name::{Form, QueryName, Who};
-pub use ready::{Called, Counts, Ready};
+pub use ready::{Called, Counts, Name as ReadyName, Ready};
 pub use update::{Update, UpdateRefusal};
 
 /// What a zone file says.

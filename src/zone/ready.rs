@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use hickory_proto::rr::Name;
+use hickory_proto::rr;
 
 use super::Zone;
 use crate::network::{Network, Peer, PeerId, Role};
@@ -64,6 +64,14 @@ impl Counts {
         answers: 0,
         additional: 0,
     };
+}
+
+/// Whom a name calls: a registered host, perhaps with its role, or an ID, which
+/// need not be taken.
+#[derive(Clone, Copy)]
+pub enum Name<'r> {
+    Host { peer: &'r Arc<Peer>, in_role: bool },
+    Id(PeerId),
 }
 
 /// A peer that a name calls.
@@ -124,18 +132,14 @@ impl Ready {
             .then_some((first, Some(second)))
     }
 
-    /// The registered peer that is called so.
-    pub fn called(&self, first: &[u8], second: Option<&[u8]>) -> Option<Called<'_>> {
+    /// Whom a name calls that has these labels before the origin.
+    pub fn name(&self, first: &[u8], second: Option<&[u8]>) -> Option<Name<'_>> {
         let mut buffer = [0; 63];
         let name = in_lower_case(first, &mut buffer)?;
         let rules = &self.zone.rules;
         if rules.is_id_shaped(name) {
             let id = rules.id_named(name).filter(|_| second.is_none())?;
-            return Some(Called {
-                peer: self.network.peer(id)?,
-                by_host: false,
-                in_role: false,
-            });
+            return Some(Name::Id(id));
         }
         let peer = self.network.host_named(name)?;
         if let Some(second) = second {
@@ -145,10 +149,25 @@ impl Ready {
                 return None;
             }
         }
-        Some(Called {
+        Some(Name::Host {
             peer,
-            by_host: true,
             in_role: second.is_some(),
+        })
+    }
+
+    /// The registered peer that is called so.
+    pub fn called<'r>(&'r self, name: Name<'r>) -> Option<Called<'r>> {
+        Some(match name {
+            Name::Host { peer, in_role } => Called {
+                peer,
+                by_host: true,
+                in_role,
+            },
+            Name::Id(id) => Called {
+                peer: self.network.peer(id)?,
+                by_host: false,
+                in_role: false,
+            },
         })
     }
 
@@ -260,7 +279,7 @@ impl Ready {
 }
 
 /// A name as it stands in a packet.
-fn wire(name: &Name) -> Vec<u8> {
+fn wire(name: &rr::Name) -> Vec<u8> {
     let labels = name
         .iter()
         .flat_map(|label| [&[label.len() as u8], label].concat());
