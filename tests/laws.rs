@@ -153,8 +153,9 @@ impl Play {
                     let record = (peer.id, peer.role, peer.holder);
                     self.disk.insert(peer.host.clone(), record);
                 }
-                Change::Delete(host) => {
-                    self.disk.remove(&host);
+                Change::Delete(host, id) => {
+                    let removed = self.disk.remove(&host);
+                    assert_eq!(removed.map(|(id, ..)| id), Some(id), "it was that host's");
                 }
                 Change::Pin(host, id) => {
                     self.pins.insert(host, id);

@@ -94,21 +94,26 @@ impl Store for Memory {
                     origin,
                     registration,
                 } => {
-                    let by_host = &mut stored.entry(origin).or_default().by_host;
+                    let by_host = &mut stored.entry(origin.to_string()).or_default().by_host;
                     by_host.insert(registration.host.clone(), registration);
                 }
-                Write::Delete { origin, host } => {
-                    stored.entry(origin).or_default().by_host.remove(&host);
+                Write::Delete { origin, host, .. } => {
+                    let stored = stored.entry(origin.to_string()).or_default();
+                    stored.by_host.remove(&host);
                 }
                 Write::Pin { origin, pin } => {
-                    let pins = &mut stored.entry(origin).or_default().pins;
+                    let pins = &mut stored.entry(origin.to_string()).or_default().pins;
                     pins.insert(pin.host.clone(), pin);
                 }
                 Write::Unpin { origin, host } => {
-                    stored.entry(origin).or_default().pins.remove(&host);
+                    stored
+                        .entry(origin.to_string())
+                        .or_default()
+                        .pins
+                        .remove(&host);
                 }
                 Write::Serial { origin, serial } => {
-                    stored.entry(origin).or_default().serial = serial;
+                    stored.entry(origin.to_string()).or_default().serial = serial;
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! `paramd release`: frees the ID of a host that will not return.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, bail};
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query},
@@ -52,14 +54,17 @@ fn remove(store: &mut dyn Store, origin: &str, wanted: &str) -> anyhow::Result<(
     let found = found.find(|(host, sequence, number)| {
         *host == wanted || format!("{sequence}{number}") == wanted
     });
-    let Some((host, ..)) = found else {
+    let Some((host, sequence, number)) = found else {
         bail!("{wanted} is not registered in {origin}: see `paramd peers`");
     };
-    let (origin, host) = (origin.to_owned(), host.clone());
-    let unpin = Write::Unpin {
+    let origin: Arc<str> = origin.into();
+    let delete = Write::Delete {
         origin: origin.clone(),
         host: host.clone(),
+        sequence: sequence.clone(),
+        number,
     };
-    store.commit(&[Write::Delete { origin, host }, unpin])?;
+    let host = host.clone();
+    store.commit(&[delete, Write::Unpin { origin, host }])?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{self, Read as _},
     path::Path,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, bail};
@@ -59,16 +60,17 @@ pub fn parse(text: &str, shown: &str) -> anyhow::Result<JsonDump> {
 
 /// What fills a store with the dump.
 pub fn writes(dump: &JsonDump) -> Vec<Write> {
+    let origin: Arc<str> = dump.origin.as_str().into();
     let serial = Write::Serial {
-        origin: dump.origin.clone(),
+        origin: origin.clone(),
         serial: dump.serial + SERIALS_LATER,
     };
     let puts = dump.peers.iter().map(|registration| Write::Put {
-        origin: dump.origin.clone(),
+        origin: origin.clone(),
         registration: registration.clone(),
     });
     let pins = dump.pins.iter().map(|pin| Write::Pin {
-        origin: dump.origin.clone(),
+        origin: origin.clone(),
         pin: pin.clone(),
     });
     std::iter::once(serial).chain(puts).chain(pins).collect()

@@ -10,8 +10,8 @@ use super::{Holder, Hostname, Lease, Network, Peer, PeerId, Role, Sequence, Time
 pub enum Change {
     /// The host is registered so.
     Put(Arc<Peer>),
-    /// The host is no longer registered.
-    Delete(Hostname),
+    /// The host no longer has that number.
+    Delete(Hostname, PeerId),
     /// The number is kept for the host.
     Pin(Hostname, PeerId),
     /// No number is kept for the host any more.
@@ -23,7 +23,16 @@ impl Change {
     pub fn host(&self) -> &Hostname {
         match self {
             Self::Put(peer) => &peer.host,
-            Self::Delete(host) | Self::Pin(host, _) | Self::Unpin(host) => host,
+            Self::Delete(host, _) | Self::Pin(host, _) | Self::Unpin(host) => host,
+        }
+    }
+
+    /// The number that is given or taken away.
+    pub fn id(&self) -> Option<PeerId> {
+        match self {
+            Self::Put(peer) => Some(peer.id),
+            Self::Delete(_, id) => Some(*id),
+            Self::Pin(..) | Self::Unpin(_) => None,
         }
     }
 }
@@ -154,7 +163,7 @@ impl Network {
         }
         let gone = self.reclaimable(sequence)?;
         self.remove(&gone);
-        changes.push(Change::Delete(gone.host.clone()));
+        changes.push(Change::Delete(gone.host.clone(), gone.id));
         Ok(gone.id.number)
     }
 
@@ -213,7 +222,7 @@ impl Network {
         };
         self.remove(&peer);
         self.revision += 1;
-        changes.push(Change::Delete(host.clone()));
+        changes.push(Change::Delete(host.clone(), peer.id));
         true
     }
 

@@ -1,7 +1,7 @@
 //! The writer's thread.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::Ordering,
@@ -40,13 +40,16 @@ const MOST_WAIT: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
     zones: Vec<Arc<Published>>,
+    /// By zone: the origin as the store has it.
+    origins: Vec<Arc<str>>,
     store: Box<dyn Store>,
     clock: Clock,
     /// By zone: the first serial that may not be published yet.
     reserved: Vec<u64>,
-    /// Hosts of which a failed commit may have written something. What the
-    /// network says of them goes into the next commit.
-    doubtful: BTreeSet<(usize, Hostname)>,
+    /// Hosts of which a failed commit may have written something, and the IDs
+    /// that it was about. What the network says of them goes into the next
+    /// commit.
+    doubtful: BTreeMap<(usize, Hostname), BTreeSet<PeerId>>,
     /// Whether the last commit failed, so that the log says it once.
     failing: bool,
 }
@@ -61,12 +64,14 @@ impl Writer {
         clock: Clock,
         reserved: Vec<u64>,
     ) -> Self {
+        let origins = zones.iter().map(|it| it.zone.origin_text().into());
         Self {
+            origins: origins.collect(),
             zones,
             store,
             clock,
             reserved,
-            doubtful: BTreeSet::new(),
+            doubtful: BTreeMap::new(),
             failing: false,
         }
     }
@@ -243,7 +248,8 @@ impl Writer {
     fn is_doubtful(&self, command: &Command) -> bool {
         match &command.action {
             Action::Register { host, .. } | Action::Leave { host, .. } => {
-                !self.doubtful.is_empty() && self.doubtful.contains(&(command.zone, host.clone()))
+                !self.doubtful.is_empty()
+                    && self.doubtful.contains_key(&(command.zone, host.clone()))
             }
             // Whatever hosts it concerns.
             Action::Update(_) => !self.doubtful.is_empty(),
@@ -264,7 +270,7 @@ impl Writer {
             .iter()
             .map(|(place, change)| match change {
                 Change::Put(peer) => self.put(*place, peer),
-                Change::Delete(host) => self.delete(*place, host),
+                Change::Delete(host, id) => self.delete(*place, host, *id),
                 Change::Pin(host, id) => self.pin(*place, host, *id),
                 Change::Unpin(host) => self.unpin(*place, host),
             })
@@ -274,7 +280,7 @@ impl Writer {
             if network.revision() + SERIALS / 2 > reserved[place] {
                 reserved[place] = network.revision() + SERIALS;
                 writes.push(Write::Serial {
-                    origin: self.zones[place].zone.origin_text(),
+                    origin: self.origins[place].clone(),
                     serial: reserved[place],
                 });
             }
@@ -286,11 +292,11 @@ impl Writer {
                 self.zones[*place].changes.fetch_add(1, Ordering::Relaxed);
             }
         } else {
-            self.doubtful.extend(
-                changes
-                    .iter()
-                    .map(|(place, change)| (*place, change.host().clone())),
-            );
+            for (place, change) in changes {
+                let host = change.host().clone();
+                let ids = self.doubtful.entry((*place, host)).or_default();
+                ids.extend(change.id());
+            }
         }
         written
     }
@@ -299,19 +305,18 @@ impl Writer {
     /// written otherwise. First of all, so that there are never more of them
     /// than one commit had.
     fn settle_doubts(&mut self) -> bool {
-        let doubtful = self.doubtful.iter().flat_map(|(place, host)| {
+        let mut writes = Vec::new();
+        for ((place, host), ids) in &self.doubtful {
             let network = self.zones[*place].network();
-            let registered = match network.host(host) {
-                Some(peer) => self.put(*place, peer),
-                None => self.delete(*place, host),
-            };
-            let pinned = match network.pinned(host) {
+            let peer = network.host(host);
+            let others = ids.iter().filter(|id| peer.is_none_or(|it| it.id != **id));
+            writes.extend(others.map(|id| self.delete(*place, host, *id)));
+            writes.extend(peer.map(|peer| self.put(*place, peer)));
+            writes.push(match network.pinned(host) {
                 Some(id) => self.pin(*place, host, id),
                 None => self.unpin(*place, host),
-            };
-            [registered, pinned]
-        });
-        let writes: Vec<Write> = doubtful.collect();
+            });
+        }
         let settled = self.write(&writes);
         if settled {
             self.doubtful.clear();
@@ -339,31 +344,32 @@ impl Writer {
     }
 
     fn put(&self, place: usize, peer: &Peer) -> Write {
-        let zone = &self.zones[place].zone;
         Write::Put {
-            origin: zone.origin_text(),
-            registration: registration(zone, peer),
+            origin: self.origins[place].clone(),
+            registration: registration(&self.zones[place].zone, peer),
         }
     }
 
-    fn delete(&self, place: usize, host: &Hostname) -> Write {
+    fn delete(&self, place: usize, host: &Hostname, id: PeerId) -> Write {
+        let rules = &self.zones[place].zone.rules;
         Write::Delete {
-            origin: self.zones[place].zone.origin_text(),
+            origin: self.origins[place].clone(),
             host: host.to_string(),
+            sequence: rules.sequence(id.sequence).name.clone(),
+            number: id.number,
         }
     }
 
     fn pin(&self, place: usize, host: &Hostname, id: PeerId) -> Write {
-        let zone = &self.zones[place].zone;
         Write::Pin {
-            origin: zone.origin_text(),
-            pin: pin(zone, host, id),
+            origin: self.origins[place].clone(),
+            pin: pin(&self.zones[place].zone, host, id),
         }
     }
 
     fn unpin(&self, place: usize, host: &Hostname) -> Write {
         Write::Unpin {
-            origin: self.zones[place].zone.origin_text(),
+            origin: self.origins[place].clone(),
             host: host.to_string(),
         }
     }
@@ -382,7 +388,7 @@ impl Writer {
                     zone.rules.id_text(peer.id),
                     peer.holder.address
                 ),
-                Change::Delete(host) => format!("zone {zone}: {host} has lost its ID"),
+                Change::Delete(host, _) => format!("zone {zone}: {host} has lost its ID"),
                 Change::Pin(host, id) => {
                     format!(
                         "zone {zone}: {} is kept for {host}",

@@ -5,10 +5,11 @@
 //! registration is kept by the names of its role and sequence, so that a zone
 //! file may be rearranged between two starts.
 
+mod block;
 mod registration;
 mod sled;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 pub use self::registration::{Pin, Registration};
 pub use self::sled::SledStore;
@@ -36,28 +37,32 @@ pub struct Contents {
     pub serial: u64,
 }
 
-/// One write.
+/// One write. `origin` is absolute and in lower case.
 #[derive(Debug, Clone)]
 pub enum Write {
+    /// The host has this ID, and nobody else has.
     Put {
-        origin: String,
+        origin: Arc<str>,
         registration: Registration,
     },
+    /// The host no longer has that ID.
     Delete {
-        origin: String,
+        origin: Arc<str>,
         host: String,
+        sequence: String,
+        number: u32,
     },
     Pin {
-        origin: String,
+        origin: Arc<str>,
         pin: Pin,
     },
     Unpin {
-        origin: String,
+        origin: Arc<str>,
         host: String,
     },
     /// Serials below this one may be published from now on.
     Serial {
-        origin: String,
+        origin: Arc<str>,
         serial: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! What is stored of a host, and its form on disk.
+//! What is stored of a host, and the form of a pin on disk.
 
 use std::net::IpAddr;
 
@@ -58,53 +58,6 @@ impl Pin {
             host,
             sequence,
             number,
-        })
-    }
-}
-
-/// The form on disk. A new form becomes a new variant, and the old ones stay
-/// readable.
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "version")]
-enum Stored {
-    #[serde(rename = "1")]
-    V1 {
-        sequence: String,
-        number: u32,
-        role: String,
-        source: IpAddr,
-        address: IpAddr,
-    },
-}
-
-impl Registration {
-    /// The value that is stored under the host's name.
-    pub(super) fn to_value(&self) -> Vec<u8> {
-        let stored = Stored::V1 {
-            sequence: self.sequence.clone(),
-            number: self.number,
-            role: self.role.clone(),
-            source: self.source,
-            address: self.address,
-        };
-        serde_json::to_vec(&stored).unwrap_or_default()
-    }
-
-    pub(super) fn from_value(host: String, value: &[u8]) -> Result<Self, serde_json::Error> {
-        let Stored::V1 {
-            sequence,
-            number,
-            role,
-            source,
-            address,
-        } = serde_json::from_slice(value)?;
-        Ok(Self {
-            host,
-            sequence,
-            number,
-            role,
-            source,
-            address,
         })
     }
 }

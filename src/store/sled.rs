@@ -4,8 +4,8 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `p` ORIGIN `\0` HOST | the registration, as JSON with its version |
-//! | `k` ORIGIN `\0` HOST | the number that is kept for the host, likewise |
+//! | `b` ORIGIN `\0` SEQUENCE `\0` PLACE | a block of registrations, as JSON with its version; the place is four octets, big-endian |
+//! | `k` ORIGIN `\0` HOST | the number that is kept for the host, as JSON with its version |
 //! | `s` ORIGIN | the first serial that was never published, eight octets, big-endian |
 //! | `c` | how many commits there were, eight octets, big-endian |
 //!
@@ -26,6 +26,7 @@
 //!   it ([`Witness`]), and a database with fewer commits is not opened.
 
 use std::{
+    collections::{BTreeMap, btree_map::Entry},
     fs::{self, File, TryLockError},
     io,
     os::unix::fs::FileExt as _,
@@ -37,7 +38,7 @@ use std::{
 
 use sled::{Batch, Db, Mode};
 
-use super::{Contents, Pin, Registration, Store, StoreError, Write};
+use super::{Contents, Pin, Store, StoreError, Write, block::Block};
 
 /// Pages that sled keeps in memory. The registrations themselves are in the
 /// network's own maps; after the start this is only for pages to be rewritten.
@@ -122,20 +123,66 @@ impl SledStore {
         StoreError::Write { path, reason }
     }
 
-    /// The records of a kind that a zone has, with the host of each.
+    /// The records of a kind that a zone has, each with what its key has behind
+    /// the origin.
     fn records<'s>(
         &'s self,
         db: &Db,
         kind: u8,
         origin: &str,
-    ) -> impl Iterator<Item = Result<(String, sled::IVec), StoreError>> + 's {
-        let prefix = host_key(kind, origin, "");
+    ) -> impl Iterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + 's {
+        let prefix = key(kind, origin, b"");
         db.scan_prefix(&prefix).map(move |entry| {
             let (key, value) = entry.map_err(|error| self.damaged(error.to_string()))?;
-            let host = std::str::from_utf8(&key[prefix.len()..])
-                .map_err(|_| self.damaged("a host name is no text".into()))?;
-            Ok((host.to_owned(), value))
+            Ok((key[prefix.len()..].to_vec(), value))
         })
+    }
+
+    fn block(&self, (sequence, place): (&str, u32), value: &[u8]) -> Result<Block, StoreError> {
+        Block::from_value(sequence, place, value)
+            .map_err(|error| self.damaged(format!("block {place} of {sequence}: {error}")))
+    }
+
+    /// The blocks as they are after these writes.
+    fn blocks<'w>(
+        &self,
+        db: &Db,
+        writes: &'w [Write],
+    ) -> Result<BTreeMap<(&'w str, &'w str, u32), Block>, StoreError> {
+        let mut blocks = BTreeMap::new();
+        for write in writes {
+            let (origin, sequence, number) = match write {
+                Write::Put {
+                    origin,
+                    registration: it,
+                } => (origin, &it.sequence, it.number),
+                Write::Delete {
+                    origin,
+                    sequence,
+                    number,
+                    ..
+                } => (origin, sequence, *number),
+                Write::Pin { .. } | Write::Unpin { .. } | Write::Serial { .. } => continue,
+            };
+            let place = Block::place(number);
+            let block = match blocks.entry((&**origin, &**sequence, place)) {
+                Entry::Occupied(block) => block.into_mut(),
+                Entry::Vacant(vacant) => {
+                    let stored = db.get(block_key(origin, sequence, place));
+                    let stored = stored.map_err(|error| self.unwritable(error.to_string()))?;
+                    vacant.insert(match stored {
+                        Some(value) => self.block((sequence, place), &value)?,
+                        None => Block::default(),
+                    })
+                }
+            };
+            match write {
+                Write::Put { registration, .. } => block.put(registration.clone()),
+                Write::Delete { host, number, .. } => block.remove(*number, host),
+                _ => {}
+            }
+        }
+        Ok(blocks)
     }
 
     fn damaged(&self, reason: String) -> StoreError {
@@ -148,14 +195,17 @@ impl Store for SledStore {
     fn load(&mut self, origin: &str) -> Result<Contents, StoreError> {
         let db = self.db()?;
         let mut contents = Contents::default();
-        for entry in self.records(&db, PEER, origin) {
-            let (host, value) = entry?;
-            let registration = Registration::from_value(host.clone(), &value)
-                .map_err(|error| self.damaged(format!("the record of {host}: {error}")))?;
-            contents.registrations.push(registration);
+        for entry in self.records(&db, BLOCK, origin) {
+            let (key, value) = entry?;
+            let (sequence, place) = block_in(&key)
+                .ok_or_else(|| self.damaged("the key of a block is no such key".into()))?;
+            let block = self.block((sequence, place), &value)?;
+            contents.registrations.extend(block.into_registrations());
         }
         for entry in self.records(&db, PIN, origin) {
-            let (host, value) = entry?;
+            let (key, value) = entry?;
+            let host = String::from_utf8(key)
+                .map_err(|_| self.damaged("a host name is no text".into()))?;
             let pin = Pin::from_value(host.clone(), &value)
                 .map_err(|error| self.damaged(format!("the pin of {host}: {error}")))?;
             contents.pins.push(pin);
@@ -174,12 +224,12 @@ impl Store for SledStore {
     fn origins(&mut self) -> Result<Vec<String>, StoreError> {
         let db = self.db()?;
         let mut origins: Vec<String> = Vec::new();
-        for kind in [PEER, PIN] {
+        for kind in [BLOCK, PIN] {
             let mut from = vec![kind];
             while let Some(key) = db.range(from..vec![kind + 1]).keys().next() {
                 let key = key.map_err(|error| self.damaged(error.to_string()))?;
                 let origin = key[1..].split(|octet| *octet == 0).next().unwrap_or(&[]);
-                // Past all hosts of that origin, which may be very many.
+                // Past all records of that origin, which may be very many.
                 from = [&[kind], origin, &[1]].concat();
                 let origin = String::from_utf8_lossy(origin).into_owned();
                 if !origins.contains(&origin) {
@@ -192,23 +242,24 @@ impl Store for SledStore {
 
     fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         let db = self.db()?;
+        let blocks = self.blocks(&db, writes)?;
         self.commits += 1;
         let mut batch = Batch::default();
         batch.insert(COMMITS_KEY, &self.commits.to_be_bytes());
+        for ((origin, sequence, place), block) in &blocks {
+            let key = block_key(origin, sequence, *place);
+            match block.is_empty() {
+                true => batch.remove(key),
+                false => batch.insert(key, block.to_value()),
+            }
+        }
         for write in writes {
             match write {
-                Write::Put {
-                    origin,
-                    registration,
-                } => batch.insert(
-                    host_key(PEER, origin, &registration.host),
-                    registration.to_value(),
-                ),
-                Write::Delete { origin, host } => batch.remove(host_key(PEER, origin, host)),
+                Write::Put { .. } | Write::Delete { .. } => {}
                 Write::Pin { origin, pin } => {
-                    batch.insert(host_key(PIN, origin, &pin.host), pin.to_value());
+                    batch.insert(pin_key(origin, &pin.host), pin.to_value());
                 }
-                Write::Unpin { origin, host } => batch.remove(host_key(PIN, origin, host)),
+                Write::Unpin { origin, host } => batch.remove(pin_key(origin, host)),
                 Write::Serial { origin, serial } => {
                     batch.insert(serial_key(origin), &serial.to_be_bytes());
                 }
@@ -312,12 +363,29 @@ impl Witness {
     }
 }
 
-/// The kinds of records that there are of hosts.
-const PEER: u8 = b'p';
+/// The kinds of records of which a zone may have many.
+const BLOCK: u8 = b'b';
 const PIN: u8 = b'k';
 
-fn host_key(kind: u8, origin: &str, host: &str) -> Vec<u8> {
-    [&[kind], origin.as_bytes(), b"\0", host.as_bytes()].concat()
+fn key(kind: u8, origin: &str, rest: &[u8]) -> Vec<u8> {
+    [&[kind], origin.as_bytes(), b"\0", rest].concat()
+}
+
+fn pin_key(origin: &str, host: &str) -> Vec<u8> {
+    key(PIN, origin, host.as_bytes())
+}
+
+fn block_key(origin: &str, sequence: &str, place: u32) -> Vec<u8> {
+    let rest = [sequence.as_bytes(), b"\0", &place.to_be_bytes()].concat();
+    key(BLOCK, origin, &rest)
+}
+
+/// Sequence and place, of what the key of a block has behind the origin.
+fn block_in(rest: &[u8]) -> Option<(&str, u32)> {
+    let (sequence, place) = rest.split_last_chunk::<4>()?;
+    let sequence = sequence.strip_suffix(b"\0")?;
+    let sequence = std::str::from_utf8(sequence).ok()?;
+    Some((sequence, u32::from_be_bytes(*place)))
 }
 
 fn serial_key(origin: &str) -> Vec<u8> {

@@ -1,0 +1,169 @@
+//! Blocks: the registrations of numbers that follow each other, as one record.
+//!
+//! New hosts are given numbers that follow each other, so those that ask
+//! together are a few blocks and not a record each, of which each makes sled
+//! copy a page and write an entry into its log. The start reads as many records
+//! fewer.
+
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
+
+use serde::{Deserialize, Serialize, de::Error as _};
+
+use super::Registration;
+
+/// How many numbers a block has.
+const NUMBERS: u32 = 32;
+
+/// The registrations of one block, by number.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Block(BTreeMap<u32, Registration>);
+
+/// The form on disk. A later one gets another version, and this one stays
+/// readable.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored<'a> {
+    version: u32,
+    #[serde(borrow)]
+    peers: Vec<StoredPeer<'a>>,
+}
+
+/// Number, host, role, source and address.
+#[derive(Serialize, Deserialize)]
+struct StoredPeer<'a>(
+    u32,
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Cow<'a, str>,
+    IpAddr,
+    IpAddr,
+);
+
+const VERSION: u32 = 1;
+
+impl Block {
+    /// The place of the block that has the number.
+    pub fn place(number: u32) -> u32 {
+        number / NUMBERS
+    }
+
+    pub fn put(&mut self, registration: Registration) {
+        self.0.insert(registration.number, registration);
+    }
+
+    /// Takes out the number if it is that host's.
+    pub fn remove(&mut self, number: u32, host: &str) {
+        if self.0.get(&number).is_some_and(|it| it.host == host) {
+            self.0.remove(&number);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn into_registrations(self) -> impl Iterator<Item = Registration> {
+        self.0.into_values()
+    }
+
+    /// The value that is stored.
+    pub fn to_value(&self) -> Vec<u8> {
+        let peers = self.0.values().map(|it| {
+            StoredPeer(
+                it.number,
+                Cow::from(&it.host),
+                Cow::from(&it.role),
+                it.source,
+                it.address,
+            )
+        });
+        let stored = Stored {
+            version: VERSION,
+            peers: peers.collect(),
+        };
+        serde_json::to_vec(&stored).unwrap_or_default()
+    }
+
+    /// Reads the block at that place of a sequence.
+    pub fn from_value(sequence: &str, place: u32, value: &[u8]) -> Result<Self, serde_json::Error> {
+        let Stored { version, peers } = serde_json::from_slice(value)?;
+        if version != VERSION {
+            let later = format!("version {version} of its form, which this release does not know");
+            return Err(serde_json::Error::custom(later));
+        }
+        let mut block = Self::default();
+        for StoredPeer(number, host, role, source, address) in peers {
+            if Self::place(number) != place {
+                let elsewhere = format!("{sequence}{number} is in another block than its own");
+                return Err(serde_json::Error::custom(elsewhere));
+            }
+            block.put(Registration {
+                host: host.into_owned(),
+                sequence: sequence.to_owned(),
+                number,
+                role: role.into_owned(),
+                source,
+                address,
+            });
+        }
+        Ok(block)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn registration(number: u32, host: &str, address: IpAddr) -> Registration {
+        Registration {
+            host: host.to_owned(),
+            sequence: "vp".to_owned(),
+            number,
+            role: "mixed".to_owned(),
+            source: "127.0.0.1".parse().unwrap(),
+            address,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            place in 0..u32::MAX / NUMBERS,
+            peers in prop::collection::vec((0..NUMBERS, "[a-z0-9_-]{1,63}", any::<IpAddr>()), 0..40),
+        ) {
+            let mut block = Block::default();
+            for (number, host, address) in peers {
+                block.put(registration(place * NUMBERS + number, &host, address));
+            }
+            let value = block.to_value();
+            prop_assert_eq!(Block::from_value("vp", place, &value).unwrap(), block);
+        }
+
+        /// A damaged value is an error or another block, never a panic.
+        #[test]
+        fn any_octets_may_be_read(value in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Block::from_value("vp", 0, &value);
+        }
+    }
+
+    #[test]
+    fn a_number_is_taken_out_for_its_holder_alone() {
+        let mut block = Block::default();
+        block.put(registration(3, "a", "10.0.0.1".parse().unwrap()));
+        block.remove(3, "b");
+        block.remove(4, "a");
+        assert!(!block.is_empty());
+        block.remove(3, "a");
+        assert!(block.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said() {
+        let said = |value: &[u8]| Block::from_value("vp", 0, value).unwrap_err().to_string();
+        let later = said(br#"{"version":2,"peers":[]}"#);
+        assert!(later.contains("version 2 of its form"), "{later}");
+        let strange = said(br#"{"version":1,"peers":[[32,"a","mixed","::1","::1"]]}"#);
+        assert!(strange.contains("vp32 is in another block"), "{strange}");
+    }
+}
