@@ -16,6 +16,7 @@ use param_daemon::{
         config::{Config, Identity},
         cookie::Cookies,
         handler::{Handler, Outcome},
+        late,
         limits::{Allowed, Limits},
         short::Short,
         source::{Source, Transport},
@@ -183,6 +184,9 @@ impl Service {
 
     /// Handles a packet to the end, however long that takes.
     pub fn ask(&self, packet: &[u8], source: Source) -> Replies {
+        if let Some(reply) = self.ask_late(packet, source) {
+            return Replies::One(reply);
+        }
         match self.handler.handle(packet, source) {
             Outcome::Silence => Replies::None,
             Outcome::Reply(reply) => Replies::One(reply),
@@ -192,6 +196,31 @@ impl Service {
                 .map_or(Replies::None, Replies::One),
             Outcome::Transfer(transfer) => Replies::Transfer(transfer.messages().collect()),
         }
+    }
+
+    /// What comes of a packet by UDP that waits for the registry.
+    fn ask_late(&self, packet: &[u8], source: Source) -> Option<Vec<u8>> {
+        let mut short_way = self.handler.short_way();
+        let questions = short_way.read(std::iter::once(packet));
+        let question = questions
+            .at(0)
+            .filter(|_| source.transport == Transport::Udp)?;
+        let mut reply = Vec::new();
+        if short_way.answer_to(Some(question), source, &mut reply) != Short::Long {
+            return None;
+        }
+        let asking = short_way.asking(question, source)?;
+        let registry = self.handler.registry();
+        let decision = registry.ask(asking.place, asking.action());
+        let decision = self.runtime.block_on(decision);
+        let mut short_way = self.handler.short_way();
+        late::reply(
+            &mut short_way,
+            &self.handler,
+            asking,
+            (packet, source),
+            decision,
+        )
     }
 
     /// The zone of that name, the innermost, and its place.

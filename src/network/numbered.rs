@@ -23,6 +23,10 @@ pub(super) struct Numbered<T> {
     len: usize,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the values are pointers, as the children are, or twice as large"
+)]
 #[derive(Debug, Clone)]
 enum Node<T> {
     Branch([Option<Arc<Node<T>>>; WIDTH]),

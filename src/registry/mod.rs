@@ -40,7 +40,7 @@ pub use self::load::load;
 
 /// How many requests may wait for the writer. More are turned away at once, so
 /// that a flood of new hosts takes no memory and the wait stays short.
-const QUEUE: usize = 8_192;
+const QUEUE: usize = 16_384;
 
 /// A zone and the state of its network, as everyone reads it.
 #[derive(Debug)]
@@ -130,11 +130,15 @@ pub enum Action {
     Update(Update),
 }
 
+/// What became of a request.
+pub type Decision = Result<Granted, Denial>;
+
 struct Command {
     /// The zone's place.
     zone: usize,
     action: Action,
-    reply: oneshot::Sender<Result<Granted, Denial>>,
+    /// Told what became of it, by the writer itself.
+    done: Box<dyn FnOnce(Decision) + Send>,
 }
 
 /// The way to the writer.
@@ -205,18 +209,36 @@ impl Registry {
         &self.zones
     }
 
-    /// Hands a request for the zone at that place to the writer.
-    pub async fn ask(&self, zone: usize, action: Action) -> Result<Granted, Denial> {
-        let (reply, answer) = oneshot::channel();
+    /// Hands a request for the zone at that place to the writer, and waits.
+    pub async fn ask(&self, zone: usize, action: Action) -> Decision {
+        let (sender, decision) = oneshot::channel();
+        // Nobody may be waiting any more; what was decided stands.
+        let submitted = self.submit(zone, action, |decision| {
+            let _ = sender.send(decision);
+        });
+        match submitted {
+            Ok(()) => decision.await.unwrap_or(Err(Denial::Stopping)),
+            Err(denial) => Err(denial),
+        }
+    }
+
+    /// The same without waiting: `done` is told what became of it. It is called
+    /// by the writer, whom it must not keep; not at all where the writer ends
+    /// before.
+    pub fn submit(
+        &self,
+        zone: usize,
+        action: Action,
+        done: impl FnOnce(Decision) + Send + 'static,
+    ) -> Result<(), Denial> {
         let command = Command {
             zone,
             action,
-            reply,
+            done: Box::new(done),
         };
-        match self.queue.try_send(command) {
-            Ok(()) => answer.await.unwrap_or(Err(Denial::Stopping)),
-            Err(TrySendError::Full(_)) => Err(Denial::Busy),
-            Err(TrySendError::Disconnected(_)) => Err(Denial::Stopping),
-        }
+        self.queue.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => Denial::Busy,
+            TrySendError::Disconnected(_) => Denial::Stopping,
+        })
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use tracing::{debug, error, info};
 
 use super::{
-    Action, Command, Denial, Granted, Published,
+    Action, Command, Decision, Denial, Granted, Published,
     load::{pin, registration},
 };
 use crate::{
@@ -53,8 +53,6 @@ pub(super) struct Writer {
     /// Whether the last commit failed, so that the log says it once.
     failing: bool,
 }
-
-type Decision = Result<Granted, Denial>;
 
 impl Writer {
     /// `reserved` has for each zone the first serial that was never published.
@@ -175,8 +173,7 @@ impl Writer {
         }
         self.publish(networks);
         for (command, decision) in commands.into_iter().zip(decisions) {
-            // Nobody may be waiting any more; what was decided stands.
-            let _ = command.reply.send(decision);
+            (command.done)(decision);
         }
     }
 

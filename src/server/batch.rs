@@ -233,28 +233,34 @@ pub struct Route {
     control_length: usize,
 }
 
-impl Route {
-    /// Sends a reply that took longer than its batch. One that cannot be sent is
-    /// lost, as packets are.
-    pub fn send(mut self, socket: RawFd, mut reply: Vec<u8>) {
-        if self.control_length > 0 {
-            leave_from_there(&mut self.control);
-        }
-        let mut vector = iovec {
-            iov_base: reply.as_mut_ptr().cast(),
-            iov_len: reply.len(),
-        };
-        let mut headers = [mmsghdr {
-            msg_hdr: header(
-                (&raw mut self.name).cast(),
-                self.name_length,
-                &raw mut vector,
-                (self.control.0.as_mut_ptr().cast(), self.control_length),
-            ),
-            msg_len: 0,
-        }];
-        send_all(socket, &mut headers);
-    }
+/// Sends replies that took longer than their batches, and empties the list. Those
+/// that cannot be sent are lost, as packets are.
+pub fn send_routes(socket: RawFd, replies: &mut Vec<(Route, Vec<u8>)>) {
+    let octets = |reply: &mut Vec<u8>| iovec {
+        iov_base: reply.as_mut_ptr().cast(),
+        iov_len: reply.len(),
+    };
+    let mut vectors: Vec<iovec> = replies.iter_mut().map(|(_, it)| octets(it)).collect();
+    let routes = replies.iter_mut().map(|(route, _)| route);
+    let mut headers: Vec<mmsghdr> = routes
+        .zip(&mut vectors)
+        .map(|(route, vector)| {
+            if route.control_length > 0 {
+                leave_from_there(&mut route.control);
+            }
+            mmsghdr {
+                msg_hdr: header(
+                    (&raw mut route.name).cast(),
+                    route.name_length,
+                    vector,
+                    (route.control.0.as_mut_ptr().cast(), route.control_length),
+                ),
+                msg_len: 0,
+            }
+        })
+        .collect();
+    send_all(socket, &mut headers);
+    replies.clear();
 }
 
 fn header(

@@ -18,7 +18,7 @@ use super::{
     forward::Forwarder,
     identity,
     limits::{Limits, Verdict},
-    register::{Registering, asker},
+    register::{Asking, Registering, asker},
     reply::{ExtendedError, Reply, Terms, bare},
     short::ShortWay,
     source::{Source, Transport},
@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    registry::{Published, Registry},
-    zone::{QueryName, Question},
+    registry::{Decision, Published, Registry},
+    zone::{Form, QueryName, Question},
 };
 
 /// What to do about a message.
@@ -93,9 +93,8 @@ impl Handler {
         }
     }
 
-    /// The zones that are answered for.
-    pub fn zones(&self) -> &[Arc<Published>] {
-        self.inner.registry.zones()
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
     }
 
     /// The short way, for one thread.
@@ -106,6 +105,29 @@ impl Handler {
     /// Whether the source may ask anything at all.
     pub fn may_query(&self, source: Source) -> bool {
         self.inner.access.query.may_allow(source.ip())
+    }
+
+    /// The reply to a plain query (one that [`ShortWay`] has read) of which the
+    /// registry has decided.
+    pub(super) fn decided(
+        &self,
+        packet: &[u8],
+        source: Source,
+        asking: Asking,
+        decision: Decision,
+    ) -> Option<Vec<u8>> {
+        let inner = &self.inner;
+        let request = Request::from_bytes(packet.to_vec(), source.address, Protocol::Udp).ok()?;
+        let mut terms = inner.terms(source, inner.cookies.read(&request, source.ip()));
+        terms.by_address = true;
+        let query = request.queries.queries().first()?;
+        let (owner, rtype) = (query.original().name(), query.query_type());
+        let reply = Reply::new(&request, &terms);
+        inner.decided(&reply, asking, Form::Plain, rtype, owner, decision)
+    }
+
+    pub(super) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 
     /// Handles the message. Whatever can be answered at once is.
@@ -160,6 +182,19 @@ impl Inner {
         self.limits.verdict(source, proven, self.clock.now())
     }
 
+    /// What replies to an unsigned message have in common.
+    fn terms(&self, source: Source, cookie: Cookie) -> Terms {
+        let client = cookie.client();
+        Terms {
+            transport: source.transport,
+            recursive: self.is_recursive(),
+            by_address: false,
+            cookie: client.map(|client| self.cookies.option(client, source.ip())),
+            nsid: self.nsid.clone(),
+            signature: None,
+        }
+    }
+
     fn handle(self: Arc<Self>, packet: &[u8], request: Request, source: Source) -> Outcome {
         let cookie = self.cookies.read(&request, source.ip());
         let signed = self.keys.check(packet, &request, tsig::now());
@@ -172,16 +207,8 @@ impl Inner {
         if verdict == Verdict::Drop {
             return Outcome::Silence;
         }
-        let mut terms = Terms {
-            transport: source.transport,
-            recursive: self.is_recursive(),
-            by_address: false,
-            cookie: cookie
-                .client()
-                .map(|client| self.cookies.option(client, source.ip())),
-            nsid: self.nsid.clone(),
-            signature: signed.signature().cloned(),
-        };
+        let mut terms = self.terms(source, cookie);
+        terms.signature = signed.signature().cloned();
         let key = terms.key().cloned();
         let key = key.as_ref();
         let reply = Reply::new(&request, &terms);

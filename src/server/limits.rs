@@ -160,19 +160,21 @@ impl Limits {
         }
     }
 
-    /// Lets the source register a new host, or says why it may not.
-    pub fn new_host(&self, source: IpAddr, now: Time) -> Result<NewHost, &str> {
-        let Some(new_hosts) = &self.new_hosts else {
-            return Ok(NewHost(None));
-        };
-        let network = network(source, 32, 64);
-        match new_hosts.take(&network, now) {
-            Some(taken) => Ok(NewHost(Some(taken))),
-            None => {
-                self.refused.add(network);
-                Err(&self.too_many)
+    /// Lets the source register a new host, if it may.
+    pub fn new_host(&self, source: IpAddr, now: Time) -> Option<NewHost> {
+        match &self.new_hosts {
+            Some(new_hosts) => {
+                let taken = new_hosts.take(&network(source, 32, 64), now)?;
+                Some(NewHost(Some(taken)))
             }
+            None => Some(NewHost(None)),
         }
+    }
+
+    /// Counts a source that may not, and says why.
+    pub fn refuse_new_host(&self, source: IpAddr) -> &str {
+        self.refused.add(network(source, 32, 64));
+        &self.too_many
     }
 
     /// The host was not registered, or no longer new.
@@ -314,13 +316,14 @@ mod tests {
         ] {
             let back = new_host(address, 1).unwrap();
             let _kept = new_host(address, 1).unwrap();
-            let why = new_host(same, 1).unwrap_err();
+            assert!(new_host(same, 1).is_none());
+            let why = limits.refuse_new_host(same.parse().unwrap());
             assert!(why.ends_with("one more every 1m"), "{why}");
-            assert!(new_host(other, 1).is_ok());
+            assert!(new_host(other, 1).is_some());
             limits.give_back(back);
-            assert!(new_host(same, 1).is_ok());
-            assert!(new_host(same, 60_000).is_err());
-            assert!(new_host(same, 60_001).is_ok());
+            assert!(new_host(same, 1).is_some());
+            assert!(new_host(same, 60_000).is_none());
+            assert!(new_host(same, 60_001).is_some());
         }
     }
 

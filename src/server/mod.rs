@@ -4,10 +4,12 @@
 //! * `udp`, `tcp`: the loops that receive and send; `batch`: packets by the
 //!   batch.
 //! * [`tls`]: the handshake of DNS over TLS, and its certificates.
-//! * [`short`]: the short way of a plain query, from packet to reply.
+//! * [`short`]: the short way of a plain query, from packet to reply; `client`:
+//!   who asks it, and the end of the reply.
+//! * [`late`]: plain queries that wait for the registry.
 //! * `wire`: a query as it stands in its packet.
 //! * [`handler`]: a message in, what to do about it out. No I/O of its own.
-//! * `register`: the part of it that registers, renews and leaves.
+//! * [`register`]: the part of it that registers, renews and leaves.
 //! * [`access`]: who may query, register, transfer, update, forward.
 //! * [`source`]: where a message came from, and whether that is proven.
 //! * [`reply`]: puts an answer into a message of the right size.
@@ -22,15 +24,17 @@
 
 pub mod access;
 mod batch;
+mod client;
 pub mod config;
 pub mod cookie;
 pub mod forward;
 pub mod handler;
 mod identity;
+pub mod late;
 pub mod limits;
 pub mod listen;
 mod rate;
-mod register;
+pub mod register;
 pub mod reply;
 pub mod short;
 pub mod source;
@@ -61,6 +65,10 @@ use self::{
 /// takes a few kB; whoever comes beyond that gets no answer and asks again.
 const PENDING: usize = 4_096;
 
+/// How many plain queries may wait for the registry at once: nearly as many as
+/// it takes. Each takes a few hundred octets.
+const REGISTERING: usize = 16_000;
+
 /// How long the disk or an upstream may take before nobody waits any more. Who
 /// asked has given up by then, and asks again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -75,6 +83,7 @@ const GRACE: Duration = Duration::from_secs(5);
 struct Shared {
     handler: Handler,
     pending: Arc<Semaphore>,
+    registering: Arc<Semaphore>,
     connections: Connections,
     transfers: Transfers,
 }
@@ -109,6 +118,7 @@ impl Server {
                 clock,
             ),
             pending: Arc::new(Semaphore::new(PENDING)),
+            registering: Arc::new(Semaphore::new(REGISTERING)),
             connections: Connections::new(),
             transfers: Transfers::new(config.limits.transfers),
         });
@@ -173,6 +183,8 @@ impl Server {
         let answered = async {
             while self.loops.join_next().await.is_some() {}
             let _ = self.shared.pending.acquire_many(PENDING as u32).await;
+            let registering = &self.shared.registering;
+            let _ = registering.acquire_many(REGISTERING as u32).await;
             self.shared.connections.ended().await;
         };
         if tokio::time::timeout(GRACE, answered).await.is_err() {

@@ -13,13 +13,14 @@ use hickory_server::server::Request;
 
 use super::{
     handler::Inner,
+    limits::NewHost,
     reply::{ExtendedError, Reply},
     source::Source,
 };
 use crate::{
     network::{Holder, Hostname, LeaveRefusal, Refusal, Role},
-    registry::{Action, Denial, Granted},
-    zone::{QueryName, Who},
+    registry::{Action, Decision, Denial, Granted},
+    zone::{Form, QueryName, Who},
 };
 
 /// A question about a name that registers.
@@ -30,6 +31,26 @@ pub(super) struct Registering {
     pub rtype: RecordType,
     pub owner: Name,
     pub asker: Holder,
+}
+
+/// A host that asks for its parameters.
+pub struct Asking {
+    /// The zone's place in the registry.
+    pub place: usize,
+    pub host: Hostname,
+    pub role: Option<Role>,
+    pub asker: Holder,
+}
+
+impl Asking {
+    /// What is asked of the registry.
+    pub fn action(&self) -> Action {
+        Action::Register {
+            host: self.host.clone(),
+            role: self.role,
+            asker: self.asker,
+        }
+    }
 }
 
 /// A refusal: its code and why.
@@ -92,38 +113,20 @@ impl Inner {
                 who: Who::Host { host, role },
                 form,
             } => {
-                // A source may register only so many hosts that nobody knows. Who
-                // gives up while the disk hangs has used that up: the host may be
-                // registered yet.
-                let is_known = published.network().host(&host).is_some();
-                let new_host = match is_known {
-                    true => None,
-                    false => match self.limits.new_host(asker.source, self.clock.now()) {
-                        Ok(new_host) => Some(new_host),
-                        Err(why) => {
-                            let error = ExtendedError::other(why);
-                            return reply.error(ResponseCode::Refused, Some(error));
-                        }
-                    },
-                };
-                let action = Action::Register {
-                    host: host.clone(),
+                let asking = Asking {
+                    place,
+                    host,
                     role,
                     asker,
                 };
-                let answer = self.registry.ask(place, action).await;
-                let is_new = matches!(&answer, Ok(Granted::Peer { is_new: true, .. }));
-                if let Some(new_host) = new_host.filter(|_| !is_new) {
-                    self.limits.give_back(new_host);
-                }
-                match answer {
-                    Ok(Granted::Peer { peer, network, .. }) => {
-                        let who = Who::Host { host, role };
-                        reply.answer(zone.peer_answer(&network, &peer, &who, form, rtype, &owner))
-                    }
-                    Ok(Granted::Updated) => reply.error(ResponseCode::ServFail, None),
-                    Err(denial) => self.denied(reply, place, &host, denial),
-                }
+                let Some(new_host) = self.admit(&asking) else {
+                    let why = self.limits.refuse_new_host(asker.source);
+                    let error = ExtendedError::other(why);
+                    return reply.error(ResponseCode::Refused, Some(error));
+                };
+                let decision = self.registry.ask(place, asking.action()).await;
+                self.settle(new_host, &decision);
+                self.decided(reply, asking, form, rtype, &owner, decision)
             }
             QueryName::Leave(host) => {
                 let action = Action::Leave {
@@ -137,6 +140,50 @@ impl Inner {
                 }
             }
             _ => reply.error(ResponseCode::ServFail, None),
+        }
+    }
+
+    /// Whether the host may ask the registry: a source may register only so many
+    /// that nobody knows. Who gives up while the disk hangs has used that up: the
+    /// host may be registered yet.
+    pub(super) fn admit(&self, asking: &Asking) -> Option<Option<NewHost>> {
+        let network = self.registry.zones()[asking.place].network();
+        if network.host(&asking.host).is_some() {
+            return Some(None);
+        }
+        let now = self.clock.now();
+        self.limits.new_host(asking.asker.source, now).map(Some)
+    }
+
+    /// What was admitted as a new host was perhaps none.
+    pub(super) fn settle(&self, new_host: Option<NewHost>, decision: &Decision) {
+        let is_new = matches!(decision, Ok(Granted::Peer { is_new: true, .. }));
+        if let Some(new_host) = new_host.filter(|_| !is_new) {
+            self.limits.give_back(new_host);
+        }
+    }
+
+    /// The reply to a host when the registry has decided.
+    pub(super) fn decided(
+        &self,
+        reply: &Reply<'_>,
+        asking: Asking,
+        form: Form,
+        rtype: RecordType,
+        owner: &Name,
+        decision: Decision,
+    ) -> Option<Vec<u8>> {
+        let Asking {
+            place, host, role, ..
+        } = asking;
+        let zone = &self.registry.zones()[place].zone;
+        match decision {
+            Ok(Granted::Peer { peer, network, .. }) => {
+                let who = Who::Host { host, role };
+                reply.answer(zone.peer_answer(&network, &peer, &who, form, rtype, owner))
+            }
+            Ok(Granted::Updated) => reply.error(ResponseCode::ServFail, None),
+            Err(denial) => self.denied(reply, place, &host, denial),
         }
     }
 

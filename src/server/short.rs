@@ -6,22 +6,21 @@
 //! long way ([`Handler`](super::handler::Handler)); whatever it is not sure
 //! of it leaves to that one, and then it has changed nothing.
 
-use std::{hint::black_box, net::IpAddr, sync::Arc};
+use std::{hint::black_box, sync::Arc};
 
 use hickory_proto::rr::RecordType;
 
 use super::{
     batch::PACKETS,
-    cookie::Cookie,
+    client::{Client, Says},
     handler::Inner,
     limits::Verdict,
-    register,
-    reply::{UDP_OCTETS, room},
-    source::{Source, Transport},
-    wire::{self, CD, HEADER, Query, RD},
+    register::{self, Asking},
+    source::Source,
+    wire::{HEADER, Query},
 };
 use crate::{
-    network::{Holder, Time},
+    network::{Holder, Network, Peer, Time},
     registry::Published,
     zone::{Called, Counts, Ready, ReadyName},
 };
@@ -37,14 +36,19 @@ pub enum Short {
     Long,
 }
 
-/// A plain question about a peer.
+/// A plain question, about a name of one or two labels in a zone.
 pub struct Question<'a> {
     query: Query<'a>,
-    ready: &'a Ready,
-    name: ReadyName<'a>,
+    laid: &'a Laid,
+    labels: Labels<'a>,
+    /// Whom it calls, if it calls a peer.
+    name: Option<ReadyName<'a>>,
     /// The peer, where there is one.
     called: Option<Called<'a>>,
 }
+
+/// Before the origin.
+type Labels<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The questions of a batch of packets.
 pub struct Questions<'a>([Option<Question<'a>>; PACKETS]);
@@ -56,11 +60,26 @@ impl<'a> Questions<'a> {
     }
 }
 
+/// A zone, laid out.
+struct Laid {
+    /// Its place in the registry.
+    place: usize,
+    published: Arc<Published>,
+    ready: Ready,
+}
+
+impl Laid {
+    /// Lays it out as it is in that state of its network.
+    fn lay(&mut self, network: Arc<Network>) {
+        self.ready = Ready::new(self.published.zone.clone(), network);
+    }
+}
+
 /// The zones, laid out for one thread.
 pub struct ShortWay {
     inner: Arc<Inner>,
     /// The one with the longest origin first.
-    zones: Vec<(Arc<Published>, Ready)>,
+    zones: Vec<Laid>,
     now: Time,
     /// Seconds since 1970, by which cookies are made.
     seconds: u32,
@@ -68,14 +87,14 @@ pub struct ShortWay {
 
 impl ShortWay {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
-        let zones = inner.registry.zones().iter().cloned();
-        let mut zones: Vec<_> = zones
-            .map(|published| {
-                let ready = Ready::new(published.zone.clone(), published.network());
-                (published, ready)
-            })
-            .collect();
-        zones.sort_by_key(|(_, ready)| std::cmp::Reverse(ready.origin_octets()));
+        let zones = inner.registry.zones().iter().cloned().enumerate();
+        let lay = |(place, published): (usize, Arc<Published>)| Laid {
+            place,
+            ready: Ready::new(published.zone.clone(), published.network()),
+            published,
+        };
+        let mut zones: Vec<_> = zones.map(lay).collect();
+        zones.sort_by_key(|laid| std::cmp::Reverse(laid.ready.origin_octets()));
         Self {
             now: inner.clock.now(),
             seconds: super::cookie::now(),
@@ -89,9 +108,9 @@ impl ShortWay {
     pub fn refresh(&mut self) {
         self.now = self.inner.clock.now();
         self.seconds = super::cookie::now();
-        for (published, ready) in &mut self.zones {
-            if !published.is_current(&ready.network) {
-                *ready = Ready::new(published.zone.clone(), published.network());
+        for laid in &mut self.zones {
+            if !laid.published.is_current(&laid.ready.network) {
+                laid.lay(laid.published.network());
             }
         }
     }
@@ -109,7 +128,9 @@ impl ShortWay {
             *place = self.question(packet);
         }
         for question in questions.iter_mut().flatten() {
-            question.called = question.ready.called(question.name);
+            question.called = question
+                .name
+                .and_then(|name| question.laid.ready.called(name));
         }
         for question in questions.iter().flatten() {
             if let Some(Called { peer, .. }) = &question.called {
@@ -121,14 +142,15 @@ impl ShortWay {
 
     fn question<'a>(&'a self, packet: &'a [u8]) -> Option<Question<'a>> {
         let query = Query::read(packet)?;
-        self.zones.iter().find_map(|(_, ready)| {
-            let (first, second) = ready.labels(query.name)?;
-            Some(Question {
-                query,
-                ready,
-                name: ready.name(first, second)?,
-                called: None,
-            })
+        let mut zones = self.zones.iter();
+        let in_zone = |laid: &'a Laid| Some((laid, laid.ready.labels(query.name)?));
+        let (laid, labels) = zones.find_map(in_zone)?;
+        Some(Question {
+            query,
+            laid,
+            labels,
+            name: laid.ready.name(labels.0, labels.1),
+            called: None,
         })
     }
 
@@ -162,17 +184,9 @@ impl ShortWay {
         source: Source,
         reply: &mut Vec<u8>,
     ) -> Option<Short> {
-        let Question { query, ready, .. } = *question;
+        let (query, ready) = (question.query, &question.laid.ready);
         let called = question.called.as_ref()?;
-        reply.extend(&query.packet[..HEADER]);
-        reply.extend(query.question());
-        let counts = ready.write(called, query.rtype, reply)?;
-
-        let client = Client::of(query, &self.inner, source, self.seconds)?;
-        let may_query = self.inner.access.query.allows(client.ip, None);
-        if !may_query || reply.len() + client.octets() > client.room() {
-            return None;
-        }
+        let (client, counts) = self.write(query, ready, called, source, reply)?;
         let registers = called.by_host && registers(query.rtype);
         if registers {
             self.renew(ready, called, &client)?;
@@ -182,7 +196,7 @@ impl ShortWay {
                 Verdict::Drop => return Some(Short::Silence),
                 Verdict::Truncate => {
                     reply.truncate(HEADER + query.question().len());
-                    self.finish(&client, &Says::Truncated, reply);
+                    client.finish(&self.inner, &Says::Truncated, reply);
                     return Some(Short::Reply);
                 }
             }
@@ -191,21 +205,33 @@ impl ShortWay {
             counts,
             by_address: registers,
         };
-        self.finish(&client, &says, reply);
+        client.finish(&self.inner, &says, reply);
         Some(Short::Reply)
+    }
+
+    /// Writes header, question and records of a reply, if there is room for it
+    /// and the client may have it.
+    fn write<'p>(
+        &self,
+        query: Query<'p>,
+        ready: &Ready,
+        called: &Called<'_>,
+        source: Source,
+        reply: &mut Vec<u8>,
+    ) -> Option<(Client<'p>, Counts)> {
+        reply.extend(&query.packet[..HEADER]);
+        reply.extend(query.question());
+        let counts = ready.write(called, query.rtype, reply)?;
+        let client = Client::of(query, &self.inner, source, self.seconds)?;
+        let may_query = self.inner.access.query.allows(client.ip, None);
+        let has_room = reply.len() + client.octets() <= client.room();
+        (may_query && has_room).then_some((client, counts))
     }
 
     /// The heartbeat, for who may register. `None` where the long way has to
     /// decide: nothing is renewed then.
     fn renew(&self, ready: &Ready, called: &Called<'_>, client: &Client<'_>) -> Option<()> {
-        let may = client.is_proven
-            && self.inner.access.register.allows(client.ip, None)
-            && ready.zone.register_keys.is_none();
-        let address = register::stated(client.subnet, client.ip).filter(|_| may)?;
-        let asker = Holder {
-            source: client.ip,
-            address,
-        };
+        let asker = self.asker(ready, client)?;
         let lasting = ready.zone.rules.lease;
         let peer = called.peer;
         let runs = match peer.holder == asker {
@@ -215,109 +241,76 @@ impl ShortWay {
         runs.then_some(())
     }
 
-    /// Sets the header of a reply that has its records, and adds its OPT record.
-    fn finish(&self, client: &Client<'_>, says: &Says, reply: &mut Vec<u8>) {
-        let query = &client.query;
-        // Authoritative, or truncated.
-        let (counts, flag, by_address) = match says {
-            Says::Records { counts, by_address } => (*counts, 0x04, *by_address),
-            Says::Truncated => (Counts::NONE, 0x02, false),
-        };
-        let recursive = if self.inner.is_recursive() { 0x80 } else { 0 };
-        reply[2] = 0x80 | flag | (query.packet[2] & RD);
-        reply[3] = recursive | (query.packet[3] & CD);
-        reply[6..8].copy_from_slice(&counts.answers.to_be_bytes());
-        reply[8..10].copy_from_slice(&[0, 0]);
-        let additional = counts.additional + u16::from(query.edns.is_some());
-        reply[10..12].copy_from_slice(&additional.to_be_bytes());
-        let Some(edns) = &query.edns else {
-            return;
-        };
-        let [p1, p0] = UDP_OCTETS.to_be_bytes();
-        let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
-        let [l1, l0] = (client.options() as u16).to_be_bytes();
-        reply.extend([0, 0, wire::OPT as u8, p1, p0, 0, 0, dnssec_ok, 0, l1, l0]);
-        if let Some(subnet) = edns.subnet {
-            let [l1, l0] = (subnet.len() as u16).to_be_bytes();
-            reply.extend([0, wire::SUBNET as u8, l1, l0]);
-            let scope = reply.len() + 3;
-            reply.extend(subnet);
-            // RFC 7871, section 7.2.1: how much of the address it depends on.
-            reply[scope] = if by_address { subnet[2] } else { 0 };
+    /// Who asks, if it may register in that zone.
+    fn asker(&self, ready: &Ready, client: &Client<'_>) -> Option<Holder> {
+        let may = client.is_proven
+            && self.inner.access.query.allows(client.ip, None)
+            && self.inner.access.register.allows(client.ip, None)
+            && ready.zone.register_keys.is_none();
+        let address = register::stated(client.subnet, client.ip).filter(|_| may)?;
+        Some(Holder {
+            source: client.ip,
+            address,
+        })
+    }
+
+    /// What a question that has no answer yet asks of the registry, if it may.
+    pub fn asking(&self, question: &Question<'_>, source: Source) -> Option<Asking> {
+        let Laid { place, ready, .. } = question.laid;
+        if !registers(question.query.rtype) {
+            return None;
         }
-        if let Some(cookie) = client.cookie.client() {
-            reply.extend([0, wire::COOKIE as u8, 0, 24]);
-            reply.extend(cookie);
-            let cookies = &self.inner.cookies;
-            reply.extend(cookies.server(cookie, client.ip, self.seconds));
+        let (host, role) = ready.registers(question.labels.0, question.labels.1)?;
+        let client = Client::of(question.query, &self.inner, source, self.seconds)?;
+        Some(Asking {
+            place: *place,
+            host,
+            role,
+            asker: self.asker(ready, &client)?,
+        })
+    }
+
+    /// Answers the packet of a host that was registered, with the root nodes that
+    /// there were at that moment. As [`answer`](Self::answer) does.
+    pub fn granted(
+        &mut self,
+        place: usize,
+        (peer, network): (&Arc<Peer>, &Arc<Network>),
+        packet: &[u8],
+        source: Source,
+        reply: &mut Vec<u8>,
+    ) -> Short {
+        self.seconds = super::cookie::now();
+        let mut zones = self.zones.iter_mut();
+        if let Some(laid) = zones.find(|laid| laid.place == place)
+            && !Arc::ptr_eq(&laid.ready.network, network)
+        {
+            laid.lay(network.clone());
         }
+        let short = self.question(packet).and_then(|question| {
+            let called = Called {
+                peer,
+                by_host: true,
+                in_role: question.labels.1.is_some(),
+            };
+            let ready = &question.laid.ready;
+            let (client, counts) = self.write(question.query, ready, &called, source, reply)?;
+            let says = Says::Records {
+                counts,
+                by_address: true,
+            };
+            client.finish(&self.inner, &says, reply);
+            Some(Short::Reply)
+        });
+        let short = short.unwrap_or(Short::Long);
+        if short != Short::Reply {
+            reply.clear();
+        }
+        short
     }
 }
 
 /// Whether a query for a host's name registers.
 fn registers(rtype: u16) -> bool {
     matches!(RecordType::from(rtype), RecordType::TXT | RecordType::SRV)
-}
-
-/// What a reply has besides the question.
-enum Says {
-    Records {
-        counts: Counts,
-        /// Whether they depend on the address that was stated.
-        by_address: bool,
-    },
-    /// Nothing: the client is to ask by TCP.
-    Truncated,
-}
-
-/// Who asks, and what the options of the query say.
-struct Client<'p> {
-    query: Query<'p>,
-    ip: IpAddr,
-    transport: Transport,
-    cookie: Cookie,
-    subnet: Option<(IpAddr, u8)>,
-    /// Whether the query comes from where it says.
-    is_proven: bool,
-}
-
-impl<'p> Client<'p> {
-    /// `None` where an option is malformed.
-    fn of(query: Query<'p>, inner: &Inner, source: Source, seconds: u32) -> Option<Self> {
-        let ip = source.ip();
-        let cookie = match query.edns.and_then(|edns| edns.cookie) {
-            Some(octets) => inner.cookies.judge(octets, ip, seconds),
-            None => Cookie::Missing,
-        };
-        let subnet = match query.edns.and_then(|edns| edns.subnet) {
-            Some(data) => Some(wire::subnet(data)?),
-            None => None,
-        };
-        (cookie != Cookie::Malformed).then_some(Self {
-            query,
-            ip,
-            transport: source.transport,
-            cookie,
-            subnet,
-            is_proven: source.is_proven() || matches!(cookie, Cookie::Good(_)),
-        })
-    }
-
-    /// How many octets the options of the reply have.
-    fn options(&self) -> usize {
-        let subnet = self.query.edns.and_then(|edns| edns.subnet);
-        let subnet = subnet.map_or(0, |subnet| 4 + subnet.len());
-        subnet + self.cookie.client().map_or(0, |_| 4 + 24)
-    }
-
-    /// How many octets the OPT record of the reply has, if there is one.
-    fn octets(&self) -> usize {
-        self.query.edns.map_or(0, |_| 11 + self.options())
-    }
-
-    /// How many octets the reply may have.
-    fn room(&self) -> usize {
-        let payload = self.query.edns.map(|edns| edns.payload);
-        room(self.transport, payload)
-    }
 }

@@ -7,8 +7,9 @@ use tracing::debug;
 
 use super::{
     PATIENCE, Shared,
-    batch::Batch,
+    batch::{Batch, send_routes},
     handler::Outcome,
+    late::Late,
     short::Short,
     source::{Source, Transport},
 };
@@ -22,6 +23,7 @@ pub fn run(
     runtime: &Handle,
 ) -> io::Result<()> {
     let socket = Arc::new(socket);
+    let late = Late::start(socket.clone(), shared.clone())?;
     let mut short_way = shared.handler.short_way();
     let mut batch = Batch::new();
     while !*stopping.borrow() {
@@ -46,6 +48,15 @@ pub fn run(
                 Short::Reply | Short::Silence => continue,
                 Short::Long => {}
             }
+            let asking = questions
+                .at(place)
+                .and_then(|question| short_way.asking(question, source));
+            if let Some(asking) = asking {
+                let route = packets.route(place);
+                if late.ask(asking, packets.packet(place), source, route) {
+                    continue;
+                }
+            }
             match shared.handler.handle(packets.packet(place), source) {
                 Outcome::Reply(octets) => reply.extend(octets),
                 Outcome::Later(later) => {
@@ -56,7 +67,7 @@ pub fn run(
                     let socket = socket.clone();
                     runtime.spawn(async move {
                         if let Ok(Some(octets)) = timeout(PATIENCE, later).await {
-                            route.send(socket.as_raw_fd(), octets);
+                            send_routes(socket.as_raw_fd(), &mut vec![(route, octets)]);
                         }
                         drop(permit);
                     });

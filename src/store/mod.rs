@@ -8,6 +8,7 @@
 mod block;
 mod registration;
 mod sled;
+mod witness;
 
 use std::{path::PathBuf, sync::Arc};
 

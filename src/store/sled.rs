@@ -29,7 +29,6 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
     fs::{self, File, TryLockError},
     io,
-    os::unix::fs::FileExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     thread,
@@ -38,7 +37,7 @@ use std::{
 
 use sled::{Batch, Db, Mode};
 
-use super::{Contents, Pin, Store, StoreError, Write, block::Block};
+use super::{Contents, Pin, Store, StoreError, Write, block::Block, witness::Witness};
 
 /// Pages that sled keeps in memory. The registrations themselves are in the
 /// network's own maps; after the start this is only for pages to be rewritten.
@@ -327,40 +326,6 @@ fn check(db: &Db, path: &Path, durable: u64) -> Result<(), StoreError> {
     };
     let path = path.to_owned();
     Err(StoreError::Corrupt { path, reason })
-}
-
-/// A file that says how many commits have become durable: at most as many as
-/// have, since it is written after them. It is not flushed itself: after a
-/// power cut it may say fewer, which does no harm.
-struct Witness(File);
-
-impl Witness {
-    /// Opens the file; gives also the number in it, 0 where there is none.
-    fn open(path: &Path) -> Result<(Self, u64), StoreError> {
-        let unusable = |error: std::io::Error| StoreError::Unusable {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        };
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(unusable)?;
-        let mut octets = [0; 8];
-        let seen = match file.read_exact_at(&mut octets, 0) {
-            Ok(()) => u64::from_be_bytes(octets),
-            Err(_) => 0,
-        };
-        Ok((Self(file), seen))
-    }
-
-    /// Notes that so many commits are durable. Where it cannot be written, it
-    /// says fewer.
-    fn note(&self, commits: u64) {
-        let _ = self.0.write_all_at(&commits.to_be_bytes(), 0);
-    }
 }
 
 /// The kinds of records of which a zone may have many.

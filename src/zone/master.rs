@@ -27,6 +27,10 @@ pub struct Records {
 }
 
 impl Records {
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
     /// The records at that name, if it is the master file's.
     pub fn at(&self, name: &Name) -> Option<&[Record]> {
         if self.by_name.is_empty() {

@@ -120,6 +120,6 @@ impl Zone {
         let label = host.as_str();
         self.rules.role_named(label).is_some()
             || self.rules.is_id_shaped(label)
-            || self.further.at(&self.name(&[label])).is_some()
+            || (!self.further.is_empty() && self.further.at(&self.name(&[label])).is_some())
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use hickory_proto::rr;
 
 use super::Zone;
-use crate::network::{Network, Peer, PeerId, Role};
+use crate::network::{Hostname, Network, Peer, PeerId, Role};
 
 /// A pointer to the question's name, which stands behind the header.
 const QUESTION: [u8; 2] = [0xc0, 12];
@@ -132,6 +132,30 @@ impl Ready {
             .then_some((first, Some(second)))
     }
 
+    /// The host that a name would register, and its role, where it says one.
+    pub fn registers(
+        &self,
+        first: &[u8],
+        second: Option<&[u8]>,
+    ) -> Option<(Hostname, Option<Role>)> {
+        let host = Hostname::from_label(first).ok()?;
+        if self.zone.gives_away(&host) {
+            return None;
+        }
+        let role = match second {
+            Some(label) => Some(self.role_called(label)?),
+            None => None,
+        };
+        Some((host, role))
+    }
+
+    fn role_called(&self, label: &[u8]) -> Option<Role> {
+        let mut buffer = [0; 63];
+        self.zone
+            .rules
+            .role_named(in_lower_case(label, &mut buffer)?)
+    }
+
     /// Whom a name calls that has these labels before the origin.
     pub fn name(&self, first: &[u8], second: Option<&[u8]>) -> Option<Name<'_>> {
         let mut buffer = [0; 63];
@@ -142,12 +166,10 @@ impl Ready {
             return Some(Name::Id(id));
         }
         let peer = self.network.host_named(name)?;
-        if let Some(second) = second {
-            let mut buffer = [0; 63];
-            let role = rules.role_named(in_lower_case(second, &mut buffer)?)?;
-            if role != peer.role {
-                return None;
-            }
+        if let Some(second) = second
+            && self.role_called(second)? != peer.role
+        {
+            return None;
         }
         Some(Name::Host {
             peer,

@@ -1,0 +1,144 @@
+//! Plain queries by UDP that wait for the registry.
+//!
+//! A host that nobody knows, or whose lease has ended, is for the registry to
+//! decide, and for the disk. The packet waits as it came. A thread beside each
+//! UDP loop gets it back with the decision, and answers those of one flush
+//! together: a task for each, its timer and its system call took longer than all
+//! the rest.
+
+use std::{
+    io,
+    net::UdpSocket,
+    os::fd::AsRawFd as _,
+    sync::{Arc, mpsc},
+    thread,
+    time::Instant,
+};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    PATIENCE, Shared,
+    batch::{PACKETS, Route, send_routes},
+    handler::Handler,
+    limits::NewHost,
+    register::Asking,
+    short::{Short, ShortWay},
+    source::Source,
+};
+use crate::registry::{Decision, Granted};
+
+/// The way to the thread.
+pub(super) struct Late {
+    shared: Arc<Shared>,
+    decided: mpsc::Sender<(Box<Waiting>, Decision)>,
+}
+
+/// A query that waits.
+struct Waiting {
+    asking: Asking,
+    packet: Vec<u8>,
+    source: Source,
+    route: Route,
+    since: Instant,
+    new_host: Option<NewHost>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Late {
+    /// Starts the thread. It ends when this is gone and all that wait are
+    /// answered.
+    pub fn start(socket: Arc<UdpSocket>, shared: Arc<Shared>) -> io::Result<Self> {
+        let (decided, decisions) = mpsc::channel();
+        let for_thread = shared.clone();
+        thread::Builder::new()
+            .name("late".into())
+            .spawn(move || answer_all(&socket, &for_thread, &decisions))?;
+        Ok(Self { shared, decided })
+    }
+
+    /// Asks the registry; the answer is sent when that has decided. Gives `false`
+    /// where the host may not ask. Where too many wait, it is told nothing, and
+    /// asks again.
+    pub fn ask(&self, asking: Asking, packet: &[u8], source: Source, route: Route) -> bool {
+        let Some(new_host) = self.shared.handler.inner().admit(&asking) else {
+            return false;
+        };
+        let Ok(permit) = self.shared.registering.clone().try_acquire_owned() else {
+            return true;
+        };
+        let (zone, action) = (asking.place, asking.action());
+        let waiting = Box::new(Waiting {
+            asking,
+            packet: packet.to_vec(),
+            source,
+            route,
+            since: Instant::now(),
+            new_host,
+            _permit: permit,
+        });
+        let decided = self.decided.clone();
+        let registry = &self.shared.handler.inner().registry;
+        // The queue is longer than what may wait here, so it is full only where
+        // others have filled it.
+        let _ = registry.submit(zone, action, move |decision| {
+            // The thread is gone only if it has panicked.
+            let _ = decided.send((waiting, decision));
+        });
+        true
+    }
+}
+
+fn answer_all(
+    socket: &UdpSocket,
+    shared: &Shared,
+    decisions: &mpsc::Receiver<(Box<Waiting>, Decision)>,
+) {
+    let mut short_way = shared.handler.short_way();
+    let mut replies = Vec::with_capacity(PACKETS);
+    while let Ok(first) = decisions.recv() {
+        let others = decisions.try_iter().take(PACKETS - 1);
+        for (waiting, decision) in std::iter::once(first).chain(others) {
+            let Waiting {
+                asking,
+                packet,
+                source,
+                route,
+                since,
+                new_host,
+                ..
+            } = *waiting;
+            shared.handler.inner().settle(new_host, &decision);
+            // Who asked has given up by then, and asks again.
+            if since.elapsed() > PATIENCE {
+                continue;
+            }
+            let handler = &shared.handler;
+            let reply = reply(&mut short_way, handler, asking, (&packet, source), decision);
+            replies.extend(reply.map(|reply| (route, reply)));
+        }
+        send_routes(socket.as_raw_fd(), &mut replies);
+    }
+}
+
+/// The reply to a packet when the registry has decided.
+pub fn reply(
+    short_way: &mut ShortWay,
+    handler: &Handler,
+    asking: Asking,
+    (packet, source): (&[u8], Source),
+    decision: Decision,
+) -> Option<Vec<u8>> {
+    if let Ok(Granted::Peer { peer, network, .. }) = &decision {
+        let mut reply = Vec::with_capacity(REPLY_OCTETS);
+        let granted = (peer, network);
+        let short = short_way.granted(asking.place, granted, packet, source, &mut reply);
+        if short == Short::Reply {
+            return Some(reply);
+        }
+    }
+    handler.decided(packet, source, asking, decision)
+}
+
+/// What most replies have room in.
+const REPLY_OCTETS: usize = 320;
