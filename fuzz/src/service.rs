@@ -200,7 +200,7 @@ impl Service {
 
     /// What comes of a packet by UDP that waits for the registry.
     fn ask_late(&self, packet: &[u8], source: Source) -> Option<Vec<u8>> {
-        let mut short_way = self.handler.short_way();
+        let short_way = self.handler.short_way();
         let questions = short_way.read(std::iter::once(packet));
         let question = questions
             .at(0)
