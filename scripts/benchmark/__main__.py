@@ -5,6 +5,7 @@ The modules, from the top down:
 * servers: table 1, what a query costs.
 * registrations: table 2, what the disk allows.
 * peers: table 3, what the number of peers changes.
+* bounds: table 4, what is to hold.
 * report, plot: tables, files and the picture.
 * service, rivals: what is measured, and how it is configured.
 * load: the programs that ask.
@@ -17,6 +18,7 @@ import pathlib
 import signal
 import sys
 
+import bounds
 import peers
 import plot
 import registrations
@@ -47,14 +49,20 @@ def arguments():
 def measure(machine, plan, wanted, results):
     print(report.head(machine, plan), flush=True)
     costs = sizes = None
+    to_hold = []
     if "servers" in wanted:
         costs = servers.measure(machine, plan)
         report.show(servers.table(costs, plan), results)
+        to_hold += bounds.of_servers(costs)
     if "registrations" in wanted:
-        report.show(registrations.measure(machine, plan), results)
+        rates, storm = registrations.measure(machine, plan)
+        report.show(registrations.table(rates, storm, plan), results)
+        to_hold += bounds.of_registrations(rates, storm)
     if "peers" in wanted:
         sizes = peers.measure(machine, plan)
         report.show(peers.table(sizes, plan), results)
+        to_hold += bounds.of_sizes(sizes)
+    report.show(bounds.table(to_hold, plan), results)
     if costs and sizes:
         # A quick run is no reason to replace what a full one has drawn.
         picture = results / "cost.svg" if plan.quick else ROOT / "docs" / "cost.svg"

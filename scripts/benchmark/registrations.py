@@ -24,10 +24,12 @@ def asking(outstanding):
     return f"the service, {outstanding:,} asking at once"
 
 
-ALONE = asking(1)
+ONE_BY_ONE = asking(1)
+AT_ONCE = asking(1_024)
 
 
 def measure(machine, plan):
+    """Gives the rates of each row by its name, and what was found of the storm."""
     rates = {}
     storms = []
     # One run of each in turn, as in table 1.
@@ -38,7 +40,8 @@ def measure(machine, plan):
             name = asking(outstanding)
             rates.setdefault(name, []).append(registered(machine, plan, outstanding))
         storms.append(storm_of(machine, plan))
-    return table(rates, storms, plan)
+    storm = {name: median([found.get(name) for found in storms]) for name in storms[0]}
+    return rates, storm
 
 
 def flushed(machine, plan, what):
@@ -71,7 +74,7 @@ def storm_of(machine, plan):
     return found
 
 
-def table(rates, storms, plan):
+def table(rates, storm, plan):
     made = Table(
         "registrations",
         "2. New hosts: how many a second are registered, each on disk before it is answered",
@@ -80,15 +83,14 @@ def table(rates, storms, plan):
     for name, found in rates.items():
         ratios = [rate / bare for rate, bare in zip(found, rates[BARE])]
         made.rows.append([name, median(found), median(ratios)])
-    storm_row = {name: median([found.get(name) for found in storms]) for name in storms[0]}
     all_have = f"{plan.hosts_of_storm:,} hosts at once: seconds until all have their parameters"
     made.rows += [
-        [all_have, storm_row["seconds"], None],
-        ["  of them asked a second time, after 1 s", storm_row["again"], None],
-        ["  and a third time", storm_row["third"], None],
+        [all_have, storm["seconds"], None],
+        ["  of them asked a second time, after 1 s", storm["again"], None],
+        ["  and a third time", storm["third"], None],
     ]
     flushes_a_second = max(median(rates[BARE]), median(rates[WITHIN]))
-    alone = median(rates[ALONE]) / flushes_a_second
+    alone = median(rates[ONE_BY_ONE]) / flushes_a_second
     if alone > FLUSHED:
         made.notes.append(
             f"One at a time, {alone:.1f} hosts are registered for each flush that the disk can do: "

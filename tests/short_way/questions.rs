@@ -180,8 +180,21 @@ pub fn newcomers() -> impl Strategy<Value = Question> {
     const ROLES: [&str; 7] = ["", "", "mixed", "Validator", "rest", "none", "vp0"];
     let name = (any::<u16>(), prop::sample::select(&ROLES[..]), origin);
     let name = name.prop_map(|(host, role, origin)| format!("H-{host}.{role}.{origin}"));
-    (questions(), prop::option::weighted(0.9, name)).prop_map(|(mut question, name)| {
+    let name = prop::option::weighted(0.9, name);
+    (questions(), name, any::<bool>()).prop_map(|(mut question, name, is_plain)| {
         question.transport = Transport::Udp;
+        if is_plain {
+            question = Question {
+                flags: [1, 0],
+                rtype: 16,
+                class: 1,
+                edns: None,
+                source: "127.0.0.1",
+                changes: Vec::new(),
+                tail: 0,
+                ..question
+            };
+        }
         if let Some(name) = name {
             let labels = name.split('.').filter(|label| !label.is_empty());
             let wire = labels.flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
