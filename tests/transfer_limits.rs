@@ -7,9 +7,9 @@ mod common;
 use std::{
     fs,
     io::{Read, Write as _},
-    net::TcpStream,
+    net::{Ipv4Addr, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use certificates::Certificates;
@@ -35,6 +35,10 @@ struct Field {
 
 impl Field {
     fn new(limits: &str) -> Self {
+        Self::of(PEERS, limits)
+    }
+
+    fn of(peers: u32, limits: &str) -> Self {
         let certificates = Certificates::new();
         certificates.authority("ours");
         certificates.issue("server", "ours", "dns.test.internal");
@@ -43,7 +47,7 @@ impl Field {
         let zones = zones(&[("t.toml", &simple_zone("", ""))]);
         let data = tempfile::tempdir().unwrap();
         let path = data.path().to_str().unwrap();
-        let restored = pipe(PARAMD, &["restore", "-", "--data", path], &dump());
+        let restored = pipe(PARAMD, &["restore", "-", "--data", path], &dump(peers));
         assert!(restored.status.success(), "{restored:?}");
         let mut options = Options::new(zones.path(), data.path());
         options.more = vec!["--config".into(), certificates.path("c.toml")];
@@ -74,16 +78,32 @@ impl Field {
         stream
     }
 
+    /// How nice its threads of that name are.
+    fn threads(&self, name: &str) -> Vec<i64> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.service.child.id())).unwrap();
+        // A thread may end meanwhile.
+        let stats =
+            tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        stats
+            .filter_map(|stat| {
+                let (head, fields) = stat.rsplit_once(") ")?;
+                let (_, thread) = head.split_once(" (")?;
+                let nice = fields.split(' ').nth(16)?.parse().unwrap();
+                (thread == name).then_some(nice)
+            })
+            .collect()
+    }
+
     fn log_has(&self, times: usize, text: &str) -> bool {
         self.service.log().matches(text).count() == times
     }
 }
 
 /// All peers, as `paramd dump` writes them.
-fn dump() -> String {
-    let peers: Vec<String> = (0..PEERS)
+fn dump(peers: u32) -> String {
+    let peers: Vec<String> = (0..peers)
         .map(|number| {
-            let address = format!("10.0.{}.{}", number >> 8, number & 255);
+            let address = Ipv4Addr::from(0x0a00_0000 + number);
             format!(
                 "{{\"host\":\"host-{number}\",\"sequence\":\"vp\",\"number\":{number},\
                  \"role\":\"mixed\",\"source\":\"{address}\",\"address\":\"{address}\"}}"
@@ -196,6 +216,41 @@ fn no_more_transfers_run_at_once_than_there_may() {
     for _ in 0..3 {
         eventually(SOON, "there is room", || field.dump().is_ok());
     }
+}
+
+#[test]
+fn a_transfer_gives_way_on_a_thread_that_ends_with_its_client() {
+    let field = Field::new("transfer_time = \"1h\"");
+    assert_eq!(field.threads("transfer"), []);
+    let (first, second) = (field.begin(), field.begin());
+    // The threads that answer are as nice as this one.
+    let nice = field.threads("paramd")[0];
+    assert_eq!(field.threads("transfer"), [(nice + 10).min(19); 2]);
+    drop(first);
+    eventually(SOON, "one thread has ended", || {
+        field.threads("transfer").len() == 1
+    });
+    // By its end, a transfer ends its thread as well.
+    assert!(take_all(second, Duration::ZERO).1);
+    eventually(SOON, "both have", || field.threads("transfer").is_empty());
+}
+
+#[test]
+fn a_service_ends_cleanly_whatever_is_transferred() {
+    // More than the buffers of sockets and the time in which all must end hold.
+    let field = Field::of(6 * PEERS, "transfer_time = \"1h\"");
+    let _nothing = field.begin();
+    let little = field.begin();
+    thread::spawn(move || take_all(little, Duration::from_millis(20)));
+    let begun = Instant::now();
+    let Field {
+        service,
+        _certificates,
+        _zones,
+        _data,
+    } = field;
+    assert_eq!(service.terminate(), Some(0));
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
 }
 
 #[test]

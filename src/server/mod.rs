@@ -14,6 +14,7 @@
 //! * [`source`]: where a message came from, and whether that is proven.
 //! * [`reply`]: puts an answer into a message of the right size.
 //! * [`transfer`]: a whole zone in messages.
+//! * `background`: work that gives way to queries, on threads of its own.
 //! * `update`: administrators change a zone.
 //! * [`limits`]: how much the service does for others, by `rate`.
 //! * [`cookie`]: DNS cookies, by which UDP can be trusted.
@@ -23,6 +24,7 @@
 //! * [`forward`]: names outside all zones go to upstream resolvers.
 
 pub mod access;
+mod background;
 mod batch;
 mod client;
 pub mod config;
@@ -77,6 +79,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ROTATION_CHECK: Duration = Duration::from_secs(600);
 
 /// How long messages that are being answered may take when the service ends.
+/// Transfers are then broken off.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What the loops share.

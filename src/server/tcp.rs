@@ -17,11 +17,11 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    PATIENCE, Shared,
+    GRACE, PATIENCE, Shared, background,
     handler::Outcome,
     source::{Source, Transport},
     tls::{self, Credentials},
-    transfer::Running,
+    transfer::{Running, Transfer},
 };
 
 /// How long a connection may be idle, or a message take to come or to go.
@@ -180,7 +180,13 @@ pub async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let (answers, outgoing) = mpsc::channel(WAITING);
-    let writing = tokio::spawn(write_all(writer, outgoing));
+    let last = over(stopping.clone());
+    let writing = tokio::spawn(async move {
+        tokio::select! {
+            written = write_all(writer, outgoing) => written,
+            () = last => Err(io::Error::other("the service ends")),
+        }
+    });
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     while !answers.is_closed() {
         let Ok(permit) = in_flight.clone().acquire_owned().await else {
@@ -211,6 +217,15 @@ pub async fn serve(
     writing.await.map_err(io::Error::other)?
 }
 
+/// Waits until the service stops and waits for nobody any more. A transfer may
+/// take far longer; for as long as it ran, what it shares with others could not
+/// be put away.
+async fn over(mut stopping: watch::Receiver<bool>) {
+    // Without its other half the service has ended as well.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+    tokio::time::sleep(GRACE).await;
+}
+
 /// Hands the messages of an outcome to the writer. Where that is gone, so is
 /// the client.
 async fn answer(
@@ -236,13 +251,23 @@ async fn answer(
                 }
                 return;
             };
-            for message in transfer.messages() {
-                let transfer = Some(running.clone());
-                if answers.send(Outgoing { message, transfer }).await.is_err() {
-                    return;
+            let transfer = Arc::<Transfer>::from(transfer);
+            let (made, taken) = (transfer.clone(), answers.clone());
+            // A large zone must keep neither other connections waiting nor
+            // queries by UDP.
+            let making = background::run("transfer", move || {
+                for message in made.messages() {
+                    let transfer = Some(running.clone());
+                    if taken.blocking_send(Outgoing { message, transfer }).is_err() {
+                        return;
+                    }
                 }
-                // A large zone must not keep others waiting.
-                tokio::task::yield_now().await;
+            });
+            if let Err(error) = making.await {
+                warn!("no thread for a transfer: {error}");
+                if let Some(refused) = transfer.refused() {
+                    let _ = answers.send(refused.into()).await;
+                }
             }
         }
     }
