@@ -3,6 +3,11 @@
 //!
 //! A time counts from when the query should have been sent, so that a server
 //! that keeps the load waiting does not look better for it.
+//!
+//! Meanwhile it can transfer the zone over and over. It does so between two
+//! batches of queries, so that no other program competes for its processor.
+
+use std::time::Duration;
 
 use clap::Args;
 
@@ -13,7 +18,8 @@ use crate::{
     histogram::Histogram,
     process,
     queries::Queries,
-    say,
+    say, seconds,
+    transfer::Beside,
 };
 
 /// How many clients there are.
@@ -30,6 +36,14 @@ pub struct Steady {
     /// How many queries are sent a second
     #[arg(long)]
     rate: f64,
+
+    /// Transfer the zone of this origin meanwhile
+    #[arg(long, value_name = "ZONE")]
+    transfer: Option<String>,
+
+    /// How much longer to measure, at most, until a transfer has ended
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0")]
+    patience: Duration,
 }
 
 impl Steady {
@@ -39,19 +53,24 @@ impl Steady {
         let mut clients = Clients::new(server, CLIENTS)?;
         let mut times = Histogram::default();
         let warm = self.span.warm.as_nanos() as u64;
-        let end = warm + self.span.seconds.as_nanos() as u64;
+        let mut end = warm + self.span.seconds.as_nanos() as u64;
+        let last = end + self.patience.as_nanos() as u64;
         let each = 1e9 / self.rate.max(1.0);
         let mut processor = None;
         let mut before = clients.tally;
         let (mut due, mut client) = (0.0, 0);
         let mut wanted = Vec::with_capacity(BATCH);
+        let zone = self.transfer.as_ref();
+        let mut beside = zone.map(|zone| Beside::begin(server, zone)).transpose()?;
         loop {
             let now = clients.now();
             if processor.is_none() && now >= warm {
                 processor = Some(process::processor_time(&self.target.process)?);
                 before = clients.tally;
             }
-            if now >= end {
+            let waits = beside.as_ref().is_some_and(|beside| beside.whole == 0);
+            if now >= if waits { last } else { end } {
+                end = now;
                 break;
             }
             wanted.clear();
@@ -68,10 +87,18 @@ impl Steady {
             }
             take(&mut clients, &mut times, warm)?;
             clients.give_up(|_| {});
+            if let Some(beside) = &mut beside {
+                beside.take()?;
+            }
+        }
+        // Its connection ends here.
+        if let Some(beside) = beside {
+            beside.say();
         }
         let used = process::processor_time(&self.target.process)? - processor.unwrap_or_default();
         let tally = clients.tally.since(&before);
-        say("rate", tally.sent as f64 / self.span.seconds.as_secs_f64());
+        let measured = Duration::from_nanos(end - warm).as_secs_f64();
+        say("rate", tally.sent as f64 / measured);
         say("processor", used / tally.answered.max(1) as f64);
         // The last ones are waited for.
         while clients.now() < end + PATIENCE.as_nanos() as u64 {
