@@ -33,6 +33,45 @@ impl Histogram {
     }
 }
 
+/// Times by when they were taken, in spans of equal length.
+///
+/// A machine that does other work stops now and then for some milliseconds. In
+/// which row of a table that falls is chance, and it is enough to make a hundredth
+/// of all times in a short run. Of spans it spoils one: so what is told is the
+/// median of them.
+#[derive(Debug)]
+pub struct Spans {
+    length: u64,
+    spans: Vec<Histogram>,
+}
+
+impl Spans {
+    /// `length` in nanoseconds.
+    pub fn new(length: u64) -> Self {
+        Self {
+            length,
+            spans: Vec::new(),
+        }
+    }
+
+    /// Adds a time that was taken `at`, in nanoseconds since the start.
+    pub fn add(&mut self, at: u64, time: u64) {
+        let span = (at / self.length) as usize;
+        if self.spans.len() <= span {
+            self.spans.resize_with(span + 1, Histogram::default);
+        }
+        self.spans[span].add(time);
+    }
+
+    /// The median of the spans' quantiles, in microseconds.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let spans = self.spans.iter();
+        let mut quantiles: Vec<f64> = spans.filter_map(|span| span.quantile(share)).collect();
+        quantiles.sort_by(f64::total_cmp);
+        quantiles.get(quantiles.len() / 2).copied()
+    }
+}
+
 /// Below PARTS a counter for each time; above, PARTS for each power of two.
 fn place(time: u64) -> usize {
     if time < PARTS {
@@ -80,6 +119,19 @@ mod tests {
             prop_assert!(least(place) <= time);
             prop_assert!(time >= u64::MAX / 2 || time < least(place + 1));
         }
+    }
+
+    #[test]
+    fn a_stall_spoils_no_more_than_its_span() {
+        let mut spans = Spans::new(1_000);
+        for at in 0..5_000 {
+            // The third span stands still.
+            let time = if at / 1_000 == 2 { 1_000_000 } else { 10_000 };
+            spans.add(at, time);
+        }
+        let found = spans.quantile(0.99).unwrap();
+        assert!((10.0..10.3).contains(&found), "{found}");
+        assert_eq!(Spans::new(1).quantile(0.5), None);
     }
 
     #[test]

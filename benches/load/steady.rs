@@ -15,12 +15,15 @@ use crate::{
     Span, Target,
     batch::BATCH,
     clients::{Clients, PATIENCE},
-    histogram::Histogram,
+    histogram::Spans,
     process,
     queries::Queries,
     say, seconds,
     transfer::Beside,
 };
+
+/// The times that are told are the medians of spans of this length.
+const SPAN: Duration = Duration::from_millis(500);
 
 /// How many clients there are.
 const CLIENTS: usize = 16;
@@ -51,7 +54,7 @@ impl Steady {
         let server = self.target.server;
         let mut queries = Queries::new(&self.target.asked, server)?;
         let mut clients = Clients::new(server, CLIENTS)?;
-        let mut times = Histogram::default();
+        let mut times = Spans::new(SPAN.as_nanos() as u64);
         let warm = self.span.warm.as_nanos() as u64;
         let mut end = warm + self.span.seconds.as_nanos() as u64;
         let last = end + self.patience.as_nanos() as u64;
@@ -106,7 +109,7 @@ impl Steady {
         }
         clients.give_up(|_| {});
         clients.tally.since(&before).say();
-        for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
+        for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
             if let Some(time) = times.quantile(share) {
                 say(name, time);
             }
@@ -116,12 +119,12 @@ impl Steady {
 }
 
 /// Takes all answers that are there.
-fn take(clients: &mut Clients, times: &mut Histogram, warm: u64) -> anyhow::Result<()> {
+fn take(clients: &mut Clients, times: &mut Spans, warm: u64) -> anyhow::Result<()> {
     for client in 0..clients.count() {
         let now = clients.now();
         clients.receive(client, |answered| {
             if answered.at >= warm {
-                times.add(now.saturating_sub(answered.at));
+                times.add(answered.at - warm, now.saturating_sub(answered.at));
             }
         })?;
     }
