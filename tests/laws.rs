@@ -381,7 +381,7 @@ impl Play {
 
     fn check(&mut self) {
         let now = self.now();
-        self.network.expire(now);
+        self.network.expire(now, usize::MAX);
         let network = &self.network;
         let mut by_id: HashMap<PeerId, &Hostname> = HashMap::new();
         for peer in network.peers() {
@@ -572,7 +572,7 @@ fn a_heartbeat_never_revives_a_lease_that_has_ended() {
             // The writer: time passes in jumps of about a lease.
             for jump in 0..1_000 {
                 let now = clock.fetch_add(LEASE - 1 + jump % 3, Ordering::SeqCst);
-                network.expire(Time(now));
+                network.expire(Time(now), usize::MAX);
                 if !network.is_live(peer.id) {
                     assert!(!peer.lease.runs(Time(now), lasting));
                     break;

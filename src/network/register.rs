@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use super::{Holder, Hostname, Lease, Network, Peer, PeerId, Role, Sequence, Time};
 
+/// How many leases are looked at for a decision. Nearly always all that may have
+/// run out.
+const LOOKS: usize = 64;
+
 /// What must be made durable before anyone may be told of it.
 #[derive(Debug, Clone)]
 pub enum Change {
@@ -72,7 +76,7 @@ impl Network {
         asker: Holder,
         changes: &mut Vec<Change>,
     ) -> Result<Arc<Peer>, Refusal> {
-        self.expire(now);
+        self.advance(now, host);
         match self.hosts.get(host.as_str()).cloned() {
             Some(peer) => self.return_of(peer, role, asker, changes),
             None => self.arrival_of(host, role, asker, changes),
@@ -195,7 +199,7 @@ impl Network {
         host: &Hostname,
         asker: Holder,
     ) -> Result<Arc<Peer>, LeaveRefusal> {
-        self.expire(now);
+        self.advance(now, host);
         let peer = self
             .hosts
             .get(host.as_str())
@@ -226,35 +230,55 @@ impl Network {
         true
     }
 
-    /// Ends the leases that have run out by `now`.
+    /// Ends the leases that have run out by `now`; looks at `most` of those that
+    /// may have, so that nobody waits for long. Where there are more, as there are
+    /// one lease after a start, [`next_deadline`](Self::next_deadline) says that it
+    /// has passed.
     ///
     /// Heartbeats only store a time in the lease, so a lease whose look-out
     /// time has come may have been renewed meanwhile; it is then looked at
     /// again when it would run out. Each look is logarithmic in the number of
     /// peers, and each live peer is looked at once a lease.
-    pub fn expire(&mut self, now: Time) {
+    pub fn expire(&mut self, now: Time, most: usize) {
         self.now = self.now.max(now);
-        let now = self.now;
-        let lasting = self.rules.lease;
-        for numbers in &mut self.sequences {
-            while let Some((deadline, number)) = numbers.live.first() {
-                if deadline > now {
-                    break;
-                }
-                let Some(peer) = numbers.taken.get(number) else {
-                    numbers.live.remove(number);
-                    continue;
-                };
-                let ended = peer.lease.expire(now, lasting);
-                let ran_out = peer.lease.heard() + lasting;
-                if ended {
-                    numbers.live.remove(number);
-                    numbers.gone(number, ran_out);
-                    self.revision += 1;
-                } else {
-                    numbers.live.insert(number, ran_out);
-                }
+        let mut left = most;
+        for place in 0..self.sequences.len() {
+            while left > 0
+                && let Some((deadline, number)) = self.sequences[place].live.first()
+                && deadline <= self.now
+            {
+                self.look_at(place, number);
+                left -= 1;
             }
+        }
+    }
+
+    /// Ends the lease of a live peer if it has run out, or notes when it will.
+    fn look_at(&mut self, place: usize, number: u32) {
+        let lasting = self.rules.lease;
+        let numbers = &mut self.sequences[place];
+        let Some(peer) = numbers.taken.get(number) else {
+            numbers.live.remove(number);
+            return;
+        };
+        let ended = peer.lease.expire(self.now, lasting);
+        let runs_out = peer.lease.heard() + lasting;
+        if ended {
+            numbers.live.remove(number);
+            numbers.gone(number, runs_out);
+            self.revision += 1;
+        } else {
+            numbers.live.insert(number, runs_out);
+        }
+    }
+
+    /// Lets time pass before a decision about that host: its own lease is looked
+    /// at in any case, and some of the others.
+    fn advance(&mut self, now: Time, host: &Hostname) {
+        self.expire(now, LOOKS);
+        let id = self.hosts.get(host.as_str()).map(|peer| peer.id);
+        if let Some(id) = id.filter(|id| self.is_live(*id)) {
+            self.look_at(usize::from(id.sequence.0), id.number);
         }
     }
 

@@ -33,6 +33,11 @@ const SERIALS: u64 = 1 << 16;
 /// Up to how many changes of one commit have a line each in the log.
 const LOGGED_ALONE: usize = 16;
 
+/// How many leases of a zone are looked at before requests are served again, or
+/// the others have the processor: a few milliseconds' worth. After a start all of
+/// them may run out at once.
+const LOOKS: usize = 4_096;
+
 /// The writer looks for leases that have run out no more often than this.
 const LEAST_WAIT: Duration = Duration::from_millis(20);
 /// And no less often than this.
@@ -137,7 +142,7 @@ impl Writer {
         let mut networks = self.networks();
         for (network, published) in networks.iter_mut().zip(&self.zones) {
             let live = network.live_len();
-            network.expire(now);
+            network.expire(now, LOOKS);
             let ended = live - network.live_len();
             if ended > 0 {
                 info!("zone {}: {ended} leases have run out", published.zone);
