@@ -19,10 +19,8 @@ pub struct Parameters<'a> {
     pub role: &'a str,
     /// As it stands before a port: an IPv6 address is in brackets.
     pub address: &'a str,
-    /// By name: `{{ ports.grpc }}`.
-    pub ports: &'a BTreeMap<String, u16>,
     /// `address:port` of the root nodes: `{{ roots | join(',') }}`.
-    pub roots: &'a [String],
+    pub roots: &'a [&'a str],
     /// Empty in a zone without `n`, and so is `f`.
     pub n: &'a str,
     pub f: &'a str,
@@ -31,15 +29,16 @@ pub struct Parameters<'a> {
 }
 
 impl Parameters<'_> {
-    fn values(&self) -> Value {
+    /// `ports` are by name: `{{ ports.grpc }}`.
+    fn values(&self, ports: &Value) -> Value {
         context! {
             id => self.id,
             number => self.number,
             hostname => self.hostname,
             role => self.role,
             address => self.address,
-            ports => self.ports,
-            roots => self.roots.to_vec(),
+            ports => ports.clone(),
+            roots => self.roots.iter().copied().collect::<Value>(),
             n => self.n,
             f => self.f,
             origin => self.origin,
@@ -47,7 +46,7 @@ impl Parameters<'_> {
     }
 }
 
-/// The names of [`Parameters`].
+/// The names of [`Parameters`], and that of the zone's ports.
 pub const NAMES: [&str; 10] = [
     "id", "number", "hostname", "role", "address", "ports", "roots", "n", "f", "origin",
 ];
@@ -65,6 +64,8 @@ const VALUE_OCTETS: usize = 4_096;
 pub struct Environment {
     engine: minijinja::Environment<'static>,
     variables: Vec<String>,
+    /// The same for all peers.
+    ports: Value,
 }
 
 impl Environment {
@@ -77,15 +78,20 @@ impl Environment {
         let mut engine = minijinja::Environment::new();
         engine.set_undefined_behavior(UndefinedBehavior::Strict);
         engine.set_fuel(Some(FUEL));
+        let ports = Value::from(ports);
         let mut problems = Vec::new();
         for (name, template) in templates {
-            if let Err(problem) = check(&mut engine, name, template, ports) {
+            if let Err(problem) = check(&mut engine, name, template, &ports) {
                 problems.push((name.clone(), problem));
             }
         }
         if problems.is_empty() {
             let variables = templates.keys().cloned().collect();
-            Ok(Self { engine, variables })
+            Ok(Self {
+                engine,
+                variables,
+                ports,
+            })
         } else {
             Err(problems)
         }
@@ -94,7 +100,7 @@ impl Environment {
     /// The variables of a peer, by name. One that renders to nothing or to too
     /// much, or cannot be rendered for this peer, is left out.
     pub fn render(&self, parameters: &Parameters<'_>) -> Vec<(&str, String)> {
-        let values = parameters.values();
+        let values = parameters.values(&self.ports);
         let render = |name: &str| {
             let template = self.engine.get_template(name).ok()?;
             let value = template.render(values.clone()).ok()?;
@@ -120,7 +126,7 @@ fn check(
     engine: &mut minijinja::Environment<'static>,
     name: &str,
     template: &str,
-    ports: &BTreeMap<String, u16>,
+    ports: &Value,
 ) -> Result<(), String> {
     if !is_variable_name(name) {
         return Err("a variable is called by capital letters, digits and _, a letter first".into());
@@ -141,21 +147,20 @@ fn check(
     }
     // What only shows when it is rendered: a port that is not there, a filter
     // that does not fit. With and without root nodes, since templates branch.
-    for roots in [vec![], vec!["192.0.2.1:1".to_owned()]] {
+    for roots in [&[][..], &["192.0.2.1:1"]] {
         let sample = Parameters {
             id: "id",
             number: 0,
             hostname: "host",
             role: "role",
             address: "192.0.2.1",
-            ports,
-            roots: &roots,
+            roots,
             n: "4",
             f: "1",
             origin: "example",
         };
         let value = compiled
-            .render(sample.values())
+            .render(sample.values(ports))
             .map_err(|error| format!("cannot be rendered: {}", reason(&error)))?;
         if value.len() > VALUE_OCTETS {
             let octets = value.len();

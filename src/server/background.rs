@@ -10,10 +10,10 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 /// How much nicer the thread is. Beside a thread that never sleeps, one that is
-/// nicer by 10 still has a tenth of the processor: a transfer of a million peers
-/// ends within its time, and queries are slowed by no more than that. By 19 it
-/// would have a seventieth, and queries with time to spare are not answered any
-/// sooner for it, nor where the thread has SCHED_IDLE.
+/// nicer by 10 still has a tenth of the processor, so that a transfer of a million
+/// peers takes minutes there and queries lose about a tenth. By 7 they lose a fifth;
+/// by 19, or with SCHED_IDLE, such a transfer would not end within its time, and
+/// where there is time to spare queries are answered no sooner for it.
 const NICER: i32 = 10;
 
 /// Does the work on a thread of that name; ends when it has ended, by a panic too.

@@ -159,14 +159,10 @@ impl<'r> Reply<'r> {
         }
     }
 
-    /// A message of a transfer. The question is in the first one only
-    /// (RFC 5936, section 2.2.1).
-    pub fn transfer(&self, first: bool) -> Message {
+    /// A message of a transfer, the first one, without records.
+    pub fn transfer(&self) -> Message {
         let mut message = self.message(ResponseCode::NoError, None);
         message.metadata.authoritative = true;
-        if !first {
-            message.queries.clear();
-        }
         message
     }
 

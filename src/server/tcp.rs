@@ -256,12 +256,10 @@ async fn answer(
             // A large zone must keep neither other connections waiting nor
             // queries by UDP.
             let making = background::run("transfer", move || {
-                for message in made.messages() {
+                made.make(|octets| {
                     let transfer = Some(running.clone());
-                    if taken.blocking_send(Outgoing { message, transfer }).is_err() {
-                        return;
-                    }
-                }
+                    taken.blocking_send(Outgoing { octets, transfer }).ok()
+                });
             });
             if let Err(error) = making.await {
                 warn!("no thread for a transfer: {error}");
@@ -273,19 +271,30 @@ async fn answer(
     }
 }
 
-/// A message to be written, and the transfer that it is part of.
+/// What is to be written at once: a message with its length, or several of the
+/// transfer that they are part of.
 struct Outgoing {
-    message: Vec<u8>,
+    octets: Vec<u8>,
     transfer: Option<Arc<Running>>,
 }
 
 impl From<Vec<u8>> for Outgoing {
     fn from(message: Vec<u8>) -> Self {
+        let mut octets = Vec::with_capacity(2 + message.len());
+        framed(&mut octets, &message);
         Self {
-            message,
+            octets,
             transfer: None,
         }
     }
+}
+
+/// Adds a message and its length before it (RFC 7766, section 8). No message is
+/// too long for that: replies are no longer than the room of a message.
+pub fn framed(octets: &mut Vec<u8>, message: &[u8]) {
+    let length = message.len().min(u16::MAX.into());
+    octets.extend((length as u16).to_be_bytes());
+    octets.extend(&message[..length]);
 }
 
 /// Writes messages until there are no more to come, the client takes none, or a
@@ -294,12 +303,12 @@ async fn write_all(
     mut writer: impl AsyncWrite + Unpin,
     mut outgoing: mpsc::Receiver<Outgoing>,
 ) -> io::Result<()> {
-    while let Some(Outgoing { message, transfer }) = outgoing.recv().await {
+    while let Some(Outgoing { octets, transfer }) = outgoing.recv().await {
         let left = match &transfer {
-            Some(transfer) => transfer.allow(2 + message.len())?.min(IDLE),
+            Some(transfer) => transfer.allow(octets.len())?.min(IDLE),
             None => IDLE,
         };
-        match (timeout(left, write(&mut writer, &message)).await, transfer) {
+        match (timeout(left, write(&mut writer, &octets)).await, transfer) {
             (Ok(written), _) => written?,
             (Err(late), transfer) => {
                 if let Some(transfer) = transfer {
@@ -328,11 +337,10 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8
     Ok(Some(message))
 }
 
-/// Length and message in one segment, or one record of TLS (RFC 7766, section 8).
-async fn write(stream: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> io::Result<()> {
-    let length = u16::try_from(message.len()).map_err(io::Error::other)?;
-    let octets = [&length.to_be_bytes(), message].concat();
-    stream.write_all(&octets).await?;
+/// In one segment, or one record of TLS, so far as it has room there (RFC 7766,
+/// section 8).
+async fn write(stream: &mut (impl AsyncWrite + Unpin), octets: &[u8]) -> io::Result<()> {
+    stream.write_all(octets).await?;
     // What is encrypted is not yet sent.
     stream.flush().await
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use hickory_proto::{
-    op::ResponseCode,
+    op::{Message, ResponseCode},
     rr::{RData, Record},
     serialize::binary::{BinEncodable, BinEncoder},
 };
@@ -20,7 +20,11 @@ use hickory_server::server::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
-use super::reply::{ExtendedError, Reply, Terms};
+use super::{
+    reply::{ExtendedError, Reply, Terms},
+    tcp::framed,
+    tsig::Signature,
+};
 use crate::{
     network::{Network, Time},
     settings::{Source, Table},
@@ -30,6 +34,10 @@ use crate::{
 /// How many octets of records go into one message, before names are
 /// compressed. A name can point no further back than 16 kB.
 const MESSAGE_OCTETS: usize = 16_384;
+
+/// How many octets are written at once: several messages, since with each time
+/// the writer is woken, and takes a moment of the processor from queries.
+const WRITTEN_OCTETS: usize = 4 * MESSAGE_OCTETS;
 
 /// A day, in seconds.
 const DAY: u64 = 86_400;
@@ -164,36 +172,26 @@ impl Transfer {
         Reply::new(&self.request, &self.terms).error(ResponseCode::Refused, Some(error))
     }
 
-    /// The messages, each made when it is taken.
-    pub fn messages(&self) -> impl Iterator<Item = Vec<u8>> + Send {
-        let reply = Reply::new(&self.request, &self.terms);
-        let mut records = self.records().peekable();
-        let mut signature = self.terms.signature.clone();
-        let mut first = true;
-        std::iter::from_fn(move || {
-            let is_first = std::mem::take(&mut first);
-            let mut message = reply.transfer(is_first);
-            let mut octets = 0;
-            while let Some(record) =
-                records.next_if(|record| octets == 0 || octets + length(record) <= MESSAGE_OCTETS)
-            {
-                octets += length(&record);
-                message.answers.push(record);
-            }
-            if message.answers.is_empty() {
-                return None;
-            }
-            let octets = message.to_vec().ok()?;
-            match &mut signature {
-                Some(signature) if is_first => signature.sign(octets),
-                Some(signature) => signature.sign_next(octets),
-                None => Some(octets),
-            }
-        })
+    /// Makes the messages and hands on several at once, each with its length, until
+    /// there is `None` who takes them.
+    pub fn make(&self, hand_on: impl FnMut(Vec<u8>) -> Option<()>) -> Option<()> {
+        let mut packing = Packing {
+            message: Reply::new(&self.request, &self.terms).transfer(),
+            octets: 0,
+            made: Vec::with_capacity(WRITTEN_OCTETS),
+            signature: self.terms.signature.clone(),
+            is_first: true,
+            hand_on,
+        };
+        // A `for` loop would move each record through all the parts that the
+        // iterator is made of.
+        self.records().try_for_each(|record| packing.add(record))?;
+        packing.end_message()?;
+        packing.hand_on()
     }
 
     /// The SOA first, and again at the end (RFC 5936, section 2.2).
-    fn records(&self) -> impl Iterator<Item = Record> + Send {
+    fn records(&self) -> impl Iterator<Item = Record> {
         let zone = match self.content {
             Content::Zone => Some(self.zone.content(&self.network)),
             Content::Status(_) => None,
@@ -208,6 +206,56 @@ impl Transfer {
             .chain(status.into_iter().flatten());
         let soa = records.next();
         soa.clone().into_iter().chain(records).chain(soa)
+    }
+}
+
+/// The message that is being made, and those before it.
+struct Packing<F> {
+    message: Message,
+    /// How many the records of the message have.
+    octets: usize,
+    /// The messages that are made and not yet handed on.
+    made: Vec<u8>,
+    signature: Option<Signature>,
+    is_first: bool,
+    hand_on: F,
+}
+
+impl<F: FnMut(Vec<u8>) -> Option<()>> Packing<F> {
+    /// Adds a record; where it has no room, to the next message.
+    fn add(&mut self, record: Record) -> Option<()> {
+        let octets = length(&record);
+        if self.octets > 0 && self.octets + octets > MESSAGE_OCTETS {
+            self.end_message()?;
+        }
+        self.octets += octets;
+        self.message.answers.push(record);
+        Some(())
+    }
+
+    fn end_message(&mut self) -> Option<()> {
+        let mut octets = Vec::with_capacity(MESSAGE_OCTETS);
+        self.message.emit(&mut BinEncoder::new(&mut octets)).ok()?;
+        self.message.answers.clear();
+        // The question is in the first one only (RFC 5936, section 2.2.1).
+        self.message.queries.clear();
+        self.octets = 0;
+        let is_first = std::mem::take(&mut self.is_first);
+        let message = match &mut self.signature {
+            Some(signature) if is_first => signature.sign(octets)?,
+            Some(signature) => signature.sign_next(octets)?,
+            None => octets,
+        };
+        if self.made.len() + 2 + message.len() > WRITTEN_OCTETS {
+            self.hand_on()?;
+        }
+        framed(&mut self.made, &message);
+        Some(())
+    }
+
+    fn hand_on(&mut self) -> Option<()> {
+        let next = Vec::with_capacity(WRITTEN_OCTETS);
+        (self.hand_on)(std::mem::replace(&mut self.made, next))
     }
 }
 

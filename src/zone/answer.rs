@@ -146,21 +146,23 @@ impl Zone {
         match (form, rtype) {
             (_, RecordType::ANY) => answer(vec![minimal()], self.ttl, vec![]),
             (Form::Environment, RecordType::TXT) => {
-                let data = self.environment(network, peer);
+                let roots = self.roots(network);
+                let data = self.environment(&roots, peer);
                 if data.is_empty() {
                     return self.no_data(network);
                 }
                 // The summary says who the holder is, so that the asker sees in
                 // one message whether this environment is its own.
                 let summary =
-                    Record::from_rdata(owner.base_name(), ttl, self.summary(network, peer));
+                    Record::from_rdata(owner.base_name(), ttl, self.summary(&roots, peer));
                 answer(data, ttl, vec![summary])
             }
             (Form::Plain, RecordType::TXT) => {
-                answer(vec![self.summary(network, peer)], ttl, vec![])
+                answer(vec![self.summary(&self.roots(network), peer)], ttl, vec![])
             }
             (Form::Plain, RecordType::SRV) => {
-                let (data, roots): (Vec<_>, Vec<_>) = self.root_services(network, peer).unzip();
+                let roots = self.roots(network);
+                let (data, roots): (Vec<_>, Vec<_>) = self.root_services(&roots, peer).unzip();
                 if data.is_empty() {
                     return self.no_data(network);
                 }

@@ -7,7 +7,11 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType, rdata::TXT},
 };
 
-use super::{Zone, name::STATUS, records};
+use super::{
+    Zone,
+    name::STATUS,
+    records::{self, Roots},
+};
 use crate::{
     network::{Hostname, Network, Peer, PeerId, Time},
     store::{Pin, Registration},
@@ -42,9 +46,10 @@ impl Zone {
             self.services(network, port)
                 .map(move |(data, _)| Record::from_rdata(owner.clone(), self.ttl, data))
         });
+        let roots = self.roots(network);
         let peers = network
             .peers()
-            .flat_map(move |peer| self.peer_content(network, peer));
+            .flat_map(move |peer| self.peer_content(&roots, peer));
         let awaited = self.awaited(network);
         let pins = awaited.map(move |(host, id)| self.pin_record(host, id));
         head.into_iter().chain(services).chain(peers).chain(pins)
@@ -61,14 +66,14 @@ impl Zone {
     }
 
     /// The records at a peer's host name and at its ID.
-    fn peer_content(&self, network: &Network, peer: &Peer) -> Vec<Record> {
-        let summary = self.summary(network, peer);
+    fn peer_content(&self, roots: &Roots<'_>, peer: &Peer) -> Vec<Record> {
+        let summary = self.summary(roots, peer);
         let address = records::address(peer.holder.address);
+        let environment = self.environment(roots, peer);
         let roots: Vec<RData> = self
-            .root_services(network, peer)
+            .root_services(roots, peer)
             .map(|(data, _)| data)
             .collect();
-        let environment = self.environment(network, peer);
         let id = self.rules.id_text(peer.id);
         let mut content = Vec::with_capacity(2 * (2 + roots.len() + environment.len()));
         for (label, ttl) in [(peer.host.as_str(), 0), (id.as_str(), self.ttl)] {

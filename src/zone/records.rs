@@ -42,14 +42,14 @@ impl Zone {
     }
 
     /// A peer's strings: `id=vp1`, `root=…`, `n=4`, `f=1`, `address=…`, `role=mixed`.
-    pub(super) fn summary(&self, network: &Network, peer: &Peer) -> RData {
+    pub(super) fn summary(&self, roots: &Roots<'_>, peer: &Peer) -> RData {
         let mut strings = vec![
-            format!("id={}", self.rules.id_text(peer.id)),
-            format!("root={}", self.root_addresses(network, peer).join(",")),
+            ["id=", &self.rules.id_text(peer.id)].concat(),
+            ["root=", &roots.addresses(peer).join(",")].concat(),
         ];
         strings.extend(self.size());
-        strings.push(format!("address={}", self.socket(peer.holder.address)));
-        strings.push(format!("role={}", self.rules.role(peer.role).name));
+        strings.push(["address=", &self.socket(peer.holder.address)].concat());
+        strings.push(["role=", &self.rules.role(peer.role).name].concat());
         RData::TXT(TXT::new(strings))
     }
 
@@ -67,11 +67,19 @@ impl Zone {
         n.into_iter().chain(f).collect()
     }
 
-    fn root_addresses(&self, network: &Network, peer: &Peer) -> Vec<String> {
-        network
-            .roots(peer.id)
-            .map(|root| self.socket(root.holder.address))
-            .collect()
+    /// The root nodes that the peers of the network are told of.
+    pub(super) fn roots<'n>(&self, network: &'n Network) -> Roots<'n> {
+        let live = network.live_roots();
+        // One more than a peer is told of, since it may be one itself.
+        let first = live.take(self.rules.roots + 1).map(|peer| Root {
+            address: self.socket(peer.holder.address),
+            name: self.id_name(peer),
+            peer,
+        });
+        Roots {
+            first: first.collect(),
+            most: self.rules.roots,
+        }
     }
 
     /// `10.0.1.5:7051`, `[fd00::5]:7051`.
@@ -80,14 +88,15 @@ impl Zone {
     }
 
     /// The root nodes of a peer, best first: the priority is the rank, from 0.
-    pub(super) fn root_services<'a>(
-        &'a self,
-        network: &'a Network,
+    pub(super) fn root_services<'r>(
+        &self,
+        roots: &'r Roots<'_>,
         peer: &Peer,
-    ) -> impl Iterator<Item = (RData, &'a Peer)> {
-        network.roots(peer.id).zip(0..).map(|(root, rank)| {
-            let srv = SRV::new(rank, 0, self.root_port, self.id_name(root));
-            (RData::SRV(srv), root.as_ref())
+    ) -> impl Iterator<Item = (RData, &'r Peer)> {
+        let port = self.root_port;
+        roots.of(peer).zip(0..).map(move |(root, rank)| {
+            let srv = SRV::new(rank, 0, port, root.name.clone());
+            (RData::SRV(srv), root.peer)
         })
     }
 
@@ -120,9 +129,8 @@ impl Zone {
 
     /// A peer's variables, one record each. A value that is longer than one
     /// character-string goes on in the next ones.
-    pub(super) fn environment(&self, network: &Network, peer: &Peer) -> Vec<RData> {
+    pub(super) fn environment(&self, roots: &Roots<'_>, peer: &Peer) -> Vec<RData> {
         let id = self.rules.id_text(peer.id);
-        let roots = self.root_addresses(network, peer);
         let address = match peer.holder.address {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("[{address}]"),
@@ -135,8 +143,7 @@ impl Zone {
             hostname: peer.host.as_str(),
             role: &self.rules.role(peer.role).name,
             address: &address,
-            ports: &self.ports,
-            roots: &roots,
+            roots: &roots.addresses(peer),
             n: &text(self.n).unwrap_or_default(),
             f: &text(self.f()).unwrap_or_default(),
             origin: &self.to_string(),
@@ -144,7 +151,7 @@ impl Zone {
         variables
             .into_iter()
             .map(|(name, value)| {
-                let text = format!("{name}={value}");
+                let text = [name, "=", &value].concat();
                 let strings = text.as_bytes().chunks(STRING_OCTETS).collect();
                 RData::TXT(TXT::from_bytes(strings))
             })
@@ -163,6 +170,33 @@ impl Zone {
 
     pub(super) fn name_server_records(&self) -> Vec<RData> {
         vec![RData::NS(NS(self.name_server()))]
+    }
+}
+
+/// The root nodes of a network, made once for all its peers.
+pub(super) struct Roots<'n> {
+    /// Best first, and one more than a peer is told of.
+    first: Vec<Root<'n>>,
+    most: usize,
+}
+
+struct Root<'n> {
+    peer: &'n Peer,
+    /// With the port.
+    address: String,
+    /// That of its ID.
+    name: Name,
+}
+
+impl Roots<'_> {
+    /// Those that the peer is told of: not itself.
+    fn of(&self, peer: &Peer) -> impl Iterator<Item = &Root<'_>> {
+        let others = self.first.iter().filter(|root| root.peer.id != peer.id);
+        others.take(self.most)
+    }
+
+    fn addresses(&self, peer: &Peer) -> Vec<&str> {
+        self.of(peer).map(|root| root.address.as_str()).collect()
     }
 }
 
