@@ -194,7 +194,14 @@ impl Service {
                 .runtime
                 .block_on(reply)
                 .map_or(Replies::None, Replies::One),
-            Outcome::Transfer(transfer) => Replies::Transfer(transfer.messages().collect()),
+            Outcome::Transfer(transfer) => {
+                let mut octets = Vec::new();
+                transfer.make(|made| {
+                    octets.extend(made);
+                    Some(())
+                });
+                Replies::Transfer(messages(&octets))
+            }
         }
     }
 
@@ -243,4 +250,15 @@ impl Service {
         let ended = self.runtime.block_on(self.ended);
         ended.expect("the writer does not panic");
     }
+}
+
+/// The messages of a connection, each with its length before it.
+fn messages(mut octets: &[u8]) -> Vec<Vec<u8>> {
+    let mut messages = Vec::new();
+    while let Some((length, rest)) = octets.split_first_chunk() {
+        let (message, rest) = rest.split_at(u16::from_be_bytes(*length).into());
+        messages.push(message.to_vec());
+        octets = rest;
+    }
+    messages
 }

@@ -5,10 +5,8 @@
 //! registration is kept by the names of its role and sequence, so that a zone
 //! file may be rearranged between two starts.
 
-mod block;
 mod registration;
 mod sled;
-mod witness;
 
 use std::{path::PathBuf, sync::Arc};
 

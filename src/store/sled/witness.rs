@@ -2,12 +2,12 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
-use super::StoreError;
+use crate::store::StoreError;
 
 /// A file that says how many commits have become durable: at most as many as
 /// have, since it is written after them. It is not flushed itself: after a
 /// power cut it may say fewer, which does no harm.
-pub(super) struct Witness(File);
+pub struct Witness(File);
 
 impl Witness {
     /// Opens the file; gives also the number in it, 0 where there is none.

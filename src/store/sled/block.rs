@@ -9,14 +9,14 @@ use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize, de::Error as _};
 
-use super::Registration;
+use crate::store::Registration;
 
 /// How many numbers a block has.
 const NUMBERS: u32 = 32;
 
 /// The registrations of one block, by number.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Block(BTreeMap<u32, Registration>);
+pub struct Block(BTreeMap<u32, Registration>);
 
 /// The form on disk. A later one gets another version, and this one stays
 /// readable.

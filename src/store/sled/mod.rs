@@ -24,24 +24,31 @@
 //! * Where its log is damaged, it silently goes on with what stands before the
 //!   damage. So the number of commits is kept a second time, in a file beside
 //!   it ([`Witness`]), and a database with fewer commits is not opened.
+//!
+//! `block`: registrations as records. `opening`: the lock, and opening the
+//! database. `witness`: the second count.
+
+mod block;
+mod opening;
+mod witness;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    fs::{self, File, TryLockError},
+    fs::File,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    thread,
     time::{Duration, Instant},
 };
 
-use sled::{Batch, Db, Mode};
+use sled::{Batch, Db};
 
-use super::{Contents, Pin, Store, StoreError, Write, block::Block, witness::Witness};
-
-/// Pages that sled keeps in memory. The registrations themselves are in the
-/// network's own maps; after the start this is only for pages to be rewritten.
-const CACHE_BYTES: u64 = 32 << 20;
+use self::{
+    block::Block,
+    opening::{lock, open, reopen},
+    witness::Witness,
+};
+use super::{Contents, Pin, Store, StoreError, Write};
 
 /// How long a commit fails at once after the database could not be opened
 /// again: opening reads the whole database, and the disk is probably still full.
@@ -355,87 +362,4 @@ fn block_in(rest: &[u8]) -> Option<(&str, u32)> {
 
 fn serial_key(origin: &str) -> Vec<u8> {
     [b"s", origin.as_bytes()].concat()
-}
-
-/// Takes the lock of the data directory, which is made where there is none.
-fn lock(data: &Path) -> Result<File, StoreError> {
-    let unusable = |error: std::io::Error| StoreError::Unusable {
-        path: data.to_owned(),
-        reason: error.to_string(),
-    };
-    fs::create_dir_all(data).map_err(unusable)?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(data.join("lock"))
-        .map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
-            path: data.to_owned(),
-        }),
-        Err(TryLockError::Error(error)) => Err(unusable(error)),
-    }
-}
-
-/// Opens the database. The caller holds the lock of the data directory.
-fn open(path: &Path) -> Result<Db, StoreError> {
-    remove_unfinished_snapshots(path);
-    let config = sled::Config::new()
-        .path(path)
-        .cache_capacity(CACHE_BYTES)
-        .mode(Mode::LowSpace)
-        // Commits flush by themselves, and nothing else is written.
-        .flush_every_ms(None);
-    // A damaged file can make sled panic instead of returning an error.
-    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-    let path = path.to_owned();
-    match opened {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(sled::Error::Io(error))) => {
-            let reason = error.to_string();
-            Err(StoreError::Unusable { path, reason })
-        }
-        Ok(Err(error)) => {
-            let reason = error.to_string();
-            Err(StoreError::Corrupt { path, reason })
-        }
-        Err(_) => {
-            let reason = "sled cannot read it".to_owned();
-            Err(StoreError::Corrupt { path, reason })
-        }
-    }
-}
-
-/// Removes the snapshots that were never completed; see the top of this file.
-/// One that cannot be removed makes itself known when the database is opened.
-fn remove_unfinished_snapshots(path: &Path) {
-    let Ok(entries) = fs::read_dir(path) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// Opens the database again after an error. sled's own threads may hold its
-/// own lock for a moment longer.
-fn reopen(path: &Path) -> Result<Db, StoreError> {
-    let mut attempts = 0;
-    loop {
-        match open(path) {
-            Err(StoreError::Unusable { reason, .. })
-                if reason.contains("acquire lock") && attempts < 50 =>
-            {
-                attempts += 1;
-                thread::sleep(Duration::from_millis(10));
-            }
-            result => return result,
-        }
-    }
 }
