@@ -45,7 +45,7 @@ use sled::{Batch, Db};
 
 use self::{
     block::Block,
-    opening::{lock, open, reopen},
+    opening::{lock, open},
     witness::Witness,
 };
 use super::{Contents, Pin, Store, StoreError, Write};
@@ -106,7 +106,7 @@ impl SledStore {
         if since.elapsed() < REOPEN_INTERVAL {
             return Err(self.unwritable("it failed a moment ago".into()));
         }
-        let reopened = reopen(&self.path).and_then(|db| {
+        let reopened = open(&self.path).and_then(|db| {
             check(&db, &self.path, self.durable)?;
             let log = log_of(&self.path).map_err(|error| self.unwritable(error.to_string()))?;
             Ok((db, log))

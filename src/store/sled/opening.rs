@@ -39,8 +39,25 @@ pub fn lock(data: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Opens the database. The caller holds the lock of the data directory.
+/// Opens the database. The caller holds the lock of the data directory; where it
+/// was open in this process before, sled's own threads may hold its own lock for
+/// a moment longer.
 pub fn open(path: &Path) -> Result<Db, StoreError> {
+    let mut attempts = 0;
+    loop {
+        match open_once(path) {
+            Err(StoreError::Unusable { reason, .. })
+                if reason.contains("acquire lock") && attempts < 50 =>
+            {
+                attempts += 1;
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn open_once(path: &Path) -> Result<Db, StoreError> {
     remove_unfinished_snapshots(path);
     let config = sled::Config::new()
         .path(path)
@@ -79,23 +96,6 @@ fn remove_unfinished_snapshots(path: &Path) {
         let name = name.to_string_lossy();
         if name.starts_with("snap.") && name.ends_with(".generating") {
             let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// Opens the database again after an error. sled's own threads may hold its
-/// own lock for a moment longer.
-pub fn reopen(path: &Path) -> Result<Db, StoreError> {
-    let mut attempts = 0;
-    loop {
-        match open(path) {
-            Err(StoreError::Unusable { reason, .. })
-                if reason.contains("acquire lock") && attempts < 50 =>
-            {
-                attempts += 1;
-                thread::sleep(Duration::from_millis(10));
-            }
-            result => return result,
         }
     }
 }
