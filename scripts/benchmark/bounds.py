@@ -42,9 +42,12 @@ def of_sizes(sizes):
         (f"{peers}: heartbeats answered, share of those asked", heard, AtLeast(0.999)),
     ]
     beside, alone = many.value("answered in transfer"), many.value("answered alone")
-    if beside and alone:
-        slower = (f"{peers}: reads answered beside a transfer × alone", beside / alone, AtLeast(0.8))
-        bounds.insert(4, slower)
+    took = many.value("transfer in reads")
+    if beside and alone and took:
+        bounds += [
+            (f"{peers}: whole zone beside reads at half load, s", took, 30),
+            (f"{peers}: reads answered beside it × alone", beside / alone, AtLeast(0.8)),
+        ]
     return bounds
 
 

@@ -8,6 +8,9 @@ from service import ORIGIN
 # A rate that the server cannot be said to have reached while it had time left.
 BUSY = 0.9
 
+# How much longer than a run it is waited for the end of a transfer, in seconds.
+LONGEST = 120.0
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -67,10 +70,14 @@ def flood(machine, asked, plan, outstanding=256):
     return ask(machine, asked, arguments, plan)
 
 
-def steady(machine, asked, plan, rate, seconds=None):
-    """So many queries a second."""
-    span = ["--warm", str(plan.warm), "--seconds", str(seconds or plan.seconds)]
-    return ask(machine, asked, ["steady", "--rate", f"{rate:.0f}"] + span, plan)
+def steady(machine, asked, plan, rate, seconds=None, zone=None):
+    """So many queries a second; and meanwhile transfers of the zone, until the time
+    is over and one of them whole."""
+    arguments = ["steady", "--rate", f"{rate:.0f}"]
+    arguments += ["--warm", str(plan.warm), "--seconds", str(seconds or plan.seconds)]
+    if zone:
+        arguments += ["--transfer", zone, "--patience", str(LONGEST)]
+    return ask(machine, asked, arguments, plan)
 
 
 def storm(machine, asked, plan):

@@ -37,8 +37,6 @@ class Machine:
         self.programs = pathlib.Path(programs)
         processors = sorted(os.sched_getaffinity(0))
         self.server_processor, self.load_processor = processors[0], processors[-1]
-        # For what is neither; with two processors the load's.
-        self.other_processor = processors[min(1, len(processors) - 1)]
         self.shares_processor = len(processors) == 1
         self.servers = []
         self.namespaces = []
@@ -96,10 +94,6 @@ class Machine:
     def load_command(self, command, namespace=None):
         """The command, on the load's processor."""
         return inside(namespace) + ["taskset", "-c", str(self.load_processor)] + command
-
-    def other_command(self, command):
-        """The command, away from the server's processor."""
-        return ["taskset", "-c", str(self.other_processor)] + command
 
 
 class Server:

@@ -85,7 +85,7 @@ fn open_once(path: &Path) -> Result<Db, StoreError> {
     }
 }
 
-/// Removes the snapshots that were never completed; see the top of this file.
+/// Removes the snapshots that were never completed; see the top of the store.
 /// One that cannot be removed makes itself known when the database is opened.
 fn remove_unfinished_snapshots(path: &Path) {
     let Ok(entries) = fs::read_dir(path) else {
