@@ -423,10 +423,12 @@ run_peer() {
     # undo that, they reach only a peer that handles them.
     undo='env --default-signal=INT,QUIT'
     $undo true 2>/dev/null || undo=''
-    if [ -n "${PARAM_EXEC-}" ]; then
-        exec $undo sh -c "$PARAM_EXEC"
-    fi
-    exec $undo peer node start
+    set -- peer node start
+    [ -z "${PARAM_EXEC-}" ] || set -- sh -c "$PARAM_EXEC"
+    # From here on a signal does what it should. One that came before may have
+    # done nothing, but was written down (see caught).
+    # shellcheck disable=SC2016  # it is the new shell that expands this
+    exec $undo sh -c 'read -r status <&9 && exit "$status"; exec "$@" 8>&- 9<&-' sh "$@" 9<&9
 }
 
 # A process that has ended answers to kill -0 until somebody waits for it.
@@ -467,17 +469,21 @@ leave() {
         say "did not leave, the lease of $host will run out: ${status:-no answer}${text:+, $text}"
 }
 
-# Before the peer runs a signal ends the script, afterwards it is the peer's.
+# Before there is a peer a signal ends the script, afterwards it is the peer's.
+# The process that becomes the peer is a fork of this shell, and may drop what
+# it gets as long as it has the traps of this shell, or ignores what a job of a
+# shell ignores. So a signal is written down for it, too, before it is sent.
 # There is a trap for each from the start: process 1 of a container does not
 # even get a signal that it has no trap for.
 # shellcheck disable=SC2317  # it is the traps that call it
 caught() {
+    [ -n "$peer" ] || exit "$((128 + $2))"
+    echo "$((128 + $2))" >&8
     case $peer in
-        '') exit "$((128 + $2))" ;;
-        starting) early=$1 ;;
-        *) kill -s "$1" "$peer" 2>/dev/null ;;
+        starting) early="$early $1" ;;
+        *) kill -s "$1" "$peer" ;;
     esac
-}
+} 2>/dev/null
 peer='' early=''
 trap 'caught HUP 1' HUP
 trap 'caught INT 2' INT
@@ -556,16 +562,23 @@ until claim; do
     sleep 1 >/dev/null 2>&1 &
     wait "$!"
 done
+# A file to write signals down in (see caught), which needs no name; facts is
+# there already, so that this cannot fail for want of space.
+exec 8>"$work/facts"
+exec 9<"$work/facts"
+# From here on there is a lease to leave, whatever comes.
+peer=starting
 rm -rf "$work"
 trap - EXIT
 
 printf '%s\n' "$facts" | sed -n 's/^refuse /start_peer: left out /p' >&2
 say "$host is $id at $address in $zone"
 
-peer=starting
 run_peer &
 peer=$!
-[ -z "$early" ] || kill -s "$early" "$peer"
+for signal in $early; do
+    kill -s "$signal" "$peer" 2>/dev/null
+done
 keep_lease &
 keeper=$!
 

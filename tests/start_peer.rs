@@ -8,6 +8,7 @@ mod script;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
@@ -37,6 +38,7 @@ under_both_shells! {
     gives_up_after_the_timeout
     a_wrong_name_ends_it_at_once
     a_signal_ends_the_waiting_at_once
+    a_signal_while_the_peer_starts_is_not_lost
     passes_signals_on_and_ends_as_the_peer_does
     a_killed_peer_ends_everything_at_once
     the_heartbeat_ends_with_the_peer_even_without_the_script
@@ -222,6 +224,35 @@ fn a_signal_ends_the_waiting_at_once(shell: Shell) {
     assert!(killed.elapsed() < seconds(1));
     assert_eq!(script.writers(), 0);
     assert_eq!(service.count("_leave.h1"), 0, "there was no lease");
+}
+
+/// The peer begins as a fork of the script's shell, with the traps of it. strace
+/// has each process wait before it changes what a signal does, so that a signal
+/// surely comes before that.
+fn a_signal_while_the_peer_starts_is_not_lost(shell: Shell) {
+    for (signal, status) in [("TERM", 143), ("INT", 130)] {
+        let service = Responder::start(Peer::held_by(ANOTHER));
+        let mut script = Script::start(shell, service.port, LIVES, &[]);
+        until("it waits", || script.said("waiting: ") == 1);
+        let process = script.id();
+        let mut strace = Command::new("strace")
+            .args(["-f", "-q", "-o", "/dev/null", "-e", "trace=rt_sigaction"])
+            .args(["-e", "inject=rt_sigaction:delay_enter=150000:when=1"])
+            .args(["-p", &process])
+            .spawn()
+            .expect("strace is missing");
+        until("strace is there", || {
+            let about = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+            !about.contains("TracerPid:\t0\n")
+        });
+        service.say(Peer::held_by(MINE));
+        until("it has its identity", || script.said("h1 is vp1") == 1);
+        script.kill(signal);
+        assert_eq!(script.end(), Some(status));
+        assert_eq!(script.writers(), 0);
+        assert_eq!(service.count("_leave.h1"), 1);
+        strace.wait().unwrap();
+    }
 }
 
 fn passes_signals_on_and_ends_as_the_peer_does(shell: Shell) {

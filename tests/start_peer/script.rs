@@ -113,8 +113,13 @@ impl Script {
         self.read("pid").trim().to_owned()
     }
 
+    /// The process ID of the script.
+    pub fn id(&self) -> String {
+        self.child.id().to_string()
+    }
+
     pub fn kill(&self, signal: &str) {
-        kill(signal, &self.child.id().to_string());
+        kill(signal, &self.id());
     }
 
     /// The open files of all processes that are its output.
