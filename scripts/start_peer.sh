@@ -588,8 +588,17 @@ while
     outcome=$?
     kill -0 "$peer"
 do :; done 2>/dev/null
+{ kill -s USR2 "$keeper"; wait "$keeper"; } 2>/dev/null
+
+# If both came at once, this is the status of the signal, and that of the peer is
+# still to be had.
+wait "$peer" 2>/dev/null
+again=$?
+case $again in
+    127 | -1) ;; # no: it was had already, or the shell (bash) has lost it
+    *) outcome=$again ;;
+esac
 
 say "the peer ended with status $outcome"
-{ kill -s USR2 "$keeper"; wait "$keeper"; } 2>/dev/null
 leave
 exit "$outcome"

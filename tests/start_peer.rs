@@ -40,6 +40,7 @@ under_both_shells! {
     a_signal_ends_the_waiting_at_once
     a_signal_while_the_peer_starts_is_not_lost
     passes_signals_on_and_ends_as_the_peer_does
+    ends_as_the_peer_does_even_if_a_signal_comes_just_then
     a_killed_peer_ends_everything_at_once
     the_heartbeat_ends_with_the_peer_even_without_the_script
     tells_once_that_the_lease_is_lost
@@ -273,6 +274,15 @@ fn passes_signals_on_and_ends_as_the_peer_does(shell: Shell) {
     }
     assert_eq!(script.end(), Some(42));
     assert_eq!(service.count("_leave.h1"), 1);
+}
+
+fn ends_as_the_peer_does_even_if_a_signal_comes_just_then(shell: Shell) {
+    let service = Responder::start(Peer::held_by(MINE));
+    let peer = "trap '' USR1; kill -s USR1 $PPID; exit 6";
+    for _ in 0..20 {
+        let mut script = Script::start(shell, service.port, peer, &[]);
+        assert_eq!(script.end(), Some(6), "{}", script.read("err"));
+    }
 }
 
 fn a_killed_peer_ends_everything_at_once(shell: Shell) {
