@@ -444,6 +444,8 @@ keep_lease() {
     trap '' HUP INT QUIT TERM USR1
     trap exit USR2
     own=$id told='' waited=0
+    # For a SIGUSR2 that was sent before it had its trap.
+    alive "$peer" || exit
     while
         sleep 1 >/dev/null 2>&1 &
         wait "$!"
