@@ -92,8 +92,12 @@ impl<'p> Client<'p> {
         if let Some(cookie) = self.cookie.client() {
             reply.extend([0, wire::COOKIE as u8, 0, 24]);
             reply.extend(cookie);
-            let server = inner.cookies.server(cookie, self.ip, self.seconds);
-            reply.extend(server);
+            let cookies = &inner.cookies;
+            let good = edns
+                .cookie
+                .filter(|_| matches!(self.cookie, Cookie::Good(_)));
+            let again = good.and_then(|octets| cookies.again(octets, self.seconds));
+            reply.extend(again.unwrap_or_else(|| cookies.server(cookie, self.ip, self.seconds)));
         }
     }
 

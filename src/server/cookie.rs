@@ -23,6 +23,9 @@ use tracing::warn;
 const OLDEST: i32 = 3_600;
 const NEWEST: i32 = -300;
 
+/// Up to what age a cookie may be given again instead of a new one, in seconds.
+const YOUNG: i32 = 1_800;
+
 /// How long a secret of the service's own is used for new cookies.
 const ROTATION: Duration = Duration::from_secs(24 * 3_600);
 
@@ -194,6 +197,17 @@ impl Cookies {
         server_cookie(client, now, source, &self.secrets.load().current)
     }
 
+    /// The server cookie of a good COOKIE option, if it may be given again: as long
+    /// as it is young (RFC 9018, section 4.3) and made by the current secret.
+    pub fn again(&self, octets: &[u8], now: u32) -> Option<[u8; SERVER_OCTETS]> {
+        let (_, server) = octets.split_first_chunk::<CLIENT_OCTETS>()?;
+        let server = <[u8; SERVER_OCTETS]>::try_from(server).ok()?;
+        let made = u32::from_be_bytes([server[4], server[5], server[6], server[7]]);
+        let age = now.wrapping_sub(made) as i32;
+        let is_current = made >= seconds(self.secrets.load().since);
+        ((0..YOUNG).contains(&age) && is_current).then_some(server)
+    }
+
     fn is_good(
         &self,
         client: &[u8; CLIENT_OCTETS],
@@ -241,9 +255,13 @@ fn is_same(a: &[u8; SERVER_OCTETS], b: &[u8; SERVER_OCTETS]) -> bool {
     a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
-/// Seconds since 1970.
+/// Now, in seconds since 1970.
 pub fn now() -> u32 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    seconds(SystemTime::now())
+}
+
+fn seconds(time: SystemTime) -> u32 {
+    let since = time.duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs() as u32)
 }
 
@@ -321,6 +339,30 @@ mod tests {
             let cookie = server_cookie(&octets(client), time, source, &secret(key).unwrap());
             assert_eq!(cookie, octets(expected));
         }
+    }
+
+    #[test]
+    fn a_young_cookie_of_the_current_secret_is_given_again() {
+        let cookies = Cookies::configured([1; 16], Some([2; 16]));
+        let since = seconds(cookies.secrets.load().since);
+        for (made, now, again) in [
+            (since, since, true),
+            (since, since + 1_799, true),
+            (since, since + 1_800, false),
+            // From the clock of another server, which is ahead.
+            (since + 1, since, false),
+            // By the secret before, or by this one before a restart.
+            (since - 1, since, false),
+        ] {
+            let server = server_cookie(&[7; 8], made, [10, 0, 0, 1].into(), &[1; 16]);
+            let octets = [&[7; 8][..], &server].concat();
+            assert_eq!(
+                cookies.again(&octets, now),
+                again.then_some(server),
+                "{made} {now}"
+            );
+        }
+        assert_eq!(cookies.again(&[7; 8], since), None);
     }
 
     #[test]

@@ -244,7 +244,6 @@ impl ShortWay {
     /// Who asks, if it may register in that zone.
     fn asker(&self, ready: &Ready, client: &Client<'_>) -> Option<Holder> {
         let may = client.is_proven
-            && self.inner.access.query.allows(client.ip, None)
             && self.inner.access.register.allows(client.ip, None)
             && ready.zone.register_keys.is_none();
         let address = register::stated(client.subnet, client.ip).filter(|_| may)?;
@@ -262,6 +261,9 @@ impl ShortWay {
         }
         let (host, role) = ready.registers(question.labels.0, question.labels.1)?;
         let client = Client::of(question.query, &self.inner, source, self.seconds)?;
+        if !self.inner.access.query.allows(client.ip, None) {
+            return None;
+        }
         Some(Asking {
             place: *place,
             host,
