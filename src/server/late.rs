@@ -10,9 +10,12 @@ use std::{
     io,
     net::UdpSocket,
     os::fd::AsRawFd as _,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -42,7 +45,8 @@ struct Waiting {
     route: Route,
     since: Instant,
     new_host: Option<NewHost>,
-    _permit: OwnedSemaphorePermit,
+    /// Held until the reply is sent: a service that ends waits for that.
+    permit: OwnedSemaphorePermit,
 }
 
 impl Late {
@@ -75,7 +79,7 @@ impl Late {
             route,
             since: Instant::now(),
             new_host,
-            _permit: permit,
+            permit,
         });
         let decided = self.decided.clone();
         let registry = &self.shared.handler.inner().registry;
@@ -96,7 +100,17 @@ fn answer_all(
 ) {
     let mut short_way = shared.handler.short_way();
     let mut replies = Vec::with_capacity(PACKETS);
-    while let Ok(first) = decisions.recv() {
+    let mut permits = Vec::with_capacity(PACKETS);
+    loop {
+        let first = match decisions.recv_timeout(IDLE) {
+            Ok(first) => first,
+            // So that a state that is over is not kept.
+            Err(RecvTimeoutError::Timeout) => {
+                short_way.refresh();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let others = decisions.try_iter().take(PACKETS - 1);
         for (waiting, decision) in std::iter::once(first).chain(others) {
             let Waiting {
@@ -106,8 +120,9 @@ fn answer_all(
                 route,
                 since,
                 new_host,
-                ..
+                permit,
             } = *waiting;
+            permits.push(permit);
             shared.handler.inner().settle(new_host, &decision);
             // Who asked has given up by then, and asks again.
             if since.elapsed() > PATIENCE {
@@ -118,6 +133,7 @@ fn answer_all(
             replies.extend(reply.map(|reply| (route, reply)));
         }
         send_routes(socket.as_raw_fd(), &mut replies);
+        permits.clear();
     }
 }
 
@@ -139,6 +155,9 @@ pub fn reply(
     }
     handler.decided(packet, source, asking, decision)
 }
+
+/// How long the thread waits before it looks at what it holds.
+const IDLE: Duration = Duration::from_millis(100);
 
 /// What most replies have room in.
 const REPLY_OCTETS: usize = 320;
