@@ -1,7 +1,7 @@
 //! Names and records: one network of peers as a DNS zone.
 //!
 //! Every answer comes from the functions here, whichever way it goes out: UDP,
-//! TCP, a transfer, a dump. They only read: of a [`Network`], which decides who
+//! TCP, a transfer, a dump. They only read: of a [`Network`](crate::network::Network), which decides who
 //! holds which ID, they say what it looks like in the DNS.
 //!
 //! * `file`: reads a zone file into a [`Zone`].
