@@ -17,6 +17,9 @@ use crate::store::StoreError;
 /// network's own maps; after the start this is only for pages to be rewritten.
 const CACHE_BYTES: u64 = 32 << 20;
 
+/// How often sled's own lock is tried, 10 ms apart. Only this process can have it.
+const LOCK_ATTEMPTS: u32 = 300;
+
 /// Takes the lock of the data directory, which is made where there is none.
 pub fn lock(data: &Path) -> Result<File, StoreError> {
     let unusable = |error: io::Error| StoreError::Unusable {
@@ -47,7 +50,7 @@ pub fn open(path: &Path) -> Result<Db, StoreError> {
     loop {
         match open_once(path) {
             Err(StoreError::Unusable { reason, .. })
-                if reason.contains("acquire lock") && attempts < 50 =>
+                if reason.contains("acquire lock") && attempts < LOCK_ATTEMPTS =>
             {
                 attempts += 1;
                 thread::sleep(Duration::from_millis(10));
