@@ -161,7 +161,7 @@ fn a_forged_flood_gains_little_and_shuts_nobody_out() {
             }
             during += 1;
         }
-        assert!(during > 0);
+        assert!(during > 3);
         let flood = flood.wait_with_output().unwrap();
         assert!(flood.status.success(), "{flood:?}");
         let seconds = start.elapsed().as_secs() + 1;

@@ -119,6 +119,7 @@ impl Batch {
         // A reply that stays empty is not sent.
         (packets, &mut self.replies)
     }
+
     /// Sends the replies that are not empty, and empties them.
     pub fn send(&mut self, socket: RawFd) {
         let mut count = 0;

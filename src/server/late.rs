@@ -65,11 +65,11 @@ impl Late {
     /// where the host may not ask. Where too many wait, it is told nothing, and
     /// asks again.
     pub fn ask(&self, asking: Asking, packet: &[u8], source: Source, route: Route) -> bool {
-        let Some(new_host) = self.shared.handler.inner().admit(&asking) else {
-            return false;
-        };
         let Ok(permit) = self.shared.registering.clone().try_acquire_owned() else {
             return true;
+        };
+        let Some(new_host) = self.shared.handler.inner().admit(&asking) else {
+            return false;
         };
         let (zone, action) = (asking.place, asking.action());
         let waiting = Box::new(Waiting {
