@@ -6,14 +6,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     sync::Arc,
     time::Duration,
 };
 
 use param_daemon::network::{
     Change, Holder, Hostname, LeaveRefusal, Network, Peer, PeerId, PinRefusal, Refusal, Role,
-    RoleRule, Rules, Sequence, SequenceRule, Time,
+    RoleRule, Rules, Sequence, SequenceRule, Time, Told,
 };
 use proptest::prelude::*;
 
@@ -97,12 +97,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..2_000)
 }
 
-/// Asker `2 k` and `2 k + 1` share an address; `k` and `k + 12` share a source.
+/// Asker `2 k` and `2 k + 1` share an address, which is one of IPv6 for each third;
+/// `k` and `k + 12` share a source.
 fn holder(asker: u8) -> Holder {
-    let ip = |network, host| IpAddr::V4(Ipv4Addr::new(10, network, 0, host));
+    let ip = |network, host| Ipv4Addr::new(10, network, 0, host);
+    let address = ip(2, asker / 2);
     Holder {
-        source: ip(1, asker % 12),
-        address: ip(2, asker / 2),
+        source: ip(1, asker % 12).into(),
+        address: match asker / 2 % 3 {
+            0 => address.to_ipv6_mapped().into(),
+            _ => address.into(),
+        },
     }
 }
 
@@ -395,6 +400,8 @@ impl Play {
             );
             let by_host = network.host(&peer.host).expect("found by its host too");
             assert!(Arc::ptr_eq(by_host, peer), "the same by host and by ID");
+            let told = network.seat_of(peer.id).and_then(|seat| seat.told());
+            assert_eq!(told, Some(Told::from(&**peer)), "the same is told by ID");
             assert_eq!(
                 network.is_live(peer.id),
                 self.lease_runs(&peer.host),
@@ -404,6 +411,14 @@ impl Play {
             self.check_roots(peer);
         }
         assert_eq!(by_id.len(), network.len());
+        for (sequence, number) in (0..2).flat_map(|it| (0..40).map(move |number| (it, number))) {
+            let id = PeerId {
+                sequence: Sequence(sequence),
+                number,
+            };
+            let told = network.seat_of(id).and_then(|seat| seat.told());
+            assert_eq!(told.is_some(), by_id.contains_key(&id), "{id:?}");
+        }
         assert_eq!(network.live().count(), network.live_len());
         let registered: BTreeMap<_, _> = network
             .peers()

@@ -7,7 +7,8 @@
 //! as a list of [`Change`]s; whoever calls it makes them durable.
 //!
 //! * [`Rules`]: what a network allows: sequences, roles, lease, reclaim.
-//! * [`Peer`], [`Holder`], [`Lease`]: one registered host.
+//! * [`Peer`], [`Holder`], [`Lease`]: one registered host; [`Told`]: what everyone
+//!   is told of it.
 //! * [`Network`]: all of them, and the decisions.
 
 mod agenda;
@@ -19,6 +20,7 @@ mod numbered;
 mod pin;
 mod register;
 mod rules;
+mod seats;
 mod state;
 
 pub use id::{Hostname, PeerId, Role, Sequence};
@@ -26,4 +28,5 @@ pub use lease::{Lease, Time};
 pub use pin::PinRefusal;
 pub use register::{Change, LeaveRefusal, Refusal};
 pub use rules::{DEFAULT_LIMIT, RoleRule, Rules, SequenceRule};
+pub use seats::{Seat, Told};
 pub use state::{Conflict, Holder, Network, Peer};

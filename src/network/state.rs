@@ -5,8 +5,11 @@ use std::{net::IpAddr, sync::Arc};
 use imbl::OrdMap;
 
 use super::{
-    Hostname, Lease, PeerId, PinRefusal, Role, Rules, Sequence, Time, agenda::Agenda, free::Free,
-    hosts::Hosts, numbered::Numbered,
+    Hostname, Lease, PeerId, PinRefusal, Role, Rules, Sequence, Time,
+    agenda::Agenda,
+    free::Free,
+    hosts::Hosts,
+    seats::{Seat, Seats},
 };
 
 /// Who holds a registration: whoever asks from `source` and states `address`.
@@ -77,7 +80,7 @@ pub struct Network {
 /// The numbers of one sequence.
 #[derive(Debug, Clone)]
 pub(super) struct Numbers {
-    pub taken: Numbered<Arc<Peer>>,
+    pub taken: Seats,
     pub free: Free,
     /// Who counts as live, and when that must be looked at again: never later
     /// than the end of the lease.
@@ -114,7 +117,7 @@ impl Network {
             .sequences
             .iter()
             .map(|rule| Numbers {
-                taken: Numbered::default(),
+                taken: Seats::default(),
                 free: Free::from(rule.start),
                 live: Agenda::default(),
                 ended: Agenda::default(),
@@ -232,6 +235,12 @@ impl Network {
         self.numbers(id.sequence).taken.get(id.number)
     }
 
+    /// Where it stands who has that ID. It says the same as [`peer`](Self::peer),
+    /// and sooner where there are very many.
+    pub fn seat_of(&self, id: PeerId) -> Option<Seat<'_>> {
+        self.numbers(id.sequence).taken.seat(id)
+    }
+
     /// Whether the peer counts as live.
     pub fn is_live(&self, id: PeerId) -> bool {
         self.numbers(id.sequence).live.contains(id.number)
@@ -241,7 +250,7 @@ impl Network {
     pub fn peers(&self) -> impl Iterator<Item = &Arc<Peer>> {
         self.sequences
             .iter()
-            .flat_map(|numbers| numbers.taken.iter().map(|(_, peer)| peer))
+            .flat_map(|numbers| numbers.taken.iter())
     }
 
     /// All live peers, by sequence and number.
@@ -299,7 +308,7 @@ impl Network {
         let deadline = peer.lease.heard() + self.rules.lease;
         let numbers = self.numbers_mut(peer.id.sequence);
         numbers.free.remove(number);
-        numbers.taken.insert(number, peer.clone());
+        numbers.taken.insert(peer.clone());
         numbers.lives(number, deadline);
         self.hosts.insert(peer.clone());
         self.revision += 1;

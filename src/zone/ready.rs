@@ -7,6 +7,7 @@
 //! answered. The records are those of [`Zone::peer_answer`].
 
 use std::{
+    hint::black_box,
     io::Write as _,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -15,7 +16,7 @@ use std::{
 use hickory_proto::rr;
 
 use super::Zone;
-use crate::network::{Hostname, Network, Peer, PeerId, Role};
+use crate::network::{Hostname, Network, Peer, PeerId, Role, Seat, Told};
 
 /// A pointer to the question's name, which stands behind the header.
 const QUESTION: [u8; 2] = [0xc0, 12];
@@ -71,16 +72,45 @@ impl Counts {
 #[derive(Clone, Copy)]
 pub enum Name<'r> {
     Host { peer: &'r Arc<Peer>, in_role: bool },
-    Id(PeerId),
+    Id(Seat<'r>),
 }
 
 /// A peer that a name calls.
 pub struct Called<'r> {
-    pub peer: &'r Arc<Peer>,
-    /// By its host's name, not by its ID.
-    pub by_host: bool,
+    pub told: Told,
+    /// The peer itself, where its host's name calls it, not its ID.
+    pub host: Option<&'r Arc<Peer>>,
     /// With its role.
     pub in_role: bool,
+}
+
+impl<'r> Name<'r> {
+    /// Has the processor fetch from memory what an answer says, and does not wait
+    /// for it.
+    pub fn fetch(&self) {
+        match self {
+            Self::Host { peer, .. } => {
+                black_box((peer.lease.heard(), peer.holder.address));
+            }
+            Self::Id(seat) => seat.fetch(),
+        }
+    }
+
+    /// The registered peer that is called so.
+    pub fn called(self) -> Option<Called<'r>> {
+        Some(match self {
+            Self::Host { peer, in_role } => Called {
+                told: Told::from(&**peer),
+                host: Some(peer),
+                in_role,
+            },
+            Self::Id(seat) => Called {
+                told: seat.told()?,
+                host: None,
+                in_role: false,
+            },
+        })
+    }
 }
 
 impl Ready {
@@ -163,7 +193,7 @@ impl Ready {
         let rules = &self.zone.rules;
         if rules.is_id_shaped(name) {
             let id = rules.id_named(name).filter(|_| second.is_none())?;
-            return Some(Name::Id(id));
+            return Some(Name::Id(self.network.seat_of(id)?));
         }
         let peer = self.network.host_named(name)?;
         if let Some(second) = second
@@ -177,29 +207,17 @@ impl Ready {
         })
     }
 
-    /// The registered peer that is called so.
-    pub fn called<'r>(&'r self, name: Name<'r>) -> Option<Called<'r>> {
-        Some(match name {
-            Name::Host { peer, in_role } => Called {
-                peer,
-                by_host: true,
-                in_role,
-            },
-            Name::Id(id) => Called {
-                peer: self.network.peer(id)?,
-                by_host: false,
-                in_role: false,
-            },
-        })
-    }
-
     /// Writes the records that answer a question for that type, behind the
     /// question itself. `None` where there are none, or not here.
     pub fn write(&self, called: &Called<'_>, rtype: u16, out: &mut Vec<u8>) -> Option<Counts> {
         // Answers that register must reach the service each time.
-        let ttl = if called.by_host { 0 } else { self.zone.ttl };
-        let peer = called.peer;
-        match (rtype, peer.holder.address) {
+        let ttl = if called.host.is_some() {
+            0
+        } else {
+            self.zone.ttl
+        };
+        let peer = &called.told;
+        match (rtype, peer.address) {
             (TXT, _) => self.summary(peer, ttl, out),
             (SRV, _) => self.root_services(peer, ttl, out),
             (A, address @ IpAddr::V4(_)) | (AAAA, address @ IpAddr::V6(_)) if !called.in_role => {
@@ -215,7 +233,7 @@ impl Ready {
     }
 
     /// The peer's strings, as [`Zone::summary`] has them.
-    fn summary(&self, peer: &Peer, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
+    fn summary(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
         record(TXT, ttl, out, |out| {
             string(out, |out| {
                 out.extend(b"id=");
@@ -235,7 +253,7 @@ impl Ready {
             out.extend(&self.size);
             string(out, |out| {
                 out.extend(b"address=");
-                self.socket(peer.holder.address, out);
+                self.socket(peer.address, out);
             })?;
             out.extend(self.role(peer.role));
             Some(())
@@ -247,7 +265,7 @@ impl Ready {
     }
 
     /// The root nodes, and their addresses.
-    fn root_services(&self, peer: &Peer, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
+    fn root_services(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
         let mut count = 0;
         for root in self.roots_of(peer) {
             record(SRV, ttl, out, |out| {
@@ -269,7 +287,7 @@ impl Ready {
         })
     }
 
-    fn roots_of(&self, peer: &Peer) -> impl Iterator<Item = &Root> {
+    fn roots_of(&self, peer: &Told) -> impl Iterator<Item = &Root> {
         let id = peer.id;
         let others = self.roots.iter().filter(move |root| root.id != id);
         others.take(self.zone.rules.roots)
