@@ -178,7 +178,7 @@ impl Inner {
     }
 
     /// Whether the answer may be sent: not too many to those who may not have asked.
-    pub(super) fn verdict(&self, source: Source, proven: bool) -> Verdict {
+    fn verdict(&self, source: Source, proven: bool) -> Verdict {
         self.limits.verdict(source, proven, self.clock.now())
     }
 

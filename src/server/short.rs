@@ -183,7 +183,11 @@ impl ShortWay {
         if let Some(peer) = registers {
             self.renew(ready, peer, &client)?;
         } else {
-            match self.inner.verdict(source, client.is_proven) {
+            match self
+                .inner
+                .limits
+                .verdict(source, client.is_proven, self.now)
+            {
                 Verdict::Send => {}
                 Verdict::Drop => return Some(Short::Silence),
                 Verdict::Truncate => {
@@ -211,8 +215,7 @@ impl ShortWay {
         source: Source,
         reply: &mut Vec<u8>,
     ) -> Option<(Client<'p>, Counts)> {
-        reply.extend(&query.packet[..HEADER]);
-        reply.extend(query.question());
+        reply.extend(&query.packet[..HEADER + query.question().len()]);
         let counts = ready.write(called, query.rtype, reply)?;
         let client = Client::of(query, &self.inner, source, self.seconds)?;
         let may_query = self.inner.access.query.allows(client.ip, None);

@@ -7,7 +7,8 @@
 //! * `file`: reads a zone file into a [`Zone`].
 //! * `name`: what a name of the zone stands for ([`Name`](QueryName)).
 //! * `records`: a peer as records.
-//! * `ready`: the same as octets, for the short way.
+//! * `ready`: the same as octets, for the short way; `packet`: how octets are laid
+//!   out.
 //! * `answer`: the answer to a question.
 //! * `update`: what an administrator may change of it.
 //! * `content`: the whole zone, as a stream of records.
@@ -18,6 +19,7 @@ mod content;
 mod file;
 pub mod master;
 mod name;
+mod packet;
 mod ready;
 mod records;
 mod update;

@@ -13,19 +13,13 @@ use std::{
     sync::Arc,
 };
 
-use hickory_proto::rr;
-
-use super::Zone;
+use super::{Zone, packet};
 use crate::network::{Hostname, Network, Peer, PeerId, Role, Seat, Told};
-
-/// A pointer to the question's name, which stands behind the header.
-const QUESTION: [u8; 2] = [0xc0, 12];
 
 const A: u16 = 1;
 const TXT: u16 = 16;
 const AAAA: u16 = 28;
 const SRV: u16 = 33;
-const IN: u16 = 1;
 
 /// A zone, laid out for one state of its network.
 pub struct Ready {
@@ -35,8 +29,10 @@ pub struct Ready {
     origin: Vec<u8>,
     /// One root node more than an answer names, since a peer is not told itself.
     roots: Vec<Root>,
-    /// `n=4` and `f=1`, each with its length.
-    size: Vec<u8>,
+    /// What peers are told of the network that are none of these.
+    told: Strings,
+    /// `id=vp`, by sequence.
+    ids: Vec<Vec<u8>>,
     /// `role=mixed` with its length, by role.
     roles: Vec<Vec<u8>>,
     /// `:7051`
@@ -51,7 +47,13 @@ struct Root {
     /// `vp0` in the zone, as it stands in a packet.
     name: Vec<u8>,
     address: IpAddr,
+    /// What it is told itself.
+    told: Strings,
 }
+
+/// `root=10.0.1.3:7051`, `n=4` and `f=1`, each with its length; nothing where one
+/// is too long for that.
+type Strings = Option<Vec<u8>>;
 
 /// How many records an answer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,32 +117,45 @@ impl<'r> Name<'r> {
 
 impl Ready {
     pub fn new(zone: Arc<Zone>, network: Arc<Network>) -> Self {
-        let named = network.rules().roots + 1;
+        let rules = zone.rules.clone();
         let roots = network
             .live_roots()
-            .take(named)
+            .take(rules.roots + 1)
             .map(|peer| Root {
                 id: peer.id,
                 text: zone.socket(peer.holder.address),
-                name: wire(&zone.id_name(peer)),
+                name: packet::name(&zone.id_name(peer)),
                 address: peer.holder.address,
+                told: None,
             })
             .collect();
-        let origin = wire(&zone.origin);
-        let string = |text: &String| [&[text.len() as u8], text.as_bytes()].concat();
-        let size = zone.size().iter().flat_map(string).collect();
-        let rules = zone.rules.clone();
         let roles = rules.roles.iter();
-        let roles = roles.map(|role| string(&format!("role={}", role.name)));
-        Self {
-            origin,
+        let roles = roles.map(|role| strings([&format!("role={}", role.name)]));
+        let ids = rules.sequences.iter();
+        let ids = ids.map(|sequence| format!("id={}", sequence.name).into());
+        let mut ready = Self {
+            origin: packet::name(&zone.origin),
             roots,
-            size,
-            roles: roles.collect(),
+            told: None,
+            ids: ids.collect(),
+            roles: roles.map(Option::unwrap_or_default).collect(),
             port: format!(":{}", zone.root_port),
             zone,
             network,
+        };
+        ready.told = ready.strings_for(None);
+        for place in 0..ready.roots.len() {
+            ready.roots[place].told = ready.strings_for(Some(ready.roots[place].id));
         }
+        ready
+    }
+
+    /// What that peer is told of the network; nobody if it is none of the root
+    /// nodes.
+    fn strings_for(&self, peer: Option<PeerId>) -> Strings {
+        let roots: Vec<_> = self.roots_for(peer).map(|root| &*root.text).collect();
+        let roots = format!("root={}", roots.join(","));
+        strings([&roots].into_iter().chain(&self.zone.size()))
     }
 }
 
@@ -221,8 +236,8 @@ impl Ready {
             (TXT, _) => self.summary(peer, ttl, out),
             (SRV, _) => self.root_services(peer, ttl, out),
             (A, address @ IpAddr::V4(_)) | (AAAA, address @ IpAddr::V6(_)) if !called.in_role => {
-                out.extend(QUESTION);
-                address_record(address, self.zone.ttl, out);
+                out.extend(packet::QUESTION);
+                packet::address_record(address, self.zone.ttl, out);
                 Some(Counts {
                     answers: 1,
                     additional: 0,
@@ -234,28 +249,23 @@ impl Ready {
 
     /// The peer's strings, as [`Zone::summary`] has them.
     fn summary(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
-        record(TXT, ttl, out, |out| {
-            string(out, |out| {
-                out.extend(b"id=");
-                let rule = self.zone.rules.sequence(peer.id.sequence);
-                out.extend(rule.name.as_bytes());
-                decimal(peer.id.number, out);
+        let mut roots = self.roots.iter();
+        let network = match roots.find(|root| root.id == peer.id) {
+            Some(root) => &root.told,
+            None => &self.told,
+        };
+        let network = network.as_ref()?;
+        packet::record(TXT, ttl, out, |out| {
+            packet::string(out, |out| {
+                out.extend(&self.ids[usize::from(peer.id.sequence.0)]);
+                packet::decimal(peer.id.number, out);
             })?;
-            string(out, |out| {
-                out.extend(b"root=");
-                for (place, root) in self.roots_of(peer).enumerate() {
-                    if place > 0 {
-                        out.push(b',');
-                    }
-                    out.extend(root.text.as_bytes());
-                }
-            })?;
-            out.extend(&self.size);
-            string(out, |out| {
+            out.extend(network);
+            packet::string(out, |out| {
                 out.extend(b"address=");
                 self.socket(peer.address, out);
             })?;
-            out.extend(self.role(peer.role));
+            out.extend(&self.roles[usize::from(peer.role.0)]);
             Some(())
         })?;
         Some(Counts {
@@ -267,8 +277,8 @@ impl Ready {
     /// The root nodes, and their addresses.
     fn root_services(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
         let mut count = 0;
-        for root in self.roots_of(peer) {
-            record(SRV, ttl, out, |out| {
+        for root in self.roots_for(Some(peer.id)) {
+            packet::record(SRV, ttl, out, |out| {
                 out.extend(u16::to_be_bytes(count));
                 out.extend([0, 0]);
                 out.extend(self.zone.root_port.to_be_bytes());
@@ -277,9 +287,9 @@ impl Ready {
             })?;
             count += 1;
         }
-        for root in self.roots_of(peer) {
+        for root in self.roots_for(Some(peer.id)) {
             out.extend(&root.name);
-            address_record(root.address, self.zone.ttl, out);
+            packet::address_record(root.address, self.zone.ttl, out);
         }
         (count > 0).then_some(Counts {
             answers: count,
@@ -287,26 +297,17 @@ impl Ready {
         })
     }
 
-    fn roots_of(&self, peer: &Told) -> impl Iterator<Item = &Root> {
-        let id = peer.id;
-        let others = self.roots.iter().filter(move |root| root.id != id);
+    /// The root nodes that a peer is told.
+    fn roots_for(&self, peer: Option<PeerId>) -> impl Iterator<Item = &Root> {
+        let others = self.roots.iter().filter(move |root| Some(root.id) != peer);
         others.take(self.zone.rules.roots)
-    }
-
-    fn role(&self, role: Role) -> &[u8] {
-        &self.roles[usize::from(role.0)]
     }
 
     /// `10.0.1.5:7051`
     fn socket(&self, address: IpAddr, out: &mut Vec<u8>) {
         match address {
             IpAddr::V4(address) => {
-                for (place, octet) in address.octets().into_iter().enumerate() {
-                    if place > 0 {
-                        out.push(b'.');
-                    }
-                    decimal(octet.into(), out);
-                }
+                packet::dotted(address, out);
                 out.extend(self.port.as_bytes());
             }
             address => {
@@ -318,12 +319,14 @@ impl Ready {
     }
 }
 
-/// A name as it stands in a packet.
-fn wire(name: &rr::Name) -> Vec<u8> {
-    let labels = name
-        .iter()
-        .flat_map(|label| [&[label.len() as u8], label].concat());
-    labels.chain([0]).collect()
+/// Texts, each with its length before it (RFC 1035, section 3.3), if none is too
+/// long for that.
+fn strings<'t>(texts: impl IntoIterator<Item = &'t String>) -> Strings {
+    let mut strings = Vec::new();
+    for text in texts {
+        packet::string(&mut strings, |out| out.extend(text.as_bytes()))?;
+    }
+    Some(strings)
 }
 
 /// The first label of a name, and the rest of it.
@@ -345,62 +348,4 @@ fn in_lower_case<'b>(label: &[u8], buffer: &'b mut [u8; 63]) -> Option<&'b str> 
         *place = octet.to_ascii_lowercase();
     }
     std::str::from_utf8(text).ok()
-}
-
-/// Writes a record at the question's name.
-fn record(
-    rtype: u16,
-    ttl: u32,
-    out: &mut Vec<u8>,
-    data: impl FnOnce(&mut Vec<u8>) -> Option<()>,
-) -> Option<()> {
-    out.extend(QUESTION);
-    out.extend(rtype.to_be_bytes());
-    out.extend(IN.to_be_bytes());
-    out.extend(ttl.to_be_bytes());
-    let length = out.len();
-    out.extend([0, 0]);
-    data(out)?;
-    let octets = u16::try_from(out.len() - length - 2).ok()?;
-    out[length..length + 2].copy_from_slice(&octets.to_be_bytes());
-    Some(())
-}
-
-/// Writes type, class, TTL and data of an address.
-fn address_record(address: IpAddr, ttl: u32, out: &mut Vec<u8>) {
-    let (rtype, length) = match address {
-        IpAddr::V4(_) => (A, 4u16),
-        IpAddr::V6(_) => (AAAA, 16),
-    };
-    out.extend(rtype.to_be_bytes());
-    out.extend(IN.to_be_bytes());
-    out.extend(ttl.to_be_bytes());
-    out.extend(length.to_be_bytes());
-    match address {
-        IpAddr::V4(address) => out.extend(address.octets()),
-        IpAddr::V6(address) => out.extend(address.octets()),
-    }
-}
-
-/// Writes a character-string (RFC 1035, section 3.3).
-fn string(out: &mut Vec<u8>, text: impl FnOnce(&mut Vec<u8>)) -> Option<()> {
-    let start = out.len();
-    out.push(0);
-    text(out);
-    out[start] = u8::try_from(out.len() - start - 1).ok()?;
-    Some(())
-}
-
-fn decimal(mut number: u32, out: &mut Vec<u8>) {
-    let mut digits = [0; 10];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend(&digits[first..]);
 }

@@ -1,0 +1,139 @@
+//! Names, records and texts as they stand in a packet (RFC 1035, section 4.1).
+//!
+//! Written octet by octet into the reply: this is half of what the service itself
+//! does for a query, so nothing here allocates or is generic about it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use hickory_proto::rr;
+
+/// A pointer to the question's name, which stands behind the header.
+pub const QUESTION: [u8; 2] = [0xc0, 12];
+
+/// Types and the class: the lower octets.
+const A: u8 = 1;
+const AAAA: u8 = 28;
+const IN: u8 = 1;
+
+/// A name as it stands in a packet.
+pub fn name(name: &rr::Name) -> Vec<u8> {
+    let labels = name
+        .iter()
+        .flat_map(|label| [&[label.len() as u8], label].concat());
+    labels.chain([0]).collect()
+}
+
+/// Writes a record at the question's name.
+pub fn record(
+    rtype: u16,
+    ttl: u32,
+    out: &mut Vec<u8>,
+    data: impl FnOnce(&mut Vec<u8>) -> Option<()>,
+) -> Option<()> {
+    let [t1, t0] = rtype.to_be_bytes();
+    let [s3, s2, s1, s0] = ttl.to_be_bytes();
+    out.extend(QUESTION);
+    out.extend([t1, t0, 0, IN, s3, s2, s1, s0, 0, 0]);
+    let start = out.len();
+    data(out)?;
+    let octets = u16::try_from(out.len() - start).ok()?;
+    out[start - 2..start].copy_from_slice(&octets.to_be_bytes());
+    Some(())
+}
+
+/// Writes type, class, TTL and data of an address.
+pub fn address_record(address: IpAddr, ttl: u32, out: &mut Vec<u8>) {
+    let [s3, s2, s1, s0] = ttl.to_be_bytes();
+    match address {
+        IpAddr::V4(address) => {
+            out.extend([0, A, 0, IN, s3, s2, s1, s0, 0, 4]);
+            out.extend(address.octets());
+        }
+        IpAddr::V6(address) => {
+            out.extend([0, AAAA, 0, IN, s3, s2, s1, s0, 0, 16]);
+            out.extend(address.octets());
+        }
+    }
+}
+
+/// Writes a character-string (RFC 1035, section 3.3).
+pub fn string(out: &mut Vec<u8>, text: impl FnOnce(&mut Vec<u8>)) -> Option<()> {
+    let start = out.len();
+    out.push(0);
+    text(out);
+    out[start] = u8::try_from(out.len() - start - 1).ok()?;
+    Some(())
+}
+
+/// Writes a number in decimal notation.
+pub fn decimal(mut number: u32, out: &mut Vec<u8>) {
+    let mut digits = [0; 10];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend(&digits[first..]);
+}
+
+/// Writes an address in dotted notation.
+pub fn dotted(address: Ipv4Addr, out: &mut Vec<u8>) {
+    // Each octet takes four, the last of which are written over by the next.
+    let mut text = [0; 16];
+    let mut end = 0;
+    for octet in address.octets() {
+        let (digits, length) = &DECIMALS[usize::from(octet)];
+        text[end..end + 4].copy_from_slice(digits);
+        end += usize::from(*length) + 1;
+    }
+    out.extend(&text[..end - 1]);
+}
+
+/// All octets in decimal notation with a dot behind, and how many digits each has.
+static DECIMALS: [([u8; 4], u8); 256] = {
+    let mut decimals = [([b'.'; 4], 0); 256];
+    let mut octet = 0;
+    while octet < decimals.len() {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let (text, length) = &mut decimals[octet];
+        let mut place = if octet < 10 {
+            2
+        } else if octet < 100 {
+            1
+        } else {
+            0
+        };
+        while place < digits.len() {
+            text[*length as usize] = b'0' + digits[place] as u8;
+            *length += 1;
+            place += 1;
+        }
+        octet += 1;
+    }
+    decimals
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_written_as_the_standard_library_does() {
+        for octet in 0..=255 {
+            for octets in [
+                [octet, 0, 10, 255],
+                [1, octet, 99, 100],
+                [9, 200, octet, 7],
+                [255, 255, 255, octet],
+            ] {
+                let (address, mut text) = (Ipv4Addr::from(octets), Vec::new());
+                dotted(address, &mut text);
+                assert_eq!(String::from_utf8(text).unwrap(), address.to_string());
+            }
+        }
+    }
+}
