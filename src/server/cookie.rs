@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::ArcSwap;
@@ -26,8 +26,8 @@ const NEWEST: i32 = -300;
 /// Up to what age a cookie may be given again instead of a new one, in seconds.
 const YOUNG: i32 = 1_800;
 
-/// How long a secret of the service's own is used for new cookies.
-const ROTATION: Duration = Duration::from_secs(24 * 3_600);
+/// How long a secret of the service's own is used for new cookies, in seconds.
+const ROTATION: u32 = 24 * 3_600;
 
 const CLIENT_OCTETS: usize = 8;
 const SERVER_OCTETS: usize = 16;
@@ -71,20 +71,19 @@ struct Secrets {
     current: Secret,
     /// Cookies that it has made are good still: none is refused before its time.
     previous: Option<Secret>,
-    /// When the current one was made.
-    since: SystemTime,
+    /// When the current one was made, in seconds since 1970.
+    since: u32,
 }
 
 impl Cookies {
     /// With these secrets: the first for new cookies, the second for those that
     /// were made before it. The same for several replicas of a service.
     pub fn configured(current: Secret, previous: Option<Secret>) -> Self {
-        let since = SystemTime::now();
         Self {
             secrets: ArcSwap::from_pointee(Secrets {
                 current,
                 previous,
-                since,
+                since: now(),
             }),
             file: None,
         }
@@ -104,7 +103,7 @@ impl Cookies {
             None => Secrets {
                 current: random()?,
                 previous: None,
-                since: SystemTime::now(),
+                since: now(),
             },
         };
         let cookies = Self {
@@ -119,7 +118,7 @@ impl Cookies {
     pub fn rotate(&self) {
         let secrets = self.secrets.load();
         // A clock that was set back is no reason to wait for longer.
-        let age = secrets.since.elapsed().unwrap_or(ROTATION);
+        let age = now().checked_sub(secrets.since).unwrap_or(ROTATION);
         if self.file.is_none() || age < ROTATION {
             return;
         }
@@ -128,7 +127,7 @@ impl Cookies {
                 self.secrets.store(Arc::new(Secrets {
                     current,
                     previous: Some(secrets.current),
-                    since: SystemTime::now(),
+                    since: now(),
                 }));
                 self.keep();
             }
@@ -204,7 +203,7 @@ impl Cookies {
         let server = <[u8; SERVER_OCTETS]>::try_from(server).ok()?;
         let made = u32::from_be_bytes([server[4], server[5], server[6], server[7]]);
         let age = now.wrapping_sub(made) as i32;
-        let is_current = made >= seconds(self.secrets.load().since);
+        let is_current = made >= self.secrets.load().since;
         ((0..YOUNG).contains(&age) && is_current).then_some(server)
     }
 
@@ -257,11 +256,7 @@ fn is_same(a: &[u8; SERVER_OCTETS], b: &[u8; SERVER_OCTETS]) -> bool {
 
 /// Now, in seconds since 1970.
 pub fn now() -> u32 {
-    seconds(SystemTime::now())
-}
-
-fn seconds(time: SystemTime) -> u32 {
-    let since = time.duration_since(UNIX_EPOCH);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs() as u32)
 }
 
@@ -274,20 +269,15 @@ pub(super) fn random() -> io::Result<Secret> {
 impl Secrets {
     /// One line each: when the current one was made, it, and the previous one.
     fn text(&self) -> String {
-        let since = self.since.duration_since(UNIX_EPOCH).unwrap_or_default();
         let previous = self.previous.as_ref().map(hexadecimal).unwrap_or_default();
-        format!(
-            "{}\n{}\n{previous}\n",
-            since.as_secs(),
-            hexadecimal(&self.current)
-        )
+        let current = hexadecimal(&self.current);
+        format!("{}\n{current}\n{previous}\n", self.since)
     }
 
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
-        let since = Duration::from_secs(lines.next()?.parse().ok()?);
         Some(Self {
-            since: UNIX_EPOCH.checked_add(since)?,
+            since: lines.next()?.parse().ok()?,
             current: secret(lines.next()?)?,
             previous: lines.next().and_then(secret),
         })
@@ -344,7 +334,7 @@ mod tests {
     #[test]
     fn a_young_cookie_of_the_current_secret_is_given_again() {
         let cookies = Cookies::configured([1; 16], Some([2; 16]));
-        let since = seconds(cookies.secrets.load().since);
+        let since = cookies.secrets.load().since;
         for (made, now, again) in [
             (since, since, true),
             (since, since + 1_799, true),
@@ -409,7 +399,7 @@ mod tests {
         first.rotate();
         assert_eq!(current(&first), current(&again), "not yet");
         let old = Secrets {
-            since: SystemTime::now() - ROTATION,
+            since: now() - ROTATION,
             ..**first.secrets.load()
         };
         first.secrets.store(Arc::new(old));
