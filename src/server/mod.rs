@@ -13,7 +13,7 @@
 //! * [`access`]: who may query, register, transfer, update, forward.
 //! * [`source`]: where a message came from, and whether that is proven.
 //! * [`reply`]: puts an answer into a message of the right size.
-//! * [`transfer`]: a whole zone in messages.
+//! * [`transfer`]: a whole zone in messages; `packing`: records into these.
 //! * `background`: work that gives way to queries, on threads of its own.
 //! * `update`: administrators change a zone.
 //! * [`limits`]: how much the service does for others, by `rate`.
@@ -35,6 +35,7 @@ mod identity;
 pub mod late;
 pub mod limits;
 pub mod listen;
+mod packing;
 mod rate;
 pub mod register;
 pub mod reply;

@@ -11,33 +11,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hickory_proto::{
-    op::{Message, ResponseCode},
-    rr::{RData, Record},
-    serialize::binary::{BinEncodable, BinEncoder},
-};
+use hickory_proto::{op::ResponseCode, rr::Record};
 use hickory_server::server::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use super::{
+    packing::Packing,
     reply::{ExtendedError, Reply, Terms},
-    tcp::framed,
-    tsig::Signature,
 };
 use crate::{
     network::{Network, Time},
     settings::{Source, Table},
-    zone::Zone,
+    zone::{Part, Ready, Sets, Zone},
 };
-
-/// How many octets of records go into one message, before names are
-/// compressed. A name can point no further back than 16 kB.
-const MESSAGE_OCTETS: usize = 16_384;
-
-/// How many octets are written at once: several messages, since with each time
-/// the writer is woken, and takes a moment of the processor from queries.
-const WRITTEN_OCTETS: usize = 4 * MESSAGE_OCTETS;
 
 /// A day, in seconds.
 const DAY: u64 = 86_400;
@@ -175,104 +162,51 @@ impl Transfer {
     /// Makes the messages and hands on several at once, each with its length, until
     /// there is `None` who takes them.
     pub fn make(&self, hand_on: impl FnMut(Vec<u8>) -> Option<()>) -> Option<()> {
-        let mut packing = Packing {
-            message: Reply::new(&self.request, &self.terms).transfer(),
-            octets: 0,
-            made: Vec::with_capacity(WRITTEN_OCTETS),
-            signature: self.terms.signature.clone(),
-            is_first: true,
-            hand_on,
+        let empty = Reply::new(&self.request, &self.terms).transfer();
+        let signature = self.terms.signature.clone();
+        let mut packing = Packing::new(&empty, &self.zone.origin, signature, hand_on)?;
+        let soa = match self.content {
+            Content::Zone => self.add_zone(&mut packing)?,
+            Content::Status(now) => {
+                let mut records = self.zone.status(&self.network, now);
+                let soa = records.next()?;
+                packing.add_record(&soa)?;
+                records.try_for_each(|record| packing.add_record(&record))?;
+                soa.into()
+            }
         };
-        // A `for` loop would move each record through all the parts that the
-        // iterator is made of.
-        self.records().try_for_each(|record| packing.add(record))?;
-        packing.end_message()?;
-        packing.hand_on()
+        // Again at the end (RFC 5936, section 2.2).
+        packing.add_record(&soa)?;
+        packing.end()
     }
 
-    /// The SOA first, and again at the end (RFC 5936, section 2.2).
-    fn records(&self) -> impl Iterator<Item = Record> {
-        let zone = match self.content {
-            Content::Zone => Some(self.zone.content(&self.network)),
-            Content::Status(_) => None,
-        };
-        let status = match self.content {
-            Content::Status(now) => Some(self.zone.status(&self.network, now)),
-            Content::Zone => None,
-        };
-        let mut records = zone
-            .into_iter()
-            .flatten()
-            .chain(status.into_iter().flatten());
-        let soa = records.next();
-        soa.clone().into_iter().chain(records).chain(soa)
+    /// Adds the zone; gives the SOA, which is its first record.
+    fn add_zone(
+        &self,
+        packing: &mut Packing<impl FnMut(Vec<u8>) -> Option<()>>,
+    ) -> Option<Box<Record>> {
+        let ready = Ready::new(self.zone.clone(), self.network.clone());
+        let mut sets = Sets::default();
+        let mut soa = None;
+        // A `for` loop would move each part through all that the iterator is made
+        // of.
+        self.zone.parts(&self.network).try_for_each(|part| {
+            let peer = match part {
+                Part::Record(record) => {
+                    packing.add_record(&record)?;
+                    soa.get_or_insert(record);
+                    return Some(());
+                }
+                Part::Peer(peer) => peer,
+            };
+            ready.records(peer, &mut sets)?;
+            for set in &sets {
+                for record in set.records() {
+                    packing.add(&set.labels, record)?;
+                }
+            }
+            Some(())
+        })?;
+        soa
     }
-}
-
-/// The message that is being made, and those before it.
-struct Packing<F> {
-    message: Message,
-    /// How many the records of the message have.
-    octets: usize,
-    /// The messages that are made and not yet handed on.
-    made: Vec<u8>,
-    signature: Option<Signature>,
-    is_first: bool,
-    hand_on: F,
-}
-
-impl<F: FnMut(Vec<u8>) -> Option<()>> Packing<F> {
-    /// Adds a record; where it has no room, to the next message.
-    fn add(&mut self, record: Record) -> Option<()> {
-        let octets = length(&record);
-        if self.octets > 0 && self.octets + octets > MESSAGE_OCTETS {
-            self.end_message()?;
-        }
-        self.octets += octets;
-        self.message.answers.push(record);
-        Some(())
-    }
-
-    fn end_message(&mut self) -> Option<()> {
-        let mut octets = Vec::with_capacity(MESSAGE_OCTETS);
-        self.message.emit(&mut BinEncoder::new(&mut octets)).ok()?;
-        self.message.answers.clear();
-        // The question is in the first one only (RFC 5936, section 2.2.1).
-        self.message.queries.clear();
-        self.octets = 0;
-        let is_first = std::mem::take(&mut self.is_first);
-        let message = match &mut self.signature {
-            Some(signature) if is_first => signature.sign(octets)?,
-            Some(signature) => signature.sign_next(octets)?,
-            None => octets,
-        };
-        if self.made.len() + 2 + message.len() > WRITTEN_OCTETS {
-            self.hand_on()?;
-        }
-        framed(&mut self.made, &message);
-        Some(())
-    }
-
-    fn hand_on(&mut self) -> Option<()> {
-        let next = Vec::with_capacity(WRITTEN_OCTETS);
-        (self.hand_on)(std::mem::replace(&mut self.made, next))
-    }
-}
-
-/// How many octets a record takes when its names are not compressed. Where a
-/// record cannot be written, the message that it goes into cannot either.
-fn length(record: &Record) -> usize {
-    let data = match &record.data {
-        RData::TXT(txt) => txt.txt_data.iter().map(|string| 1 + string.len()).sum(),
-        RData::A(_) => 4,
-        RData::AAAA(_) => 16,
-        RData::SRV(srv) => 6 + srv.target.len(),
-        _ => {
-            let mut octets = Vec::new();
-            let mut encoder = BinEncoder::new(&mut octets);
-            let _ = record.emit(&mut encoder);
-            octets.len()
-        }
-    };
-    record.name.len() + 10 + data
 }

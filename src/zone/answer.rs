@@ -147,7 +147,7 @@ impl Zone {
             (_, RecordType::ANY) => answer(vec![minimal()], self.ttl, vec![]),
             (Form::Environment, RecordType::TXT) => {
                 let roots = self.roots(network);
-                let data = self.environment(&roots, peer);
+                let data = self.environment(&roots.addresses(peer), peer);
                 if data.is_empty() {
                     return self.no_data(network);
                 }

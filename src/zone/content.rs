@@ -9,7 +9,7 @@ use hickory_proto::{
 
 use super::{
     Zone,
-    name::STATUS,
+    name::{ENVIRONMENT, STATUS},
     records::{self, Roots},
 };
 use crate::{
@@ -17,12 +17,28 @@ use crate::{
     store::{Pin, Registration},
 };
 
+/// A part of a zone's content.
+pub enum Part<'n> {
+    Record(Box<Record>),
+    /// The records at the names of a peer: its host's and its ID.
+    Peer(&'n Peer),
+}
+
 impl Zone {
     /// All records of the zone, the SOA first (and not again at the end).
     ///
     /// Left out are the names that only serve to register: `HOST.ROLE` and
     /// `_leave.HOST`. Every other name gives here what a query for it gives.
     pub fn content<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = Record> + 'a {
+        let roots = self.roots(network);
+        self.parts(network).flat_map(move |part| match part {
+            Part::Record(record) => vec![*record],
+            Part::Peer(peer) => self.peer_content(&roots, peer),
+        })
+    }
+
+    /// The same, with the peers as they are, of which there may be very many.
+    pub fn parts<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = Part<'a>> + 'a {
         let own_servers = self.further.at(&self.origin).is_some_and(|records| {
             records
                 .iter()
@@ -46,13 +62,13 @@ impl Zone {
             self.services(network, port)
                 .map(move |(data, _)| Record::from_rdata(owner.clone(), self.ttl, data))
         });
-        let roots = self.roots(network);
-        let peers = network
-            .peers()
-            .flat_map(move |peer| self.peer_content(&roots, peer));
+        let peers = network.peers().map(|peer| Part::Peer(peer));
         let awaited = self.awaited(network);
         let pins = awaited.map(move |(host, id)| self.pin_record(host, id));
-        head.into_iter().chain(services).chain(peers).chain(pins)
+        let head = head.into_iter().chain(services);
+        let head = head.map(|record| Part::Record(record.into()));
+        let pins = pins.map(|record| Part::Record(record.into()));
+        head.chain(peers).chain(pins)
     }
 
     /// The hosts for which an ID is kept, and which have not asked for it yet.
@@ -65,11 +81,14 @@ impl Zone {
             .filter(|(host, _)| network.host(host).is_none())
     }
 
-    /// The records at a peer's host name and at its ID.
-    fn peer_content(&self, roots: &Roots<'_>, peer: &Peer) -> Vec<Record> {
+    /// The records at a peer's host name and at its ID. [`Ready::records`] writes the
+    /// same.
+    ///
+    /// [`Ready::records`]: super::Ready::records
+    pub(super) fn peer_content(&self, roots: &Roots<'_>, peer: &Peer) -> Vec<Record> {
         let summary = self.summary(roots, peer);
         let address = records::address(peer.holder.address);
-        let environment = self.environment(roots, peer);
+        let environment = self.environment(&roots.addresses(peer), peer);
         let roots: Vec<RData> = self
             .root_services(roots, peer)
             .map(|(data, _)| data)
@@ -83,7 +102,7 @@ impl Zone {
             for data in &roots {
                 content.push(Record::from_rdata(name.clone(), ttl, data.clone()));
             }
-            let name = self.name(&["_env", label]);
+            let name = self.name(&[ENVIRONMENT, label]);
             for data in &environment {
                 content.push(Record::from_rdata(name.clone(), ttl, data.clone()));
             }

@@ -7,8 +7,8 @@
 //! * `file`: reads a zone file into a [`Zone`].
 //! * `name`: what a name of the zone stands for ([`Name`](QueryName)).
 //! * `records`: a peer as records.
-//! * `ready`: the same as octets, for the short way; `packet`: how octets are laid
-//!   out.
+//! * `ready`: the same as octets, for the short way; `sets`: for transfers;
+//!   `packet`: how octets are laid out.
 //! * `answer`: the answer to a question.
 //! * `update`: what an administrator may change of it.
 //! * `content`: the whole zone, as a stream of records.
@@ -19,9 +19,10 @@ mod content;
 mod file;
 pub mod master;
 mod name;
-mod packet;
+pub mod packet;
 mod ready;
 mod records;
+mod sets;
 mod update;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, sync::Arc};
@@ -31,10 +32,11 @@ use hickory_proto::rr::Name;
 use crate::{network::Rules, params::Environment};
 
 pub use answer::{Answer, Question};
-pub use content::{Registered, Status, status_in, status_of};
+pub use content::{Part, Registered, Status, status_in, status_of};
 pub use file::{parse, read, read_directory};
 pub use name::{Form, QueryName, Who};
 pub use ready::{Called, Counts, Name as ReadyName, Ready};
+pub use sets::{Set, Sets};
 pub use update::{Update, UpdateRefusal};
 
 /// What a zone file says.

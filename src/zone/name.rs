@@ -49,6 +49,7 @@ pub enum Form {
 pub(super) const NAME_SERVER_PARENT: &str = "dns";
 pub(super) const NAME_SERVER: &str = "ns";
 pub(super) const STATUS: &str = "_peers";
+pub(super) const ENVIRONMENT: &str = "_env";
 
 impl Zone {
     /// Whether the name is the origin or below it.
@@ -82,7 +83,7 @@ impl Zone {
                 Some(host) => QueryName::Leave(host),
                 None => QueryName::Unknown,
             },
-            ["_env", peer @ ..] => self.peer(peer, Form::Environment),
+            [ENVIRONMENT, peer @ ..] => self.peer(peer, Form::Environment),
             [role] if self.rules.role_named(role).is_some() => QueryName::Empty,
             peer => self.peer(peer, Form::Plain),
         }

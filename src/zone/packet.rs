@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use hickory_proto::rr;
 
+use super::records::STRING_OCTETS;
+
 /// A pointer to the question's name, which stands behind the header.
 pub const QUESTION: [u8; 2] = [0xc0, 12];
 
@@ -53,6 +55,14 @@ pub fn address_record(address: IpAddr, ttl: u32, out: &mut Vec<u8>) {
             out.extend([0, AAAA, 0, IN, s3, s2, s1, s0, 0, 16]);
             out.extend(address.octets());
         }
+    }
+}
+
+/// Writes a text as character-strings, of which each is as long as it may be.
+pub fn text(out: &mut Vec<u8>, text: &[u8]) {
+    for part in text.chunks(STRING_OCTETS) {
+        out.push(part.len() as u8);
+        out.extend(part);
     }
 }
 

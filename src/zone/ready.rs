@@ -17,7 +17,7 @@ use super::{Zone, packet};
 use crate::network::{Hostname, Network, Peer, PeerId, Role, Seat, Told};
 
 const A: u16 = 1;
-const TXT: u16 = 16;
+pub(super) const TXT: u16 = 16;
 const AAAA: u16 = 28;
 const SRV: u16 = 33;
 
@@ -248,7 +248,7 @@ impl Ready {
     }
 
     /// The peer's strings, as [`Zone::summary`] has them.
-    fn summary(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
+    pub(super) fn summary(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
         let mut roots = self.roots.iter();
         let network = match roots.find(|root| root.id == peer.id) {
             Some(root) => &root.told,
@@ -276,17 +276,7 @@ impl Ready {
 
     /// The root nodes, and their addresses.
     fn root_services(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
-        let mut count = 0;
-        for root in self.roots_for(Some(peer.id)) {
-            packet::record(SRV, ttl, out, |out| {
-                out.extend(u16::to_be_bytes(count));
-                out.extend([0, 0]);
-                out.extend(self.zone.root_port.to_be_bytes());
-                out.extend(&root.name);
-                Some(())
-            })?;
-            count += 1;
-        }
+        let count = self.services(peer, ttl, out)?;
         for root in self.roots_for(Some(peer.id)) {
             out.extend(&root.name);
             packet::address_record(root.address, self.zone.ttl, out);
@@ -295,6 +285,28 @@ impl Ready {
             answers: count,
             additional: count,
         })
+    }
+
+    /// The root nodes; gives how many they are.
+    pub(super) fn services(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<u16> {
+        let mut count = 0u16;
+        for root in self.roots_for(Some(peer.id)) {
+            packet::record(SRV, ttl, out, |out| {
+                out.extend(count.to_be_bytes());
+                out.extend([0, 0]);
+                out.extend(self.zone.root_port.to_be_bytes());
+                out.extend(&root.name);
+                Some(())
+            })?;
+            count += 1;
+        }
+        Some(count)
+    }
+
+    /// The texts of the root nodes that a peer is told.
+    pub(super) fn root_texts(&self, peer: PeerId) -> Vec<&str> {
+        let roots = self.roots_for(Some(peer));
+        roots.map(|root| root.text.as_str()).collect()
     }
 
     /// The root nodes that a peer is told.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The longest character-string of a TXT record (RFC 1035, section 3.3).
-const STRING_OCTETS: usize = 255;
+pub(super) const STRING_OCTETS: usize = 255;
 
 impl Zone {
     /// A name in the zone: the labels, then the origin. The origin is short
@@ -129,7 +129,18 @@ impl Zone {
 
     /// A peer's variables, one record each. A value that is longer than one
     /// character-string goes on in the next ones.
-    pub(super) fn environment(&self, roots: &Roots<'_>, peer: &Peer) -> Vec<RData> {
+    pub(super) fn environment(&self, roots: &[&str], peer: &Peer) -> Vec<RData> {
+        let variables = self.variables(roots, peer);
+        let record = |text: String| {
+            let strings = text.as_bytes().chunks(STRING_OCTETS).collect();
+            RData::TXT(TXT::from_bytes(strings))
+        };
+        variables.into_iter().map(record).collect()
+    }
+
+    /// A peer's variables, each as `NAME=value`. `roots` are the addresses of its
+    /// root nodes.
+    pub(super) fn variables(&self, roots: &[&str], peer: &Peer) -> Vec<String> {
         let id = self.rules.id_text(peer.id);
         let address = match peer.holder.address {
             IpAddr::V4(address) => address.to_string(),
@@ -143,18 +154,14 @@ impl Zone {
             hostname: peer.host.as_str(),
             role: &self.rules.role(peer.role).name,
             address: &address,
-            roots: &roots.addresses(peer),
+            roots,
             n: &text(self.n).unwrap_or_default(),
             f: &text(self.f()).unwrap_or_default(),
             origin: &self.to_string(),
         });
+        let variables = variables.into_iter();
         variables
-            .into_iter()
-            .map(|(name, value)| {
-                let text = [name, "=", &value].concat();
-                let strings = text.as_bytes().chunks(STRING_OCTETS).collect();
-                RData::TXT(TXT::from_bytes(strings))
-            })
+            .map(|(name, value)| [name, "=", &value].concat())
             .collect()
     }
 
@@ -195,7 +202,7 @@ impl Roots<'_> {
         others.take(self.most)
     }
 
-    fn addresses(&self, peer: &Peer) -> Vec<&str> {
+    pub(super) fn addresses(&self, peer: &Peer) -> Vec<&str> {
         self.of(peer).map(|root| root.address.as_str()).collect()
     }
 }
