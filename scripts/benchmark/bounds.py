@@ -13,8 +13,8 @@ def of_servers(rows):
             found.append((f"{name}: CPU × {other}", ratio(rows[name], rows[other]), most))
     found.append((f"{COOKIES}: CPU × {FLOOR_BY_LINK}", ratio(rows[COOKIES], rows[FLOOR_BY_LINK]), 1.10))
     for name in (READS, HEARTBEATS):
-        nsd = median(rows["NSD"].each("p99"))
-        found.append((f"{name}: p99 at half load × NSD", median(rows[name].each("p99")) / nsd, 1.0))
+        latency = ratio(rows[name], rows["NSD"], "p99")
+        found.append((f"{name}: p99 at half load × NSD", latency, 1.0))
     return found
 
 
@@ -35,7 +35,7 @@ def of_sizes(sizes):
     peers = f"{many.peers:,} peers"
     heard = many.value("heartbeats answered") / many.value("heartbeats asked")
     bounds = [
-        (f"{peers}: reads, CPU × {few.peers:,} peers", many.value("reads") / few.value("reads"), 1.10),
+        (f"{peers}: reads, CPU × {few.peers:,} peers", many.value("reads × fewest"), 1.10),
         (f"{peers}: memory, octets a peer", many.value("memory"), 600),
         (f"{peers}: start to first answer, s", many.value("start"), 5),
         (f"{peers}: whole zone, s", many.value("transfer"), 30),

@@ -16,6 +16,7 @@ LEASE = 20
 # Rows of the table: a key of what is found, and what it is called.
 ROWS = (
     ("reads", "reads, µs CPU"),
+    ("reads × fewest", "  × those with the fewest peers, asked in turn"),
     ("reads a second", "reads, queries/s"),
     ("answered alone", "reads at half of that: answered a second"),
     ("p50 alone", "  p50 µs"),
@@ -69,8 +70,17 @@ class Size:
 
 
 def measure(machine, plan):
+    # With the fewest peers, to be asked in turn with each size: between those lie
+    # minutes, in which the machine changes. It also has its share of the program's
+    # memory, so it runs beside the empty service as well.
+    service = Service(machine, "service fewest")
+    service.fill(plan.peers[0], plan.within)
+    fewest = Asked(service.started(), names=plan.peers[0])
     empty = Empty(machine, plan)
-    return [of_size(machine, plan, peers, empty) for peers in plan.peers]
+    sizes = [of_size(machine, plan, peers, empty, fewest) for peers in plan.peers]
+    fewest.server.stop()
+    service.remove()
+    return sizes
 
 
 class Empty:
@@ -94,7 +104,7 @@ class Empty:
 RIVALS = {"NSD": rivals.nsd, "Knot": rivals.knot}
 
 
-def of_size(machine, plan, peers, empty):
+def of_size(machine, plan, peers, empty, fewest):
     size = Size(peers)
     service = Service(machine, f"service {peers}")
     zone = None
@@ -104,7 +114,7 @@ def of_size(machine, plan, peers, empty):
         server = service.start()
         server.wait_for_answer(f"vp0.{ORIGIN}", within=plan.within)
         size.add("disk", service.octets_on_disk() / peers)
-        reads(machine, plan, size, server)
+        reads(machine, plan, size, server, fewest)
         with size.bounded("the transfer"):
             transfers(machine, plan, size, server)
         with size.bounded("the master file"):
@@ -118,7 +128,8 @@ def of_size(machine, plan, peers, empty):
                 rival_of_size(machine, plan, size, name, rival(machine, zone), empty)
     # Whatever was left out runs still.
     for server in list(machine.servers):
-        server.kill()
+        if server is not fewest.server:
+            server.kill()
     service.remove()
     return size
 
@@ -131,10 +142,12 @@ def starts(plan, size, service, empty):
         server.stop()
 
 
-def reads(machine, plan, size, server):
+def reads(machine, plan, size, server, fewest):
     asked = Asked(server, names=size.peers)
     for _ in range(plan.runs):
+        least = flood(machine, fewest, plan)
         most = flood(machine, asked, plan)
+        size.add("reads × fewest", most["processor"] / least["processor"])
         size.add("reads", most["processor"])
         size.add("reads a second", most["rate"])
         half(size, "alone", steady(machine, asked, plan, most["rate"] / 2))

@@ -93,10 +93,10 @@ def cost(rows, name):
     return median(rows[name].each("processor"))
 
 
-def ratio(row, other):
+def ratio(row, other, name="processor"):
     """Of runs that followed each other."""
-    pairs = zip(row.each("processor"), other.each("processor"))
-    return median([mine / its for mine, its in pairs if its])
+    pairs = zip(row.each(name), other.each(name))
+    return median([mine / its for mine, its in pairs if mine and its])
 
 
 def table(rows, plan):
