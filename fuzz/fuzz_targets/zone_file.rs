@@ -2,15 +2,21 @@
 
 #![no_main]
 
-use std::{net::IpAddr, path::Path};
+use std::{net::IpAddr, path::Path, sync::Arc};
 
 use hickory_proto::{
-    op::{Message, MessageType, OpCode, ResponseCode},
+    op::{Message, MessageType, OpCode, Query, ResponseCode},
     rr::{Record, RecordType},
 };
+use hickory_server::{net::xfer::Protocol, server::Request};
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     network::{Holder, Network, Role, Time},
+    server::{
+        reply::Terms,
+        source::Transport,
+        transfer::{Content, Transfer},
+    },
     zone::{self, QueryName, Question, Zone},
 };
 
@@ -22,7 +28,7 @@ fuzz_target!(|text: &str| {
         return;
     }
     match zone::parse(Path::new("zone.toml"), text) {
-        Ok(zone) => serve(&zone),
+        Ok(zone) => serve(&Arc::new(zone)),
         Err(problems) => {
             assert!(!problems.is_empty(), "refused without a reason");
             let lines = text.matches('\n').count() + 1;
@@ -36,7 +42,7 @@ fuzz_target!(|text: &str| {
 
 /// The apex answers, a host of each role registers, and the whole zone can be
 /// transferred.
-fn serve(zone: &Zone) {
+fn serve(zone: &Arc<Zone>) {
     let mut network = Network::new(zone.rules.clone(), 1);
     let question = Question {
         name: &QueryName::Apex,
@@ -64,6 +70,46 @@ fn serve(zone: &Zone) {
     for record in zone.content(&network).chain(zone.status(&network, Time(2))) {
         write(record);
     }
+    transfer(zone, Arc::new(network));
+}
+
+/// It has the zone's records, and the first once more.
+fn transfer(zone: &Arc<Zone>, network: Arc<Network>) {
+    let mut query = Message::new(1, MessageType::Query, OpCode::Query);
+    query.queries = vec![Query::query(zone.origin.clone(), RecordType::AXFR)];
+    let query = query.to_vec().expect("a query can be written");
+    let client = ([127, 0, 0, 1], 1053).into();
+    let request = Request::from_bytes(query, client, Protocol::Tcp).expect("it is a query");
+    let transfer = Transfer {
+        request,
+        terms: Terms {
+            transport: Transport::Tcp,
+            recursive: false,
+            by_address: false,
+            cookie: None,
+            nsid: None,
+            signature: None,
+        },
+        zone: zone.clone(),
+        network,
+        content: Content::Zone,
+    };
+    let mut octets = Vec::new();
+    let made = transfer.make(|part| {
+        octets.extend(part);
+        Some(())
+    });
+    made.expect("a zone can be transferred");
+    let (mut rest, mut found) = (octets.as_slice(), Vec::new());
+    while let Some((length, behind)) = rest.split_first_chunk() {
+        let (message, behind) = behind.split_at(u16::from_be_bytes(*length).into());
+        let message = Message::from_vec(message).expect("a message can be understood");
+        found.extend(message.answers);
+        rest = behind;
+    }
+    let last = found.pop();
+    assert_eq!(last.as_ref(), found.first());
+    assert!(found.into_iter().eq(zone.content(&transfer.network)));
 }
 
 /// The library leaves out what has no room.

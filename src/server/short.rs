@@ -162,12 +162,7 @@ impl ShortWay {
         reply: &mut Vec<u8>,
     ) -> Short {
         let short = question.and_then(|question| self.try_answer(question, source, reply));
-        let short = short.unwrap_or(Short::Long);
-        // What was begun is not to be sent.
-        if short != Short::Reply {
-            reply.clear();
-        }
-        short
+        ended(short, reply)
     }
 
     fn try_answer(
@@ -298,12 +293,17 @@ impl ShortWay {
             client.finish(&self.inner, &says, reply);
             Some(Short::Reply)
         });
-        let short = short.unwrap_or(Short::Long);
-        if short != Short::Reply {
-            reply.clear();
-        }
-        short
+        ended(short, reply)
     }
+}
+
+/// `None` is for the long way. What was begun of a reply is not to be sent.
+fn ended(short: Option<Short>, reply: &mut Vec<u8>) -> Short {
+    let short = short.unwrap_or(Short::Long);
+    if short != Short::Reply {
+        reply.clear();
+    }
+    short
 }
 
 /// Whether a query for a host's name registers.
