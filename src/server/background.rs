@@ -10,11 +10,12 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 /// How much nicer the thread is. Beside a thread that never sleeps, one that is
-/// nicer by 10 still has a tenth of the processor, so that a transfer of a million
-/// peers takes minutes there and queries lose about a tenth. By 7 they lose a fifth;
-/// by 19, or with SCHED_IDLE, such a transfer would not end within its time, and
-/// where there is time to spare queries are answered no sooner for it.
-const NICER: i32 = 10;
+/// nicer by 8 still has an eighth of the processor, and queries lose about as much
+/// of their rate. By 7 they lose a fifth; by 10 a transfer of a million peers takes
+/// a tenth longer beside queries that come at half of the most; by 19, or with
+/// SCHED_IDLE, it would not end within its time, and where there is time to spare
+/// queries are answered no sooner for it.
+const NICER: i32 = 8;
 
 /// Does the work on a thread of that name; ends when it has ended, by a panic too.
 ///
