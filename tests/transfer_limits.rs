@@ -223,9 +223,13 @@ fn a_transfer_gives_way_on_a_thread_that_ends_with_its_client() {
     let field = Field::new("transfer_time = \"1h\"");
     assert_eq!(field.threads("transfer"), []);
     let (first, second) = (field.begin(), field.begin());
-    // The threads that answer are as nice as this one.
+    // The threads that answer are as nice as this one, which can be nicer still.
     let nice = field.threads("paramd")[0];
-    assert_eq!(field.threads("transfer"), [(nice + 10).min(19); 2]);
+    let making = field.threads("transfer");
+    assert!(
+        making.len() == 2 && making.iter().all(|it| *it > nice),
+        "{nice} {making:?}"
+    );
     drop(first);
     eventually(SOON, "one thread has ended", || {
         field.threads("transfer").len() == 1
