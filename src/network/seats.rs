@@ -31,7 +31,7 @@ impl From<&Peer> for Told {
 ///
 /// The latter stands here a second time, so densely that what is asked by ID of
 /// a million peers stays in a processor's cache. The peers themselves, with their
-/// names and leases, are somewhere in a hundred times as many pages of memory,
+/// names and leases, are somewhere in very many more pages of memory,
 /// and to go there for each query cost a fifth of all that a query costs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seats {
