@@ -1,24 +1,22 @@
 //! The messages of a transfer have the records of the zone, whatever is registered:
 //! each once, in their order, and the SOA again at the end.
 
+#[path = "transfers/axfr.rs"]
+mod axfr;
+
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, LazyLock},
 };
 
 use hickory_proto::{
-    op::{Edns, Message, MessageType, OpCode, Query},
-    rr::{Name, Record, RecordType},
+    op::{Message, MessageType},
+    rr::{Name, Record},
 };
-use hickory_server::{net::xfer::Protocol, server::Request};
 use param_daemon::{
     network::{Holder, Network, PeerId, Role, Time},
-    server::{
-        reply::Terms,
-        source::Transport,
-        transfer::{Content, Transfer},
-    },
+    server::transfer::{Content, Transfer},
     zone::{self, Zone},
 };
 use proptest::prelude::*;
@@ -85,55 +83,21 @@ fn network(zone: &Zone, peers: &[(u16, bool, bool)]) -> Network {
 
 /// The records of a transfer, and how many messages they came in.
 fn transferred(transfer: &Transfer, edns: bool) -> Result<(Vec<Record>, usize), TestCaseError> {
-    let (mut octets, mut records, mut count) = (Vec::new(), Vec::new(), 0);
-    let made = transfer.make(|part| {
-        octets.extend(part);
-        Some(())
-    });
-    prop_assert!(made.is_some());
-    let mut rest = &octets[..];
-    while let Some((length, behind)) = rest.split_first_chunk::<2>() {
-        let (message, behind) = behind.split_at(u16::from_be_bytes(*length).into());
-        rest = behind;
-        prop_assert!(message.len() <= 16_384 || count == 0);
-        let message = Message::from_vec(message).unwrap();
-        prop_assert_eq!(message.metadata.id, 4711);
+    let (mut records, messages) = (Vec::new(), axfr::messages(transfer));
+    let count = messages.len();
+    for (place, octets) in messages.iter().enumerate() {
+        prop_assert!(octets.len() <= 16_384 || place == 0);
+        let message = Message::from_vec(octets).unwrap();
+        prop_assert_eq!(message.metadata.id, axfr::ID);
         prop_assert_eq!(message.metadata.message_type, MessageType::Response);
         prop_assert!(message.metadata.authoritative);
-        prop_assert_eq!(message.queries.len(), usize::from(count == 0));
+        prop_assert_eq!(message.queries.len(), usize::from(place == 0));
         prop_assert_eq!(message.edns.is_some(), edns);
         prop_assert!(message.authorities.is_empty() && message.additionals.is_empty());
         prop_assert!(!message.answers.is_empty());
         records.extend(message.answers);
-        count += 1;
     }
     Ok((records, count))
-}
-
-fn transfer(zone: &Arc<Zone>, network: &Arc<Network>, content: Content, edns: bool) -> Transfer {
-    let origin = match content {
-        Content::Zone => zone.origin.clone(),
-        Content::Status(_) => zone::status_of(&zone.origin).unwrap(),
-    };
-    let mut query = Message::new(4711, MessageType::Query, OpCode::Query);
-    query.queries = vec![Query::query(origin, RecordType::AXFR)];
-    query.edns = edns.then(Edns::new);
-    let client = SocketAddr::from(([127, 0, 0, 1], 1053));
-    let request = Request::from_bytes(query.to_vec().unwrap(), client, Protocol::Tcp).unwrap();
-    Transfer {
-        request,
-        terms: Terms {
-            transport: Transport::Tcp,
-            recursive: false,
-            by_address: false,
-            cookie: None,
-            nsid: None,
-            signature: None,
-        },
-        zone: zone.clone(),
-        network: network.clone(),
-        content,
-    }
 }
 
 /// Text tells of names in which case they are spelt, as `==` does not.
@@ -157,7 +121,7 @@ proptest! {
             let network = Arc::new(network(zone, &peers));
             let mut expected: Vec<_> = zone.content(&network).collect();
             expected.push(expected[0].clone());
-            let (found, messages) = transferred(&transfer(zone, &network, Content::Zone, edns), edns)?;
+            let (found, messages) = transferred(&axfr::asked(zone, &network, Content::Zone, edns), edns)?;
             prop_assert_eq!(texts(&found), texts(&expected));
             // More than one message, or that was not tried.
             prop_assert!(messages > 1 || peers.len() < 20);
@@ -165,7 +129,7 @@ proptest! {
             let now = Time(12_345);
             let mut expected: Vec<_> = zone.status(&network, now).collect();
             expected.push(expected[0].clone());
-            let (found, _) = transferred(&transfer(zone, &network, Content::Status(now), edns), edns)?;
+            let (found, _) = transferred(&axfr::asked(zone, &network, Content::Status(now), edns), edns)?;
             prop_assert_eq!(texts(&found), texts(&expected));
         }
     }

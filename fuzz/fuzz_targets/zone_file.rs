@@ -2,21 +2,19 @@
 
 #![no_main]
 
+#[path = "../../tests/transfers/axfr.rs"]
+mod axfr;
+
 use std::{net::IpAddr, path::Path, sync::Arc};
 
 use hickory_proto::{
-    op::{Message, MessageType, OpCode, Query, ResponseCode},
+    op::{Message, MessageType, OpCode, ResponseCode},
     rr::{Record, RecordType},
 };
-use hickory_server::{net::xfer::Protocol, server::Request};
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     network::{Holder, Network, Role, Time},
-    server::{
-        reply::Terms,
-        source::Transport,
-        transfer::{Content, Transfer},
-    },
+    server::transfer::Content,
     zone::{self, QueryName, Question, Zone},
 };
 
@@ -75,41 +73,14 @@ fn serve(zone: &Arc<Zone>) {
 
 /// It has the zone's records, and the first once more.
 fn transfer(zone: &Arc<Zone>, network: Arc<Network>) {
-    let mut query = Message::new(1, MessageType::Query, OpCode::Query);
-    query.queries = vec![Query::query(zone.origin.clone(), RecordType::AXFR)];
-    let query = query.to_vec().expect("a query can be written");
-    let client = ([127, 0, 0, 1], 1053).into();
-    let request = Request::from_bytes(query, client, Protocol::Tcp).expect("it is a query");
-    let transfer = Transfer {
-        request,
-        terms: Terms {
-            transport: Transport::Tcp,
-            recursive: false,
-            by_address: false,
-            cookie: None,
-            nsid: None,
-            signature: None,
-        },
-        zone: zone.clone(),
-        network,
-        content: Content::Zone,
-    };
-    let mut octets = Vec::new();
-    let made = transfer.make(|part| {
-        octets.extend(part);
-        Some(())
-    });
-    made.expect("a zone can be transferred");
-    let (mut rest, mut found) = (octets.as_slice(), Vec::new());
-    while let Some((length, behind)) = rest.split_first_chunk() {
-        let (message, behind) = behind.split_at(u16::from_be_bytes(*length).into());
-        let message = Message::from_vec(message).expect("a message can be understood");
+    let mut found = Vec::new();
+    for octets in axfr::messages(&axfr::asked(zone, &network, Content::Zone, false)) {
+        let message = Message::from_vec(&octets).expect("a message can be understood");
         found.extend(message.answers);
-        rest = behind;
     }
     let last = found.pop();
     assert_eq!(last.as_ref(), found.first());
-    assert!(found.into_iter().eq(zone.content(&transfer.network)));
+    assert!(found.into_iter().eq(zone.content(&network)));
 }
 
 /// The library leaves out what has no room.

@@ -1,0 +1,66 @@
+//! A transfer without a service, as a client would ask for it. The fuzz target of
+//! zone files uses it as well.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use hickory_proto::{
+    op::{Edns, Message, MessageType, OpCode, Query},
+    rr::RecordType,
+};
+use hickory_server::{net::xfer::Protocol, server::Request};
+use param_daemon::{
+    network::Network,
+    server::{
+        reply::Terms,
+        source::Transport,
+        transfer::{Content, Transfer},
+    },
+    zone::{self, Zone},
+};
+
+/// That of the query.
+pub const ID: u16 = 4_711;
+
+pub fn asked(zone: &Arc<Zone>, network: &Arc<Network>, content: Content, edns: bool) -> Transfer {
+    let origin = match content {
+        Content::Zone => zone.origin.clone(),
+        Content::Status(_) => zone::status_of(&zone.origin).expect("there is room for it"),
+    };
+    let mut query = Message::new(ID, MessageType::Query, OpCode::Query);
+    query.queries = vec![Query::query(origin, RecordType::AXFR)];
+    query.edns = edns.then(Edns::new);
+    let query = query.to_vec().expect("a query can be written");
+    let client = SocketAddr::from(([127, 0, 0, 1], 1053));
+    Transfer {
+        request: Request::from_bytes(query, client, Protocol::Tcp).expect("it is a query"),
+        terms: Terms {
+            transport: Transport::Tcp,
+            recursive: false,
+            by_address: false,
+            cookie: None,
+            nsid: None,
+            signature: None,
+        },
+        zone: zone.clone(),
+        network: network.clone(),
+        content,
+    }
+}
+
+/// The messages, as they are written to a connection.
+pub fn messages(transfer: &Transfer) -> Vec<Vec<u8>> {
+    let mut octets = Vec::new();
+    let made = transfer.make(|part| {
+        octets.extend(part);
+        Some(())
+    });
+    made.expect("a zone can be transferred");
+    let (mut rest, mut messages) = (octets.as_slice(), Vec::new());
+    while let Some((length, behind)) = rest.split_first_chunk() {
+        let (message, behind) = behind.split_at(u16::from_be_bytes(*length).into());
+        messages.push(message.to_vec());
+        rest = behind;
+    }
+    assert!(rest.is_empty(), "an octet is left over");
+    messages
+}
