@@ -293,6 +293,29 @@ fn a_master_file_adds_records() {
 }
 
 #[test]
+fn names_in_any_alphabet_are_dumped_as_they_are_asked_for() {
+    let zone = simple_zone("records = \"further.zone\"", "");
+    let further = "b\u{fc}cher IN A 10.0.0.9\nca IN CNAME b\u{fc}cher\n\
+                   @ IN MX 10 b\u{fc}cher\n_ca._tcp.x IN SRV 0 0 7054 b\u{fc}cher\n";
+    let zones = zones(&[("z.toml", &zone), ("further.zone", further)]);
+    let data = tempfile::tempdir().unwrap();
+    let service = common::Service::start(zones.path(), data.path());
+    let encoded = "xn--bcher-kva.test.internal.";
+    assert_eq!(service.short(&["A", encoded]), ["10.0.0.9"]);
+    let server = service.address.to_string();
+    let dump = run(PARAMD, &["dump", "test.internal", "--server", &server]);
+    assert!(dump.is_ascii(), "{dump}");
+    for line in [
+        format!("{encoded}\t5\tIN\tA\t10.0.0.9\n"),
+        format!("CNAME\t{encoded}\n"),
+        format!("MX\t10 {encoded}\n"),
+        format!("SRV\t0 0 7054 {encoded}\n"),
+    ] {
+        assert!(dump.contains(&line), "{line:?} in {dump}");
+    }
+}
+
+#[test]
 fn mistakes_in_a_master_file_are_shown() {
     let zone = simple_zone("records = \"further.zone\"", "");
     for (further, expected) in [

@@ -8,7 +8,10 @@ use std::{
 };
 
 use hickory_proto::{
-    rr::{LowerName, Name, RData, Record, RecordType},
+    rr::{
+        LowerName, Name, RData, Record, RecordType,
+        rdata::{CNAME, NS, PTR},
+    },
     serialize::{
         binary::{BinEncodable, BinEncoder, NameEncoding},
         txt::Parser,
@@ -223,18 +226,33 @@ impl fmt::Display for Line<'_> {
             data,
             ..
         } = self.0;
+        // A name's own Display turns what IDNA encoded into letters of other
+        // alphabets, and those are other octets to who reads the line.
+        let name = name.to_ascii();
         write!(f, "{name}\t{ttl}\t{dns_class}\t{}\t", data.record_type())?;
         match data {
             RData::TXT(txt) => write_strings(f, txt.txt_data.iter()),
             RData::HINFO(hinfo) => write_strings(f, [&hinfo.cpu, &hinfo.os].into_iter()),
-            RData::A(_)
-            | RData::AAAA(_)
-            | RData::CNAME(_)
-            | RData::MX(_)
-            | RData::NS(_)
-            | RData::PTR(_)
-            | RData::SOA(_)
-            | RData::SRV(_) => write!(f, "{data}"),
+            RData::A(_) | RData::AAAA(_) => write!(f, "{data}"),
+            RData::CNAME(CNAME(name)) | RData::NS(NS(name)) | RData::PTR(PTR(name)) => {
+                f.write_str(&name.to_ascii())
+            }
+            RData::MX(mx) => write!(f, "{} {}", mx.preference, mx.exchange.to_ascii()),
+            RData::SRV(srv) => {
+                let (priority, weight, port) = (srv.priority, srv.weight, srv.port);
+                write!(f, "{priority} {weight} {port} {}", srv.target.to_ascii())
+            }
+            RData::SOA(soa) => write!(
+                f,
+                "{} {} {} {} {} {} {}",
+                soa.mname.to_ascii(),
+                soa.rname.to_ascii(),
+                soa.serial,
+                soa.refresh,
+                soa.retry,
+                soa.expire,
+                soa.minimum
+            ),
             // Not every type shows itself as a master file has it, so the rest
             // is written as octets (RFC 3597, section 5).
             data => write_octets(f, data),
