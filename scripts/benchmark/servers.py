@@ -34,14 +34,16 @@ class Row:
 def measure(machine, plan):
     """Gives the rows by name."""
     rows = start(machine, plan)
-    # One run of each in turn: what slows the machine for a while slows them all.
+    # One run of each in turn, what is compared next to each other: what slows the
+    # machine for a while slows them all.
     for _ in range(plan.runs):
         for row in rows.values():
-            most = flood(machine, row.asked, plan)
-            half = steady(machine, row.asked, plan, most["rate"] / 2)
-            latency = {name: half.get(name) for name in ("p50", "p99")}
-            lost = half["lost"] / max(half["sent"], 1)
-            row.runs.append({**most, **latency, "lost at half": lost})
+            row.runs.append(flood(machine, row.asked, plan))
+        for row in rows.values():
+            run = row.runs[-1]
+            half = steady(machine, row.asked, plan, run["rate"] / 2)
+            run |= {name: half.get(name) for name in ("p50", "p99")}
+            run["lost at half"] = half["lost"] / max(half["sent"], 1)
     for row in rows.values():
         row.asked.server.stop()
     return rows
@@ -60,8 +62,11 @@ def start(machine, plan):
     server_side, client_side = link
     hosts = f"host-{{}}.{ORIGIN}"
 
+    bare = rivals.floor(machine)
+    bare.wait_for_answer(ORIGIN, SOA, empty=True)
     rows = {
         READS: Row(Asked(reader, names=NAMES)),
+        FLOOR: Row(Asked(bare, names=NAMES, empty=True)),
         HEARTBEATS: Row(Asked(hearer, hosts, NAMES, subnet=FIRST_ADDRESS)),
     }
     for name, rival in (
@@ -74,9 +79,6 @@ def start(machine, plan):
         server = rival(machine, zone)
         server.wait_for_answer(f"vp0.{ORIGIN}")
         rows[name] = Row(Asked(server, names=NAMES))
-    server = rivals.floor(machine)
-    server.wait_for_answer(ORIGIN, SOA, empty=True)
-    rows[FLOOR] = Row(Asked(server, names=NAMES, empty=True))
 
     server = with_cookies(machine, link, NAMES, plan.within)
     by_link = Asked(server, hosts, NAMES, cookie=True, namespace=client_side)

@@ -3,7 +3,6 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    hash::Hasher as _,
     io::{self, Read as _, Write as _},
     net::IpAddr,
     os::unix::fs::OpenOptionsExt as _,
@@ -238,14 +237,21 @@ fn server_cookie(
     let mut cookie = [0; SERVER_OCTETS];
     cookie[0] = 1;
     cookie[4..8].copy_from_slice(&time.to_be_bytes());
-    let mut hasher = SipHasher24::new_with_key(secret);
-    hasher.write(client);
-    hasher.write(&cookie[..8]);
-    match source {
-        IpAddr::V4(address) => hasher.write(&address.octets()),
-        IpAddr::V6(address) => hasher.write(&address.octets()),
-    }
-    cookie[8..].copy_from_slice(&hasher.finish().to_le_bytes());
+    let mut octets = [0; CLIENT_OCTETS + 8 + 16];
+    octets[..8].copy_from_slice(client);
+    octets[8..16].copy_from_slice(&cookie[..8]);
+    let length = match source {
+        IpAddr::V4(address) => {
+            octets[16..20].copy_from_slice(&address.octets());
+            20
+        }
+        IpAddr::V6(address) => {
+            octets[16..].copy_from_slice(&address.octets());
+            32
+        }
+    };
+    let hash = SipHasher24::new_with_key(secret).hash(&octets[..length]);
+    cookie[8..].copy_from_slice(&hash.to_le_bytes());
     cookie
 }
 

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use hickory_proto::rr::RecordType;
+use smallvec::SmallVec;
 
 use super::{
     batch::PACKETS,
@@ -48,8 +49,11 @@ pub struct Question<'a> {
 /// Before the origin.
 type Labels<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// The questions of a batch of packets.
-pub struct Questions<'a>([Option<Question<'a>>; PACKETS]);
+/// The questions of a batch of packets. They are written where they stay: an
+/// array that was set up for a whole batch and returned cost more than to read
+/// the few packets that mostly come at once.
+#[derive(Default)]
+pub struct Questions<'a>(SmallVec<[Option<Question<'a>>; PACKETS]>);
 
 impl<'a> Questions<'a> {
     /// That of the packet at this place, if it has a plain one.
@@ -120,17 +124,20 @@ impl ShortWay {
     /// query costs. So what has to be waited for is fetched for all packets at
     /// once, in a loop of so few instructions that a processor looks ahead to
     /// the next ones while it waits; and then the first is answered.
-    pub fn read<'a>(&'a self, packets: impl Iterator<Item = &'a [u8]>) -> Questions<'a> {
-        let mut questions = [const { None }; PACKETS];
-        for (place, packet) in questions.iter_mut().zip(packets) {
-            *place = self.question(packet);
+    pub fn read<'a>(
+        &'a self,
+        packets: impl Iterator<Item = &'a [u8]>,
+        questions: &mut Questions<'a>,
+    ) {
+        questions.0.clear();
+        for packet in packets {
+            questions.0.push(self.question(packet));
         }
-        for question in questions.iter().flatten() {
+        for question in questions.0.iter().flatten() {
             if let Some(name) = &question.name {
                 name.fetch();
             }
         }
-        Questions(questions)
     }
 
     fn question<'a>(&'a self, packet: &'a [u8]) -> Option<Question<'a>> {
@@ -149,7 +156,8 @@ impl ShortWay {
     /// Answers a packet, if the short way can: the reply is then in `reply`,
     /// which was empty, and stays so otherwise.
     pub fn answer(&self, packet: &[u8], source: Source, reply: &mut Vec<u8>) -> Short {
-        let questions = self.read(std::iter::once(packet));
+        let mut questions = Questions::default();
+        self.read(std::iter::once(packet), &mut questions);
         self.answer_to(questions.at(0), source, reply)
     }
 

@@ -10,7 +10,7 @@ use super::{
     batch::{Batch, send_routes},
     handler::Outcome,
     late::Late,
-    short::Short,
+    short::{Questions, Short},
     source::{Source, Transport},
 };
 
@@ -35,7 +35,8 @@ pub fn run(
         // Also where nothing came, so that a state that is over is not kept.
         short_way.refresh();
         let (packets, replies) = batch.parts();
-        let questions = short_way.read(packets.iter());
+        let mut questions = Questions::default();
+        short_way.read(packets.iter(), &mut questions);
         for (place, reply) in replies[..received].iter_mut().enumerate() {
             // An address that no packet can be sent to was forged.
             let peer = packets.peer(place);
@@ -76,6 +77,7 @@ pub fn run(
                 Outcome::Silence | Outcome::Transfer(_) => {}
             }
         }
+        drop(questions);
         batch.send(socket.as_raw_fd());
     }
     Ok(())

@@ -17,7 +17,7 @@ use param_daemon::{
         handler::{Handler, Outcome},
         late,
         limits::{Allowed, Limits},
-        short::Short,
+        short::{Questions, Short},
         source::Source,
     },
     store::{Contents, Store, StoreError, Write},
@@ -159,7 +159,8 @@ impl Both {
     ) -> Result<Late, TestCaseError> {
         let mut short_way = self.handler.short_way();
         short_way.refresh();
-        let questions = short_way.read(std::iter::once(packet));
+        let mut questions = Questions::default();
+        short_way.read(std::iter::once(packet), &mut questions);
         let mut reply = Vec::new();
         let short = short_way.answer_to(questions.at(0), source, &mut reply);
         let asking = questions.at(0).filter(|_| short == Short::Long);
