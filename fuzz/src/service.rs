@@ -18,7 +18,7 @@ use param_daemon::{
         handler::{Handler, Outcome},
         late,
         limits::{Allowed, Limits},
-        short::Short,
+        short::{Questions, Short},
         source::{Source, Transport},
         tsig::Keys,
     },
@@ -208,7 +208,8 @@ impl Service {
     /// What comes of a packet by UDP that waits for the registry.
     fn ask_late(&self, packet: &[u8], source: Source) -> Option<Vec<u8>> {
         let short_way = self.handler.short_way();
-        let questions = short_way.read(std::iter::once(packet));
+        let mut questions = Questions::default();
+        short_way.read(std::iter::once(packet), &mut questions);
         let question = questions
             .at(0)
             .filter(|_| source.transport == Transport::Udp)?;
