@@ -112,7 +112,7 @@ fn a_heartbeat_on_the_short_way_renews_the_lease() {
         let published = both.handler.registry().zones();
         let peers = published.iter().flat_map(|zone| {
             let network = zone.network();
-            let host = network.host_named("peer-1");
+            let host = network.host(&"peer-1".parse().unwrap());
             host.map(|peer| peer.lease.heard())
         });
         peers.max().unwrap()

@@ -68,7 +68,11 @@ fuzz_target!(|input: Input<'_>| {
             assert_eq!(client, octets[..8]);
             assert_ne!(Some(&octets), made.as_ref(), "its own cookie is refused");
         }
-        Cookie::Good(_) => assert_eq!(Some(octets), made, "forged"),
+        Cookie::Good { client, again } => {
+            let given = [&client[..], &again.expect("it is of this moment")].concat();
+            assert_eq!(given, octets);
+            assert_eq!(Some(octets), made, "forged");
+        }
     }
 });
 

@@ -107,7 +107,7 @@ impl Asked {
         // Not asked of the service: it might be wrong.
         let is_proven = source.transport == Transport::Tcp
             || source.ip().is_loopback()
-            || matches!(cookie, Cookie::Good(_));
+            || cookie.is_good();
         let access = &service.access;
         let is_update = request
             .as_ref()

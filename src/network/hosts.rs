@@ -2,18 +2,29 @@
 
 use std::{
     borrow::Borrow,
-    hash::{Hash, Hasher},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::Arc,
 };
 
-use imbl::HashMap;
+use equivalent::Equivalent;
+use imbl::{GenericHashMap, shared_ptr::DefaultSharedPtr};
+use siphasher::sip::SipHasher13;
 
 use super::{Hostname, Peer};
 
 /// A set of peers, of each host one. The name stands in the peer alone: beside
 /// it in the map it would take twice the room.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Hosts(HashMap<ByHost, ()>);
+pub(super) struct Hosts(GenericHashMap<ByHost, (), OfNames, DefaultSharedPtr>);
+
+/// A host's name that is to be looked up, with its hash: so that many can be
+/// looked up next to each other, and memory is waited for once, not once for each.
+#[derive(Debug, Clone, Copy)]
+pub struct Sought<'n> {
+    hash: u64,
+    /// In any case.
+    name: &'n [u8],
+}
 
 /// Equal to another peer of the same host.
 #[derive(Debug, Clone)]
@@ -23,6 +34,28 @@ impl Hosts {
     /// The peer of the host of that name, in lower case.
     pub fn get(&self, host: &str) -> Option<&Arc<Peer>> {
         let (ByHost(peer), ()) = self.0.get_key_value(host)?;
+        Some(peer)
+    }
+
+    /// What [`find`](Self::find) is to find, in this set or in one that has become
+    /// of it: a name, and the same in lower case.
+    pub fn sought<'n>(&self, name: &'n [u8], in_lower_case: &str) -> Sought<'n> {
+        Sought {
+            hash: self.0.hasher().hash_one(in_lower_case),
+            name,
+        }
+    }
+
+    /// The peer that is sought, or seldom another one whose host has the same hash.
+    /// Nothing of the peer itself is read.
+    pub fn likely(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
+        let (ByHost(peer), ()) = self.0.get_key_value(&ByHash(sought.hash))?;
+        Some(peer)
+    }
+
+    /// The peer that is sought.
+    pub fn find(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
+        let (ByHost(peer), ()) = self.0.get_key_value(sought)?;
         Some(peer)
     }
 
@@ -59,9 +92,103 @@ impl PartialEq for ByHost {
 
 impl Eq for ByHost {}
 
+impl Sought<'_> {
+    /// Whether it is this peer's host.
+    pub fn is(&self, peer: &Peer) -> bool {
+        let host = peer.host.as_str().as_bytes();
+        host.eq_ignore_ascii_case(self.name)
+    }
+}
+
+impl Equivalent<ByHost> for Sought<'_> {
+    fn equivalent(&self, key: &ByHost) -> bool {
+        self.is(&key.0)
+    }
+}
+
+impl Hash for Sought<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Equal to whoever has this hash, since the map asks no key that has another.
+struct ByHash(u64);
+
+impl Equivalent<ByHost> for ByHash {
+    fn equivalent(&self, _: &ByHost) -> bool {
+        true
+    }
+}
+
+impl Hash for ByHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0);
+    }
+}
+
 /// As the name itself is hashed, by which it is looked up.
 impl Hash for ByHost {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.host.hash(state);
+    }
+}
+
+/// Hashes names as the standard library does, by a random key, so that nobody can
+/// choose hosts whose hashes are the same; but each in one piece, for a third of
+/// the time.
+#[derive(Clone, Copy)]
+struct OfNames(SipHasher13);
+
+impl Default for OfNames {
+    fn default() -> Self {
+        let random = RandomState::new();
+        Self(SipHasher13::new_with_keys(
+            random.hash_one(0),
+            random.hash_one(1),
+        ))
+    }
+}
+
+// The key is nobody's business.
+impl std::fmt::Debug for OfNames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OfNames")
+    }
+}
+
+impl BuildHasher for OfNames {
+    type Hasher = OfName;
+
+    fn build_hasher(&self) -> OfName {
+        OfName {
+            key: self.0,
+            hash: 0,
+        }
+    }
+}
+
+/// Hashes one name.
+struct OfName {
+    key: SipHasher13,
+    hash: u64,
+}
+
+impl Hasher for OfName {
+    fn write(&mut self, octets: &[u8]) {
+        self.hash = self.key.hash(octets);
+    }
+
+    /// What is hashed already.
+    fn write_u64(&mut self, hash: u64) {
+        self.hash = hash;
+    }
+
+    /// The end of a text: nothing comes after it that it would have to be told
+    /// from.
+    fn write_u8(&mut self, _: u8) {}
+
+    fn finish(&self) -> u64 {
+        self.hash
     }
 }

@@ -23,6 +23,7 @@ mod rules;
 mod seats;
 mod state;
 
+pub use hosts::Sought;
 pub use id::{Hostname, PeerId, Role, Sequence};
 pub use lease::{Lease, Time};
 pub use pin::PinRefusal;

@@ -8,7 +8,7 @@ use super::{
     Hostname, Lease, PeerId, PinRefusal, Role, Rules, Sequence, Time,
     agenda::Agenda,
     free::Free,
-    hosts::Hosts,
+    hosts::{Hosts, Sought},
     seats::{Seat, Seats},
 };
 
@@ -226,9 +226,21 @@ impl Network {
         self.hosts.get(host.as_str())
     }
 
-    /// The host of that name, in lower case.
-    pub fn host_named(&self, name: &str) -> Option<&Arc<Peer>> {
-        self.hosts.get(name)
+    /// A host's name, and the same in lower case, made ready to be looked up in
+    /// this state of the network or a later one.
+    pub fn sought<'n>(&self, name: &'n [u8], in_lower_case: &str) -> Sought<'n> {
+        self.hosts.sought(name, in_lower_case)
+    }
+
+    /// The host that is sought, or seldom another one ([`Sought::is`] tells); it says
+    /// so without a look at the peer.
+    pub fn likely(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
+        self.hosts.likely(sought)
+    }
+
+    /// The host that is sought.
+    pub fn find(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
+        self.hosts.find(sought)
     }
 
     pub fn peer(&self, id: PeerId) -> Option<&Arc<Peer>> {

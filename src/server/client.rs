@@ -54,7 +54,7 @@ impl<'p> Client<'p> {
             transport: source.transport,
             cookie,
             subnet,
-            is_proven: source.is_proven() || matches!(cookie, Cookie::Good(_)),
+            is_proven: source.is_proven() || cookie.is_good(),
             seconds,
         })
     }
@@ -92,12 +92,13 @@ impl<'p> Client<'p> {
         if let Some(cookie) = self.cookie.client() {
             reply.extend([0, wire::COOKIE as u8, 0, 24]);
             reply.extend(cookie);
-            let cookies = &inner.cookies;
-            let good = edns
-                .cookie
-                .filter(|_| matches!(self.cookie, Cookie::Good(_)));
-            let again = good.and_then(|octets| cookies.again(octets, self.seconds));
-            reply.extend(again.unwrap_or_else(|| cookies.server(cookie, self.ip, self.seconds)));
+            reply.extend(match self.cookie {
+                Cookie::Good {
+                    again: Some(server),
+                    ..
+                } => server,
+                _ => inner.cookies.server(cookie, self.ip, self.seconds),
+            });
         }
     }
 

@@ -44,15 +44,24 @@ pub enum Cookie {
     /// A client cookie, with no server cookie or with one that is not good.
     Unproven([u8; CLIENT_OCTETS]),
     /// A client cookie, and a good server cookie.
-    Good([u8; CLIENT_OCTETS]),
+    Good {
+        client: [u8; CLIENT_OCTETS],
+        /// The server cookie, if it may be given again.
+        again: Option<[u8; SERVER_OCTETS]>,
+    },
 }
 
 impl Cookie {
     pub fn client(&self) -> Option<&[u8; CLIENT_OCTETS]> {
         match self {
-            Self::Unproven(client) | Self::Good(client) => Some(client),
+            Self::Unproven(client) | Self::Good { client, .. } => Some(client),
             Self::Missing | Self::Malformed => None,
         }
+    }
+
+    /// Whether the client receives at its address.
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Good { .. })
     }
 }
 
@@ -172,9 +181,7 @@ impl Cookies {
             return Cookie::Malformed;
         };
         match server.len() {
-            0 => Cookie::Unproven(*client),
-            8..=32 if self.is_good(client, server, source, now) => Cookie::Good(*client),
-            8..=32 => Cookie::Unproven(*client),
+            0 | 8..=32 => self.secrets.load().judge(*client, server, source, now),
             _ => Cookie::Malformed,
         }
     }
@@ -193,37 +200,6 @@ impl Cookies {
         now: u32,
     ) -> [u8; SERVER_OCTETS] {
         server_cookie(client, now, source, &self.secrets.load().current)
-    }
-
-    /// The server cookie of a good COOKIE option, if it may be given again: as long
-    /// as it is young (RFC 9018, section 4.3) and made by the current secret.
-    pub fn again(&self, octets: &[u8], now: u32) -> Option<[u8; SERVER_OCTETS]> {
-        let (_, server) = octets.split_first_chunk::<CLIENT_OCTETS>()?;
-        let server = <[u8; SERVER_OCTETS]>::try_from(server).ok()?;
-        let made = u32::from_be_bytes([server[4], server[5], server[6], server[7]]);
-        let age = now.wrapping_sub(made) as i32;
-        let is_current = made >= self.secrets.load().since;
-        ((0..YOUNG).contains(&age) && is_current).then_some(server)
-    }
-
-    fn is_good(
-        &self,
-        client: &[u8; CLIENT_OCTETS],
-        server: &[u8],
-        source: IpAddr,
-        now: u32,
-    ) -> bool {
-        let Ok(server) = <[u8; SERVER_OCTETS]>::try_from(server) else {
-            return false;
-        };
-        let made = u32::from_be_bytes([server[4], server[5], server[6], server[7]]);
-        // Serial number arithmetic, as the RFC wants it after the year 2106.
-        let age = now.wrapping_sub(made) as i32;
-        let secrets = self.secrets.load();
-        (NEWEST..=OLDEST).contains(&age)
-            && std::iter::once(&secrets.current)
-                .chain(&secrets.previous)
-                .any(|secret| is_same(&server_cookie(client, made, source, secret), &server))
     }
 }
 
@@ -273,6 +249,36 @@ pub(super) fn random() -> io::Result<Secret> {
 }
 
 impl Secrets {
+    /// Whether they have made the server cookie, for that client cookie and that
+    /// address, at a time that is not too long ago.
+    fn judge(
+        &self,
+        client: [u8; CLIENT_OCTETS],
+        server: &[u8],
+        source: IpAddr,
+        now: u32,
+    ) -> Cookie {
+        let Ok(server) = <[u8; SERVER_OCTETS]>::try_from(server) else {
+            return Cookie::Unproven(client);
+        };
+        let made = u32::from_be_bytes([server[4], server[5], server[6], server[7]]);
+        // Serial number arithmetic, as the RFC wants it after the year 2106.
+        let age = now.wrapping_sub(made) as i32;
+        let has_made =
+            |secret: &Secret| is_same(&server_cookie(&client, made, source, secret), &server);
+        if !(NEWEST..=OLDEST).contains(&age) {
+            Cookie::Unproven(client)
+        } else if has_made(&self.current) {
+            let again = (0..YOUNG).contains(&age).then_some(server);
+            Cookie::Good { client, again }
+        } else if self.previous.as_ref().is_some_and(has_made) {
+            let again = None;
+            Cookie::Good { client, again }
+        } else {
+            Cookie::Unproven(client)
+        }
+    }
+
     /// One line each: when the current one was made, it, and the previous one.
     fn text(&self) -> String {
         let previous = self.previous.as_ref().map(hexadecimal).unwrap_or_default();
@@ -340,25 +346,39 @@ mod tests {
     #[test]
     fn a_young_cookie_of_the_current_secret_is_given_again() {
         let cookies = Cookies::configured([1; 16], Some([2; 16]));
-        let since = cookies.secrets.load().since;
-        for (made, now, again) in [
-            (since, since, true),
-            (since, since + 1_799, true),
-            (since, since + 1_800, false),
+        let (client, here, now) = ([7; 8], [10, 0, 0, 1].into(), 1_000_000);
+        for (secret, age, is_given_again) in [
+            (1, 0, true),
+            (1, 1_799, true),
+            (1, 1_800, false),
             // From the clock of another server, which is ahead.
-            (since + 1, since, false),
-            // By the secret before, or by this one before a restart.
-            (since - 1, since, false),
+            (1, -1, false),
+            // By the secret before.
+            (2, 0, false),
         ] {
-            let server = server_cookie(&[7; 8], made, [10, 0, 0, 1].into(), &[1; 16]);
-            let octets = [&[7; 8][..], &server].concat();
+            let made = now - age;
+            let server = server_cookie(&client, made as u32, here, &[secret; 16]);
+            let octets = [&client[..], &server].concat();
             assert_eq!(
-                cookies.again(&octets, now),
-                again.then_some(server),
-                "{made} {now}"
+                cookies.judge(&octets, here, now as u32),
+                Cookie::Good {
+                    client,
+                    again: is_given_again.then_some(server)
+                },
+                "{secret} {age}"
             );
         }
-        assert_eq!(cookies.again(&[7; 8], since), None);
+    }
+
+    fn is_good(
+        cookies: &Cookies,
+        client: &[u8; 8],
+        server: &[u8; 16],
+        source: IpAddr,
+        now: u32,
+    ) -> bool {
+        let octets = [&client[..], server].concat();
+        cookies.judge(&octets, source, now).is_good()
     }
 
     #[test]
@@ -378,18 +398,28 @@ mod tests {
             ] {
                 let made = now.wrapping_add_signed(-age);
                 let server = server_cookie(&client, made, here, &secret);
-                assert_eq!(cookies.is_good(&client, &server, here, now), good, "{age}");
-                assert!(!cookies.is_good(&[8; 8], &server, here, now));
-                assert!(!cookies.is_good(&client, &server, [10, 0, 0, 2].into(), now));
+                assert_eq!(
+                    is_good(&cookies, &client, &server, here, now),
+                    good,
+                    "{age}"
+                );
+                assert!(!is_good(&cookies, &[8; 8], &server, here, now));
+                assert!(!is_good(
+                    &cookies,
+                    &client,
+                    &server,
+                    [10, 0, 0, 2].into(),
+                    now
+                ));
                 for place in 0..server.len() {
                     let mut forged = server;
                     forged[place] ^= 1;
-                    assert!(!cookies.is_good(&client, &forged, here, now), "{place}");
+                    assert!(!is_good(&cookies, &client, &forged, here, now), "{place}");
                 }
             }
         }
         let unknown = server_cookie(&client, now, here, &[3; 16]);
-        assert!(!cookies.is_good(&client, &unknown, here, now));
+        assert!(!is_good(&cookies, &client, &unknown, here, now));
     }
 
     #[test]
@@ -411,9 +441,9 @@ mod tests {
         first.secrets.store(Arc::new(old));
         first.rotate();
         assert_ne!(current(&first), current(&again));
-        assert!(first.is_good(&client, &before, here, now()));
+        assert!(is_good(&first, &client, &before, here, now()));
         let after = Cookies::own(data.path()).unwrap();
-        assert!(after.is_good(&client, &before, here, now()));
+        assert!(is_good(&after, &client, &before, here, now()));
         assert_eq!(current(&after), current(&first));
     }
 }

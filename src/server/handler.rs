@@ -199,9 +199,7 @@ impl Inner {
         let cookie = self.cookies.read(&request, source.ip());
         let signed = self.keys.check(packet, &request, tsig::now());
         // Whoever sent this receives at its address, or has a key.
-        let proven = source.is_proven()
-            || matches!(cookie, Cookie::Good(_))
-            || matches!(signed, Signed::Good(_));
+        let proven = source.is_proven() || cookie.is_good() || matches!(signed, Signed::Good(_));
         // Before anything is done for an answer that may go to somebody else.
         let verdict = self.verdict(source, proven);
         if verdict == Verdict::Drop {

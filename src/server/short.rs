@@ -23,7 +23,7 @@ use super::{
 use crate::{
     network::{Holder, Network, Peer, Time, Told},
     registry::Published,
-    zone::{Called, Counts, Ready, ReadyName},
+    zone::{Called, Counts, Found, Ready, ReadyName},
 };
 
 /// What has become of a query.
@@ -42,8 +42,10 @@ pub struct Question<'a> {
     query: Query<'a>,
     laid: &'a Laid,
     labels: Labels<'a>,
-    /// Whom it calls, if it may be a peer.
+    /// Its name, if a peer may have it.
     name: Option<ReadyName<'a>>,
+    /// Where it stands whom that calls, as soon as it has been looked for.
+    found: Option<Found<'a>>,
 }
 
 /// Before the origin.
@@ -122,7 +124,7 @@ impl ShortWay {
     /// Peers are anywhere in memory, which answers no sooner than the kernel has
     /// sent a packet: with a million of them, the wait was a fifth of all that a
     /// query costs. So what has to be waited for is fetched for all packets at
-    /// once, in a loop of so few instructions that a processor looks ahead to
+    /// once, in loops of so few instructions that a processor looks ahead to
     /// the next ones while it waits; and then the first is answered.
     pub fn read<'a>(
         &'a self,
@@ -133,9 +135,13 @@ impl ShortWay {
         for packet in packets {
             questions.0.push(self.question(packet));
         }
+        for question in questions.0.iter_mut().flatten() {
+            let ready = &question.laid.ready;
+            question.found = question.name.as_ref().and_then(|name| ready.find(name));
+        }
         for question in questions.0.iter().flatten() {
-            if let Some(name) = &question.name {
-                name.fetch();
+            if let Some(found) = &question.found {
+                found.fetch();
             }
         }
     }
@@ -150,6 +156,7 @@ impl ShortWay {
             laid,
             labels,
             name: laid.ready.name(labels.0, labels.1),
+            found: None,
         })
     }
 
@@ -180,7 +187,7 @@ impl ShortWay {
         reply: &mut Vec<u8>,
     ) -> Option<Short> {
         let (query, ready) = (question.query, &question.laid.ready);
-        let called = question.name?.called()?;
+        let called = ready.called(question.name.as_ref()?, question.found?)?;
         let (client, counts) = self.write(query, ready, &called, source, reply)?;
         let registers = called.host.filter(|_| registers(query.rtype));
         if let Some(peer) = registers {

@@ -35,7 +35,7 @@ pub use answer::{Answer, Question};
 pub use content::{Part, Registered, Status, status_in, status_of};
 pub use file::{parse, read, read_directory};
 pub use name::{Form, QueryName, Who};
-pub use ready::{Called, Counts, Name as ReadyName, Ready};
+pub use ready::{Called, Counts, Found, Name as ReadyName, Ready};
 pub use sets::{Set, Sets};
 pub use update::{Update, UpdateRefusal};
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{Zone, packet};
-use crate::network::{Hostname, Network, Peer, PeerId, Role, Seat, Told};
+use crate::network::{Hostname, Network, Peer, PeerId, Role, Seat, Sought, Told};
 
 const A: u16 = 1;
 pub(super) const TXT: u16 = 16;
@@ -69,11 +69,22 @@ impl Counts {
     };
 }
 
-/// Whom a name calls: a registered host, perhaps with its role, or an ID, which
-/// need not be taken.
+/// A name that may call a peer.
 #[derive(Clone, Copy)]
-pub enum Name<'r> {
-    Host { peer: &'r Arc<Peer>, in_role: bool },
+pub enum Name<'n> {
+    Host {
+        host: Sought<'n>,
+        role: Option<Role>,
+    },
+    Id(PeerId),
+}
+
+/// Where it stands whom a name calls, before anything of it has been read.
+#[derive(Clone, Copy)]
+pub enum Found<'r> {
+    /// Who has a host of that name, or seldom somebody else.
+    Host(&'r Arc<Peer>),
+    /// Who has that ID, if anybody.
     Id(Seat<'r>),
 }
 
@@ -86,32 +97,16 @@ pub struct Called<'r> {
     pub in_role: bool,
 }
 
-impl<'r> Name<'r> {
+impl Found<'_> {
     /// Has the processor fetch from memory what an answer says, and does not wait
     /// for it.
     pub fn fetch(&self) {
         match self {
-            Self::Host { peer, .. } => {
+            Self::Host(peer) => {
                 black_box((peer.lease.heard(), peer.holder.address));
             }
             Self::Id(seat) => seat.fetch(),
         }
-    }
-
-    /// The registered peer that is called so.
-    pub fn called(self) -> Option<Called<'r>> {
-        Some(match self {
-            Self::Host { peer, in_role } => Called {
-                told: Told::from(&**peer),
-                host: Some(peer),
-                in_role,
-            },
-            Self::Id(seat) => Called {
-                told: seat.told()?,
-                host: None,
-                in_role: false,
-            },
-        })
     }
 }
 
@@ -201,25 +196,53 @@ impl Ready {
             .role_named(in_lower_case(label, &mut buffer)?)
     }
 
-    /// Whom a name calls that has these labels before the origin.
-    pub fn name(&self, first: &[u8], second: Option<&[u8]>) -> Option<Name<'_>> {
+    /// The name that has these labels before the origin, if a peer may have it.
+    pub fn name<'n>(&self, first: &'n [u8], second: Option<&[u8]>) -> Option<Name<'n>> {
         let mut buffer = [0; 63];
         let name = in_lower_case(first, &mut buffer)?;
         let rules = &self.zone.rules;
         if rules.is_id_shaped(name) {
             let id = rules.id_named(name).filter(|_| second.is_none())?;
-            return Some(Name::Id(self.network.seat_of(id)?));
+            return Some(Name::Id(id));
         }
-        let peer = self.network.host_named(name)?;
-        if let Some(second) = second
-            && self.role_called(second)? != peer.role
-        {
-            return None;
-        }
-        Some(Name::Host {
-            peer,
-            in_role: second.is_some(),
+        let host = self.network.sought(first, name);
+        let role = match second {
+            Some(label) => Some(self.role_called(label)?),
+            None => None,
+        };
+        Some(Name::Host { host, role })
+    }
+
+    /// Where it stands whom the name calls.
+    pub fn find(&self, name: &Name<'_>) -> Option<Found<'_>> {
+        Some(match name {
+            Name::Host { host, .. } => Found::Host(self.network.likely(host)?),
+            Name::Id(id) => Found::Id(self.network.seat_of(*id)?),
         })
+    }
+
+    /// The registered peer that the name calls, which stands there.
+    pub fn called<'r>(&'r self, name: &Name<'_>, found: Found<'r>) -> Option<Called<'r>> {
+        match (name, found) {
+            (Name::Host { host, role }, Found::Host(likely)) => {
+                let peer = match host.is(likely) {
+                    true => likely,
+                    false => self.network.find(host)?,
+                };
+                let called = Called {
+                    told: Told::from(&**peer),
+                    host: Some(peer),
+                    in_role: role.is_some(),
+                };
+                role.is_none_or(|role| role == peer.role).then_some(called)
+            }
+            (_, Found::Id(seat)) => Some(Called {
+                told: seat.told()?,
+                host: None,
+                in_role: false,
+            }),
+            (Name::Id(_), Found::Host(_)) => None,
+        }
     }
 
     /// Writes the records that answer a question for that type, behind the
