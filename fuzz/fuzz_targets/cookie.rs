@@ -69,8 +69,8 @@ fuzz_target!(|input: Input<'_>| {
             assert_ne!(Some(&octets), made.as_ref(), "its own cookie is refused");
         }
         Cookie::Good { client, again } => {
-            let given = [&client[..], &again.expect("it is of this moment")].concat();
-            assert_eq!(given, octets);
+            assert!(again, "it is of this moment");
+            assert_eq!(client, octets[..8]);
             assert_eq!(Some(octets), made, "forged");
         }
     }

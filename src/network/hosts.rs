@@ -39,11 +39,11 @@ impl Hosts {
 
     /// What [`find`](Self::find) is to find, in this set or in one that has become
     /// of it: a name, and the same in lower case.
-    pub fn sought<'n>(&self, name: &'n [u8], in_lower_case: &str) -> Sought<'n> {
-        Sought {
-            hash: self.0.hasher().hash_one(in_lower_case),
-            name,
-        }
+    pub fn sought<'n>(&self, name: &'n [u8], in_lower_case: &[u8]) -> Sought<'n> {
+        let mut hasher = self.0.hasher().build_hasher();
+        hasher.write(in_lower_case);
+        let hash = hasher.finish();
+        Sought { hash, name }
     }
 
     /// The peer that is sought, or seldom another one whose host has the same hash.
@@ -96,7 +96,8 @@ impl Sought<'_> {
     /// Whether it is this peer's host.
     pub fn is(&self, peer: &Peer) -> bool {
         let host = peer.host.as_str().as_bytes();
-        host.eq_ignore_ascii_case(self.name)
+        // Nearly always they are spelt alike, which is sooner seen.
+        host == self.name || host.eq_ignore_ascii_case(self.name)
     }
 }
 

@@ -73,7 +73,7 @@ impl Rules {
 
     /// Whether a text has the shape of an ID: a sequence's name and digits.
     /// No host may be called so, not even `vp01` or `vp99999999999`.
-    pub fn is_id_shaped(&self, text: &str) -> bool {
+    pub fn is_id_shaped(&self, text: &[u8]) -> bool {
         self.sequences.iter().any(|rule| rule.has_shape(text))
     }
 
@@ -85,9 +85,9 @@ impl Rules {
 
 impl SequenceRule {
     /// Whether a text is the sequence's name and digits.
-    pub fn has_shape(&self, text: &str) -> bool {
-        text.strip_prefix(self.name.as_str())
-            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|c| c.is_ascii_digit()))
+    pub fn has_shape(&self, text: &[u8]) -> bool {
+        text.strip_prefix(self.name.as_bytes())
+            .is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit))
     }
 
     /// Whether the sequence has this number.

@@ -228,7 +228,7 @@ impl Network {
 
     /// A host's name, and the same in lower case, made ready to be looked up in
     /// this state of the network or a later one.
-    pub fn sought<'n>(&self, name: &'n [u8], in_lower_case: &str) -> Sought<'n> {
+    pub fn sought<'n>(&self, name: &'n [u8], in_lower_case: &[u8]) -> Sought<'n> {
         self.hosts.sought(name, in_lower_case)
     }
 

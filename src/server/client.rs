@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    cookie::Cookie,
+    cookie::{Cookie, Moment},
     handler::Inner,
     reply::{UDP_OCTETS, room},
     source::{Source, Transport},
@@ -24,7 +24,7 @@ pub enum Says {
 
 /// Who asks, and what the options of the query say.
 pub struct Client<'p> {
-    query: Query<'p>,
+    query: &'p Query<'p>,
     pub ip: IpAddr,
     transport: Transport,
     cookie: Cookie,
@@ -32,36 +32,39 @@ pub struct Client<'p> {
     pub subnet: Option<(IpAddr, u8)>,
     /// Whether the query comes from where it says.
     pub is_proven: bool,
-    /// By which its cookie is made.
-    seconds: u32,
+    /// What makes its cookie.
+    cookies: &'p Moment,
 }
 
 impl<'p> Client<'p> {
     /// `None` where an option is malformed.
-    pub fn of(query: Query<'p>, inner: &Inner, source: Source, seconds: u32) -> Option<Self> {
+    pub fn of(query: &'p Query<'p>, cookies: &'p Moment, source: Source) -> Option<Self> {
         let ip = source.ip();
         let cookie = match query.edns.and_then(|edns| edns.cookie) {
-            Some(octets) => inner.cookies.judge(octets, ip, seconds),
+            Some(octets) => cookies.judge(octets, ip),
             None => Cookie::Missing,
         };
         let subnet = match query.edns.and_then(|edns| edns.subnet) {
             Some(data) => Some(wire::subnet(data)?),
             None => None,
         };
-        (cookie != Cookie::Malformed).then_some(Self {
+        if cookie == Cookie::Malformed {
+            return None;
+        }
+        Some(Self {
             query,
             ip,
             transport: source.transport,
             cookie,
             subnet,
             is_proven: source.is_proven() || cookie.is_good(),
-            seconds,
+            cookies,
         })
     }
 
     /// Sets the header of a reply that has its records, and adds its OPT record.
     pub fn finish(&self, inner: &Inner, says: &Says, reply: &mut Vec<u8>) {
-        let query = &self.query;
+        let query = self.query;
         // Authoritative, or truncated.
         let (counts, flag, by_address) = match says {
             Says::Records { counts, by_address } => (*counts, 0x04, *by_address),
@@ -80,25 +83,25 @@ impl<'p> Client<'p> {
         let [p1, p0] = UDP_OCTETS.to_be_bytes();
         let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
         let [l1, l0] = (self.options() as u16).to_be_bytes();
-        reply.extend([0, 0, wire::OPT as u8, p1, p0, 0, 0, dnssec_ok, 0, l1, l0]);
+        reply.extend_from_slice(&[0, 0, wire::OPT as u8, p1, p0, 0, 0, dnssec_ok, 0, l1, l0]);
         if let Some(subnet) = edns.subnet {
             let [l1, l0] = (subnet.len() as u16).to_be_bytes();
-            reply.extend([0, wire::SUBNET as u8, l1, l0]);
+            reply.extend_from_slice(&[0, wire::SUBNET as u8, l1, l0]);
             let scope = reply.len() + 3;
-            reply.extend(subnet);
+            reply.extend_from_slice(subnet);
             // RFC 7871, section 7.2.1: how much of the address it depends on.
             reply[scope] = if by_address { subnet[2] } else { 0 };
         }
         if let Some(cookie) = self.cookie.client() {
-            reply.extend([0, wire::COOKIE as u8, 0, 24]);
-            reply.extend(cookie);
-            reply.extend(match self.cookie {
-                Cookie::Good {
-                    again: Some(server),
-                    ..
-                } => server,
-                _ => inner.cookies.server(cookie, self.ip, self.seconds),
-            });
+            reply.extend_from_slice(&[0, wire::COOKIE as u8, 0, 24]);
+            match (self.cookie, edns.cookie) {
+                (Cookie::Good { again: true, .. }, Some(both)) => reply.extend_from_slice(both),
+                _ => {
+                    reply.extend_from_slice(cookie);
+                    let server = self.cookies.server(cookie, self.ip);
+                    reply.extend_from_slice(&server);
+                }
+            }
         }
     }
 

@@ -46,8 +46,8 @@ pub enum Cookie {
     /// A client cookie, and a good server cookie.
     Good {
         client: [u8; CLIENT_OCTETS],
-        /// The server cookie, if it may be given again.
-        again: Option<[u8; SERVER_OCTETS]>,
+        /// Whether they may be given again as they are.
+        again: bool,
     },
 }
 
@@ -170,36 +170,47 @@ impl Cookies {
             .as_ref()
             .and_then(|edns| edns.option(EdnsCode::Cookie));
         match option {
-            Some(EdnsOption::Unknown(_, octets)) => self.judge(octets, source, now()),
+            Some(EdnsOption::Unknown(_, octets)) => self.at(now()).judge(octets, source),
             _ => Cookie::Missing,
-        }
-    }
-
-    /// What the data of a COOKIE option says, at that time in seconds since 1970.
-    pub fn judge(&self, octets: &[u8], source: IpAddr, now: u32) -> Cookie {
-        let Some((client, server)) = octets.split_first_chunk::<CLIENT_OCTETS>() else {
-            return Cookie::Malformed;
-        };
-        match server.len() {
-            0 | 8..=32 => self.secrets.load().judge(*client, server, source, now),
-            _ => Cookie::Malformed,
         }
     }
 
     /// The COOKIE option that answers a client's, with a fresh server cookie.
     pub fn option(&self, client: &[u8; CLIENT_OCTETS], source: IpAddr) -> EdnsOption {
-        let server = self.server(client, source, now());
+        let server = self.at(now()).server(client, source);
         EdnsOption::Unknown(EdnsCode::Cookie.into(), [&client[..], &server].concat())
     }
 
+    /// Cookies at that time, in seconds since 1970.
+    pub fn at(&self, now: u32) -> Moment {
+        Moment {
+            secrets: self.secrets.load_full(),
+            now,
+        }
+    }
+}
+
+/// What makes and checks cookies at one time: loaded once for a batch of packets.
+pub struct Moment {
+    secrets: Arc<Secrets>,
+    now: u32,
+}
+
+impl Moment {
+    /// What the data of a COOKIE option says.
+    pub fn judge(&self, octets: &[u8], source: IpAddr) -> Cookie {
+        let Some((client, server)) = octets.split_first_chunk::<CLIENT_OCTETS>() else {
+            return Cookie::Malformed;
+        };
+        match server.len() {
+            0 | 8..=32 => self.secrets.judge(*client, server, source, self.now),
+            _ => Cookie::Malformed,
+        }
+    }
+
     /// A fresh server cookie.
-    pub fn server(
-        &self,
-        client: &[u8; CLIENT_OCTETS],
-        source: IpAddr,
-        now: u32,
-    ) -> [u8; SERVER_OCTETS] {
-        server_cookie(client, now, source, &self.secrets.load().current)
+    pub fn server(&self, client: &[u8; CLIENT_OCTETS], source: IpAddr) -> [u8; SERVER_OCTETS] {
+        server_cookie(client, self.now, source, &self.secrets.current)
     }
 }
 
@@ -233,7 +244,7 @@ fn server_cookie(
 
 /// Compares without telling by its time how much is right.
 fn is_same(a: &[u8; SERVER_OCTETS], b: &[u8; SERVER_OCTETS]) -> bool {
-    a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+    u128::from_ne_bytes(*a) ^ u128::from_ne_bytes(*b) == 0
 }
 
 /// Now, in seconds since 1970.
@@ -269,10 +280,10 @@ impl Secrets {
         if !(NEWEST..=OLDEST).contains(&age) {
             Cookie::Unproven(client)
         } else if has_made(&self.current) {
-            let again = (0..YOUNG).contains(&age).then_some(server);
+            let again = (0..YOUNG).contains(&age);
             Cookie::Good { client, again }
         } else if self.previous.as_ref().is_some_and(has_made) {
-            let again = None;
+            let again = false;
             Cookie::Good { client, again }
         } else {
             Cookie::Unproven(client)
@@ -360,10 +371,10 @@ mod tests {
             let server = server_cookie(&client, made as u32, here, &[secret; 16]);
             let octets = [&client[..], &server].concat();
             assert_eq!(
-                cookies.judge(&octets, here, now as u32),
+                cookies.at(now as u32).judge(&octets, here),
                 Cookie::Good {
                     client,
-                    again: is_given_again.then_some(server)
+                    again: is_given_again
                 },
                 "{secret} {age}"
             );
@@ -378,7 +389,7 @@ mod tests {
         now: u32,
     ) -> bool {
         let octets = [&client[..], server].concat();
-        cookies.judge(&octets, source, now).is_good()
+        cookies.at(now).judge(&octets, source).is_good()
     }
 
     #[test]

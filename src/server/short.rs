@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use super::{
     batch::PACKETS,
     client::{Client, Says},
+    cookie::{self, Moment},
     handler::Inner,
     limits::Verdict,
     register::{self, Asking},
@@ -85,8 +86,7 @@ pub struct ShortWay {
     /// The one with the longest origin first.
     zones: Vec<Laid>,
     now: Time,
-    /// Seconds since 1970, by which cookies are made.
-    seconds: u32,
+    cookies: Moment,
 }
 
 impl ShortWay {
@@ -101,7 +101,7 @@ impl ShortWay {
         zones.sort_by_key(|laid| std::cmp::Reverse(laid.ready.origin_octets()));
         Self {
             now: inner.clock.now(),
-            seconds: super::cookie::now(),
+            cookies: inner.cookies.at(cookie::now()),
             inner,
             zones,
         }
@@ -111,7 +111,7 @@ impl ShortWay {
     /// called before each batch of packets.
     pub fn refresh(&mut self) {
         self.now = self.inner.clock.now();
-        self.seconds = super::cookie::now();
+        self.cookies = self.inner.cookies.at(cookie::now());
         for laid in &mut self.zones {
             if !laid.published.is_current(&laid.ready.network) {
                 laid.lay(laid.published.network());
@@ -186,7 +186,7 @@ impl ShortWay {
         source: Source,
         reply: &mut Vec<u8>,
     ) -> Option<Short> {
-        let (query, ready) = (question.query, &question.laid.ready);
+        let (query, ready) = (&question.query, &question.laid.ready);
         let called = ready.called(question.name.as_ref()?, question.found?)?;
         let (client, counts) = self.write(query, ready, &called, source, reply)?;
         let registers = called.host.filter(|_| registers(query.rtype));
@@ -218,8 +218,8 @@ impl ShortWay {
     /// Writes header, question and records of a reply, if there is room for it
     /// and the client may have it.
     fn write<'p>(
-        &self,
-        query: Query<'p>,
+        &'p self,
+        query: &'p Query<'p>,
         ready: &Ready,
         called: &Called<'_>,
         source: Source,
@@ -227,10 +227,13 @@ impl ShortWay {
     ) -> Option<(Client<'p>, Counts)> {
         reply.extend(&query.packet[..HEADER + query.question().len()]);
         let counts = ready.write(called, query.rtype, reply)?;
-        let client = Client::of(query, &self.inner, source, self.seconds)?;
+        let client = Client::of(query, &self.cookies, source)?;
         let may_query = self.inner.access.query.allows(client.ip, None);
         let has_room = reply.len() + client.octets() <= client.room();
-        (may_query && has_room).then_some((client, counts))
+        if !may_query || !has_room {
+            return None;
+        }
+        Some((client, counts))
     }
 
     /// The heartbeat, for who may register. `None` where the long way has to
@@ -264,7 +267,7 @@ impl ShortWay {
             return None;
         }
         let (host, role) = ready.registers(question.labels.0, question.labels.1)?;
-        let client = Client::of(question.query, &self.inner, source, self.seconds)?;
+        let client = Client::of(&question.query, &self.cookies, source)?;
         if !self.inner.access.query.allows(client.ip, None) {
             return None;
         }
@@ -286,7 +289,7 @@ impl ShortWay {
         source: Source,
         reply: &mut Vec<u8>,
     ) -> Short {
-        self.seconds = super::cookie::now();
+        self.cookies = self.inner.cookies.at(cookie::now());
         let mut zones = self.zones.iter_mut();
         if let Some(laid) = zones.find(|laid| laid.place == place)
             && !Arc::ptr_eq(&laid.ready.network, network)
@@ -300,7 +303,7 @@ impl ShortWay {
                 in_role: question.labels.1.is_some(),
             };
             let ready = &question.laid.ready;
-            let (client, counts) = self.write(question.query, ready, &called, source, reply)?;
+            let (client, counts) = self.write(&question.query, ready, &called, source, reply)?;
             let says = Says::Records {
                 counts,
                 by_address: true,

@@ -298,8 +298,8 @@ fn roles(
     let mut roles = Vec::new();
     for (name, mut table) in table.tables(source) {
         let text = name.get_ref();
-        let is_taken =
-            text == NAME_SERVER_PARENT || sequences.iter().any(|rule| rule.has_shape(text));
+        let is_taken = text == NAME_SERVER_PARENT
+            || sequences.iter().any(|rule| rule.has_shape(text.as_bytes()));
         if !is_word(text) || text.len() > 40 || is_taken {
             let message = format!(
                 "`{text}` is no name for a role: write small letters, digits and -, \

@@ -200,7 +200,7 @@ fn is_free(name: &Name, zone: &Zone) -> bool {
         QueryName::Unknown => {
             let first = name.iter().next().unwrap_or_default().to_ascii_lowercase();
             let first = String::from_utf8_lossy(&first).into_owned();
-            !zone.rules.is_id_shaped(&first)
+            !zone.rules.is_id_shaped(first.as_bytes())
         }
         QueryName::Peer {
             who: Who::Host { role: None, .. },

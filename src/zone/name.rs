@@ -92,7 +92,7 @@ impl Zone {
     /// `ID`, `HOST` or `HOST.ROLE`.
     fn peer(&self, labels: &[&str], form: Form) -> QueryName {
         let who = match labels {
-            [id] if self.rules.is_id_shaped(id) => self.rules.id_named(id).map(Who::Id),
+            [id] if self.rules.is_id_shaped(id.as_bytes()) => self.rules.id_named(id).map(Who::Id),
             [host] => self.host(host).map(|host| Who::Host { host, role: None }),
             [host, role] => self
                 .host(host)
@@ -120,7 +120,7 @@ impl Zone {
     pub fn gives_away(&self, host: &Hostname) -> bool {
         let label = host.as_str();
         self.rules.role_named(label).is_some()
-            || self.rules.is_id_shaped(label)
+            || self.rules.is_id_shaped(label.as_bytes())
             || (!self.further.is_empty() && self.further.at(&self.name(&[label])).is_some())
     }
 }

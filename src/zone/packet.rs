@@ -34,8 +34,8 @@ pub fn record(
 ) -> Option<()> {
     let [t1, t0] = rtype.to_be_bytes();
     let [s3, s2, s1, s0] = ttl.to_be_bytes();
-    out.extend(QUESTION);
-    out.extend([t1, t0, 0, IN, s3, s2, s1, s0, 0, 0]);
+    let [q1, q0] = QUESTION;
+    out.extend_from_slice(&[q1, q0, t1, t0, 0, IN, s3, s2, s1, s0, 0, 0]);
     let start = out.len();
     data(out)?;
     let octets = u16::try_from(out.len() - start).ok()?;
@@ -48,12 +48,12 @@ pub fn address_record(address: IpAddr, ttl: u32, out: &mut Vec<u8>) {
     let [s3, s2, s1, s0] = ttl.to_be_bytes();
     match address {
         IpAddr::V4(address) => {
-            out.extend([0, A, 0, IN, s3, s2, s1, s0, 0, 4]);
-            out.extend(address.octets());
+            out.extend_from_slice(&[0, A, 0, IN, s3, s2, s1, s0, 0, 4]);
+            out.extend_from_slice(&address.octets());
         }
         IpAddr::V6(address) => {
-            out.extend([0, AAAA, 0, IN, s3, s2, s1, s0, 0, 16]);
-            out.extend(address.octets());
+            out.extend_from_slice(&[0, AAAA, 0, IN, s3, s2, s1, s0, 0, 16]);
+            out.extend_from_slice(&address.octets());
         }
     }
 }
@@ -78,16 +78,12 @@ pub fn string(out: &mut Vec<u8>, text: impl FnOnce(&mut Vec<u8>)) -> Option<()> 
 /// Writes a number in decimal notation.
 pub fn decimal(mut number: u32, out: &mut Vec<u8>) {
     let mut digits = [0; 10];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + (number % 10) as u8;
+    let length = number.checked_ilog10().map_or(1, |log| log as usize + 1);
+    for digit in digits[..length].iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
         number /= 10;
-        if number == 0 {
-            break;
-        }
     }
-    out.extend(&digits[first..]);
+    begin(&digits, length, out);
 }
 
 /// Writes an address in dotted notation.
@@ -100,7 +96,16 @@ pub fn dotted(address: Ipv4Addr, out: &mut Vec<u8>) {
         text[end..end + 4].copy_from_slice(digits);
         end += usize::from(*length) + 1;
     }
-    out.extend(&text[..end - 1]);
+    begin(&text, end - 1, out);
+}
+
+/// Writes the first so many octets. All are written, and those behind dropped: a
+/// copy whose length is known beforehand takes a few instructions, any other a
+/// call.
+fn begin<const N: usize>(octets: &[u8; N], length: usize, out: &mut Vec<u8>) {
+    let end = out.len() + length;
+    out.extend_from_slice(octets);
+    out.truncate(end);
 }
 
 /// All octets in decimal notation with a dot behind, and how many digits each has.
@@ -130,6 +135,17 @@ static DECIMALS: [([u8; 4], u8); 256] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_written_as_the_standard_library_does() {
+        let powers = (0..10).map(|power| 10u32.pow(power));
+        let numbers = powers.flat_map(|power| [power - 1, power, power + 1, power * 4]);
+        for number in numbers.chain([u32::MAX]) {
+            let mut text = vec![b'='];
+            decimal(number, &mut text);
+            assert_eq!(String::from_utf8(text).unwrap(), format!("={number}"));
+        }
+    }
 
     #[test]
     fn an_address_is_written_as_the_standard_library_does() {

@@ -103,7 +103,8 @@ impl Found<'_> {
     pub fn fetch(&self) {
         match self {
             Self::Host(peer) => {
-                black_box((peer.lease.heard(), peer.holder.address));
+                let name = peer.host.as_str().len();
+                black_box((name, peer.lease.heard(), peer.holder.address));
             }
             Self::Id(seat) => seat.fetch(),
         }
@@ -164,12 +165,14 @@ impl Ready {
     /// if that is one or two.
     pub fn labels<'n>(&self, name: &'n [u8]) -> Option<(&'n [u8], Option<&'n [u8]>)> {
         let (first, rest) = label(name)?;
-        if rest.eq_ignore_ascii_case(&self.origin) {
+        // Nearly always it is spelt as here, which is sooner seen.
+        let is_origin =
+            |rest: &[u8]| rest == self.origin || rest.eq_ignore_ascii_case(&self.origin);
+        if is_origin(rest) {
             return Some((first, None));
         }
         let (second, rest) = label(rest)?;
-        rest.eq_ignore_ascii_case(&self.origin)
-            .then_some((first, Some(second)))
+        is_origin(rest).then_some((first, Some(second)))
     }
 
     /// The host that a name would register, and its role, where it says one.
@@ -193,7 +196,7 @@ impl Ready {
         let mut buffer = [0; 63];
         self.zone
             .rules
-            .role_named(in_lower_case(label, &mut buffer)?)
+            .role_named(str::from_utf8(in_lower_case(label, &mut buffer)?).ok()?)
     }
 
     /// The name that has these labels before the origin, if a peer may have it.
@@ -202,7 +205,8 @@ impl Ready {
         let name = in_lower_case(first, &mut buffer)?;
         let rules = &self.zone.rules;
         if rules.is_id_shaped(name) {
-            let id = rules.id_named(name).filter(|_| second.is_none())?;
+            let name = str::from_utf8(name).ok().filter(|_| second.is_none())?;
+            let id = rules.id_named(name)?;
             return Some(Name::Id(id));
         }
         let host = self.network.sought(first, name);
@@ -373,14 +377,26 @@ fn label(name: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// A label as text, if it is one that a host, an ID or a role may have.
-fn in_lower_case<'b>(label: &[u8], buffer: &'b mut [u8; 63]) -> Option<&'b str> {
+/// A label in lower case, if it is one that a host, an ID or a role may have.
+fn in_lower_case<'b>(label: &[u8], buffer: &'b mut [u8; 63]) -> Option<&'b [u8]> {
     let text = buffer.get_mut(..label.len())?;
+    let mut all = true;
     for (place, octet) in text.iter_mut().zip(label) {
-        if !octet.is_ascii_alphanumeric() && !matches!(octet, b'-' | b'_') {
-            return None;
-        }
-        *place = octet.to_ascii_lowercase();
+        *place = IN_LOWER_CASE[usize::from(*octet)];
+        all &= *place != 0;
     }
-    std::str::from_utf8(text).ok()
+    all.then_some(text)
 }
+
+/// Each octet that a host's name may have in lower case, and 0 for all others.
+static IN_LOWER_CASE: [u8; 256] = {
+    let mut octets = [0; 256];
+    let mut octet = 0u8;
+    while octet < 128 {
+        if octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_') {
+            octets[octet as usize] = octet.to_ascii_lowercase();
+        }
+        octet += 1;
+    }
+    octets
+};
