@@ -19,8 +19,10 @@ class Plan:
     quick: bool
     # How often each is measured; the median is shown.
     runs: int
-    # How long a run lasts, in seconds.
+    # How long a run lasts, in seconds; and in how many parts it is taken where what
+    # is compared takes turns.
     seconds: float
+    parts: int
     warm: float
     # The numbers of registered peers of table 3.
     peers: tuple
@@ -30,11 +32,11 @@ class Plan:
 
     @classmethod
     def full_one(cls):
-        return cls(False, 5, 3.0, 0.5, (1_000, 100_000, 1_000_000), 10_000, 600.0)
+        return cls(False, 5, 3.0, 3, 0.5, (1_000, 100_000, 1_000_000), 10_000, 600.0)
 
     @classmethod
     def quick_one(cls):
-        return cls(True, 1, 1.0, 0.2, (1_000, 20_000), 10_000, 60.0)
+        return cls(True, 1, 1.0, 1, 0.2, (1_000, 20_000), 10_000, 60.0)
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,32 @@ class Asked:
         return arguments
 
 
-def flood(machine, asked, plan, outstanding=256):
+def flood(machine, asked, plan, outstanding=256, seconds=None):
     """The most that the server can do."""
-    span = ["--warm", str(plan.warm), "--seconds", str(plan.seconds)]
+    span = ["--warm", str(plan.warm), "--seconds", str(seconds or plan.seconds)]
     arguments = ["flood", "--outstanding", str(outstanding)] + span
     return ask(machine, asked, arguments, plan)
+
+
+def flood_in_turn(machine, all_asked, plan):
+    """The most that each of the servers can do. They take turns within a run, so that
+    what slows the machine for some seconds slows them all."""
+    parts = [[] for _ in all_asked]
+    for _ in range(plan.parts):
+        for asked, found in zip(all_asked, parts):
+            found.append(flood(machine, asked, plan, seconds=plan.seconds / plan.parts))
+    return [whole(found) for found in parts]
+
+
+def whole(parts):
+    """A run, of its parts."""
+    answered = sum(part["answered"] for part in parts)
+    seconds = sum(part["seconds"] for part in parts)
+    return {
+        "rate": answered / seconds,
+        "processor": sum(part["processor"] * part["answered"] for part in parts) / answered,
+        "busy": sum(part["busy"] * part["seconds"] for part in parts) / seconds,
+    }
 
 
 def steady(machine, asked, plan, rate, seconds=None, zone=None):

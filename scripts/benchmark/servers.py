@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import rivals
-from load import BUSY, Asked, flood, steady
+from load import BUSY, Asked, flood_in_turn, steady
 from machine import SERVER_SIDE, SOA
 from report import Table, median
 from service import FIRST_ADDRESS, ORIGIN, Service, with_cookies
@@ -34,13 +34,11 @@ class Row:
 def measure(machine, plan):
     """Gives the rows by name."""
     rows = start(machine, plan)
-    # One run of each in turn, what is compared next to each other: what slows the
-    # machine for a while slows them all.
     for _ in range(plan.runs):
-        for row in rows.values():
-            row.runs.append(flood(machine, row.asked, plan))
-        for row in rows.values():
-            run = row.runs[-1]
+        # What is compared follows each other.
+        floods = flood_in_turn(machine, [row.asked for row in rows.values()], plan)
+        for row, run in zip(rows.values(), floods):
+            row.runs.append(run)
             half = steady(machine, row.asked, plan, run["rate"] / 2)
             run |= {name: half.get(name) for name in ("p50", "p99")}
             run["lost at half"] = half["lost"] / max(half["sent"], 1)
