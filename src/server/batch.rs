@@ -40,36 +40,53 @@ pub struct Batch {
     replies: Vec<Vec<u8>>,
     names: Vec<sockaddr_storage>,
     controls: Vec<Control>,
-    vectors: Vec<iovec>,
-    headers: Vec<mmsghdr>,
-    /// How many packets there are, and how long each is.
-    lengths: Vec<usize>,
-    /// How many headers have to be set anew: those of the batch before.
+    /// What is received and what is sent have headers of their own, each with its
+    /// vector, so that there is little in them to be set for a packet.
+    received: Headers,
+    sent: Headers,
+    /// How many packets there are.
+    count: usize,
+    /// How many headers the kernel has written to: of the batch before.
     used: usize,
 }
 
-// SAFETY: the pointers in `vectors` and `headers` lead to what the batch owns on
+/// Headers of messages, each with the one vector that it points to.
+struct Headers {
+    headers: Vec<mmsghdr>,
+    vectors: Vec<iovec>,
+}
+
+// SAFETY: the pointers in `received` and `sent` lead to what the batch owns on
 // the heap, and are followed by nobody but the kernel while it is called with
 // them; so the thread that owns the batch may change.
 unsafe impl Send for Batch {}
 
 impl Batch {
     pub fn new() -> Self {
-        // SAFETY: all of these are plain integers and pointers, for which zero
-        // is a value.
-        let (name, vector, header) = unsafe { (mem::zeroed(), mem::zeroed(), mem::zeroed()) };
-        Self {
+        // SAFETY: plain integers, for which zero is a value.
+        let name = unsafe { mem::zeroed() };
+        let mut batch = Self {
             packets: vec![[0; QUERY_OCTETS]; PACKETS],
             replies: (0..PACKETS)
                 .map(|_| Vec::with_capacity(UDP_OCTETS.into()))
                 .collect(),
             names: vec![name; PACKETS],
             controls: vec![Control([0; 48]); PACKETS],
-            vectors: vec![vector; PACKETS],
-            headers: vec![header; PACKETS],
-            lengths: Vec::with_capacity(PACKETS),
+            received: Headers::new(),
+            sent: Headers::new(),
+            count: 0,
             used: PACKETS,
+        };
+        for place in 0..PACKETS {
+            batch.received.vectors[place] = iovec {
+                iov_base: batch.packets[place].as_mut_ptr().cast(),
+                iov_len: QUERY_OCTETS,
+            };
+            let header = &mut batch.received.headers[place].msg_hdr;
+            header.msg_name = (&raw mut batch.names[place]).cast();
+            header.msg_control = batch.controls[place].0.as_mut_ptr().cast();
         }
+        batch
     }
 
     /// Waits for a packet, and takes those that are there with it.
@@ -78,47 +95,37 @@ impl Batch {
     ///
     /// Those of recvmmsg(2); `WouldBlock` when the socket's time is over.
     pub fn receive(&mut self, socket: RawFd) -> io::Result<usize> {
-        for place in 0..self.used {
-            self.vectors[place] = iovec {
-                iov_base: self.packets[place].as_mut_ptr().cast(),
-                iov_len: QUERY_OCTETS,
-            };
-            let control = (
-                self.controls[place].0.as_mut_ptr().cast(),
-                mem::size_of::<Control>(),
-            );
-            self.point(place, mem::size_of::<sockaddr_storage>(), control);
+        for header in &mut self.received.headers[..self.used] {
+            header.msg_hdr.msg_namelen = mem::size_of::<sockaddr_storage>() as socklen_t;
+            header.msg_hdr.msg_controllen = mem::size_of::<Control>();
         }
-        self.lengths.clear();
+        self.count = 0;
         // One may have been written to even where none was received.
         self.used = 1;
-        // SAFETY: `headers` has PACKETS elements, all set here to buffers of this
-        // batch with their true lengths, now or before a batch that did not get
-        // so far; the buffers stay where they are. No timeout is given.
+        // SAFETY: there are PACKETS headers, and each points to buffers of this
+        // batch, which stay where they are, with their true lengths: those that the
+        // kernel changes were set here, now or before a batch that did not get so
+        // far. No timeout is given.
         let received = unsafe {
             recvmmsg(
                 socket,
-                self.headers.as_mut_ptr(),
+                self.received.headers.as_mut_ptr(),
                 PACKETS as u32,
                 MSG_WAITFORONE,
                 ptr::null_mut(),
             )
         };
-        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-        self.used = received.max(1);
-        let headers = &self.headers[..received];
-        let lengths = headers.iter().map(|header| header.msg_len as usize);
-        self.lengths.extend(lengths);
-        Ok(received)
+        self.count = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        self.used = self.count.max(1);
+        Ok(self.count)
     }
 
     /// The packets, and what becomes of each.
     pub fn parts(&mut self) -> (Packets<'_>, &mut [Vec<u8>]) {
         let packets = Packets {
             packets: &self.packets,
-            lengths: &self.lengths,
             names: &self.names,
-            headers: &self.headers,
+            headers: &self.received.headers[..self.count],
             controls: &self.controls,
         };
         // A reply that stays empty is not sent.
@@ -128,51 +135,45 @@ impl Batch {
     /// Sends the replies that are not empty, and empties them.
     pub fn send(&mut self, socket: RawFd) {
         let mut count = 0;
-        for place in 0..self.lengths.len() {
-            if self.replies[place].is_empty() {
+        let replies = &mut self.replies[..self.count];
+        for (place, reply) in replies.iter_mut().enumerate() {
+            if reply.is_empty() {
                 continue;
             }
-            self.vectors[count] = iovec {
-                iov_base: self.replies[place].as_mut_ptr().cast(),
-                iov_len: self.replies[place].len(),
+            self.sent.vectors[count] = iovec {
+                iov_base: reply.as_mut_ptr().cast(),
+                iov_len: reply.len(),
             };
-            let control_length = self.control_length(place);
-            if control_length > 0 {
-                leave_from_there(&mut self.controls[place]);
+            let received = &self.received.headers[place].msg_hdr;
+            let control = &mut self.controls[place];
+            if received.msg_controllen > 0 {
+                leave_from_there(control);
             }
-            let name_length = self.headers[place].msg_hdr.msg_namelen;
-            self.headers[count] = mmsghdr {
-                msg_hdr: header(
-                    (&raw mut self.names[place]).cast(),
-                    name_length,
-                    &raw mut self.vectors[count],
-                    (self.controls[place].0.as_mut_ptr().cast(), control_length),
-                ),
-                msg_len: 0,
-            };
+            let header = &mut self.sent.headers[count].msg_hdr;
+            header.msg_name = received.msg_name;
+            header.msg_namelen = received.msg_namelen;
+            header.msg_control = control.0.as_mut_ptr().cast();
+            header.msg_controllen = received.msg_controllen;
             count += 1;
         }
-        send_all(socket, &mut self.headers[..count]);
-        for reply in &mut self.replies[..self.lengths.len()] {
+        send_all(socket, &mut self.sent.headers[..count]);
+        for reply in replies {
             reply.clear();
         }
     }
+}
 
-    fn point(&mut self, place: usize, name_length: usize, control: (*mut c_void, usize)) {
-        self.headers[place] = mmsghdr {
-            msg_hdr: header(
-                (&raw mut self.names[place]).cast(),
-                name_length as socklen_t,
-                &raw mut self.vectors[place],
-                control,
-            ),
-            msg_len: 0,
-        };
-    }
-
-    /// How many octets of control the kernel gave with a packet.
-    fn control_length(&self, place: usize) -> usize {
-        self.headers[place].msg_hdr.msg_controllen
+impl Headers {
+    fn new() -> Self {
+        // SAFETY: plain integers and pointers, for which zero is a value.
+        let (header, vector): (mmsghdr, iovec) = unsafe { mem::zeroed() };
+        let mut vectors = vec![vector; PACKETS];
+        let mut headers = vec![header; PACKETS];
+        for (header, vector) in headers.iter_mut().zip(&mut vectors) {
+            header.msg_hdr.msg_iov = vector;
+            header.msg_hdr.msg_iovlen = 1;
+        }
+        Self { headers, vectors }
     }
 }
 
@@ -180,7 +181,6 @@ impl Batch {
 #[derive(Clone, Copy)]
 pub struct Packets<'b> {
     packets: &'b [[u8; QUERY_OCTETS]],
-    lengths: &'b [usize],
     names: &'b [sockaddr_storage],
     headers: &'b [mmsghdr],
     controls: &'b [Control],
@@ -188,12 +188,12 @@ pub struct Packets<'b> {
 
 impl<'b> Packets<'b> {
     pub fn packet(&self, place: usize) -> &'b [u8] {
-        &self.packets[place][..self.lengths[place]]
+        &self.packets[place][..self.headers[place].msg_len as usize]
     }
 
     /// All of them.
     pub fn iter(self) -> impl Iterator<Item = &'b [u8]> {
-        (0..self.lengths.len()).map(move |place| self.packet(place))
+        (0..self.headers.len()).map(move |place| self.packet(place))
     }
 
     /// Where a packet came from.

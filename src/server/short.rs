@@ -42,15 +42,11 @@ pub enum Short {
 pub struct Question<'a> {
     query: Query<'a>,
     laid: &'a Laid,
-    labels: Labels<'a>,
     /// Its name, if a peer may have it.
     name: Option<ReadyName<'a>>,
     /// Where it stands whom that calls, as soon as it has been looked for.
     found: Option<Found<'a>>,
 }
-
-/// Before the origin.
-type Labels<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The questions of a batch of packets. They are written where they stay: an
 /// array that was set up for a whole batch and returned cost more than to read
@@ -150,12 +146,11 @@ impl ShortWay {
         let query = Query::read(packet)?;
         let mut zones = self.zones.iter();
         let in_zone = |laid: &'a Laid| Some((laid, laid.ready.labels(query.name)?));
-        let (laid, labels) = zones.find_map(in_zone)?;
+        let (laid, (first, second)) = zones.find_map(in_zone)?;
         Some(Question {
             query,
             laid,
-            labels,
-            name: laid.ready.name(labels.0, labels.1),
+            name: laid.ready.name(first, second),
             found: None,
         })
     }
@@ -266,7 +261,8 @@ impl ShortWay {
         if !registers(question.query.rtype) {
             return None;
         }
-        let (host, role) = ready.registers(question.labels.0, question.labels.1)?;
+        let (first, second) = ready.labels(question.query.name)?;
+        let (host, role) = ready.registers(first, second)?;
         let client = Client::of(&question.query, &self.cookies, source)?;
         if !self.inner.access.query.allows(client.ip, None) {
             return None;
@@ -297,12 +293,13 @@ impl ShortWay {
             laid.lay(network.clone());
         }
         let short = self.question(packet).and_then(|question| {
+            let ready = &question.laid.ready;
+            let (_, role) = ready.labels(question.query.name)?;
             let called = Called {
                 told: Told::from(&**peer),
                 host: Some(peer),
-                in_role: question.labels.1.is_some(),
+                in_role: role.is_some(),
             };
-            let ready = &question.laid.ready;
             let (client, counts) = self.write(&question.query, ready, &called, source, reply)?;
             let says = Says::Records {
                 counts,

@@ -6,12 +6,7 @@
 //! costs nothing but that peer. Nothing here allocates while a query is
 //! answered. The records are those of [`Zone::peer_answer`].
 
-use std::{
-    hint::black_box,
-    io::Write as _,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{hint::black_box, io::Write as _, net::IpAddr, sync::Arc};
 
 use super::{Zone, packet};
 use crate::network::{Hostname, Network, Peer, PeerId, Role, Seat, Sought, Told};
@@ -31,12 +26,12 @@ pub struct Ready {
     roots: Vec<Root>,
     /// What peers are told of the network that are none of these.
     told: Strings,
-    /// `id=vp`, by sequence.
+    /// `id=vp` with an octet for its length before it, by sequence.
     ids: Vec<Vec<u8>>,
-    /// `role=mixed` with its length, by role.
-    roles: Vec<Vec<u8>>,
-    /// `:7051`
-    port: String,
+    /// What follows an address: `:7051`, and `role=mixed` with its length, by role.
+    tails: Vec<Vec<u8>>,
+    /// How long `:7051` is.
+    port_octets: usize,
 }
 
 /// A root node as others are told it.
@@ -125,17 +120,20 @@ impl Ready {
                 told: None,
             })
             .collect();
-        let roles = rules.roles.iter();
-        let roles = roles.map(|role| strings([&format!("role={}", role.name)]));
+        let port = format!(":{}", zone.root_port);
+        let tails = rules.roles.iter().map(|role| {
+            let role = strings([&format!("role={}", role.name)]).unwrap_or_default();
+            [port.as_bytes(), &role].concat()
+        });
         let ids = rules.sequences.iter();
-        let ids = ids.map(|sequence| format!("id={}", sequence.name).into());
+        let ids = ids.map(|sequence| format!("\0id={}", sequence.name).into());
         let mut ready = Self {
             origin: packet::name(&zone.origin),
             roots,
             told: None,
             ids: ids.collect(),
-            roles: roles.map(Option::unwrap_or_default).collect(),
-            port: format!(":{}", zone.root_port),
+            tails: tails.collect(),
+            port_octets: port.len(),
             zone,
             network,
         };
@@ -283,16 +281,20 @@ impl Ready {
         };
         let network = network.as_ref()?;
         packet::record(TXT, ttl, out, |out| {
-            packet::string(out, |out| {
-                out.extend(&self.ids[usize::from(peer.id.sequence.0)]);
-                packet::decimal(peer.id.number, out);
-            })?;
-            out.extend(network);
-            packet::string(out, |out| {
-                out.extend(b"address=");
-                self.socket(peer.address, out);
-            })?;
-            out.extend(&self.roles[usize::from(peer.role.0)]);
+            let start = out.len();
+            out.extend_from_slice(&self.ids[usize::from(peer.id.sequence.0)]);
+            packet::decimal(peer.id.number, out);
+            out[start] = u8::try_from(out.len() - start - 1).ok()?;
+            out.extend_from_slice(network);
+            let start = out.len();
+            out.extend_from_slice(b"\0address=");
+            match peer.address {
+                IpAddr::V4(address) => packet::dotted(address, out),
+                // A vector takes all that is written.
+                IpAddr::V6(address) => write!(out, "[{address}]").ok()?,
+            }
+            out[start] = u8::try_from(out.len() - start - 1 + self.port_octets).ok()?;
+            out.extend_from_slice(&self.tails[usize::from(peer.role.0)]);
             Some(())
         })?;
         Some(Counts {
@@ -340,21 +342,6 @@ impl Ready {
     fn roots_for(&self, peer: Option<PeerId>) -> impl Iterator<Item = &Root> {
         let others = self.roots.iter().filter(move |root| Some(root.id) != peer);
         others.take(self.zone.rules.roots)
-    }
-
-    /// `10.0.1.5:7051`
-    fn socket(&self, address: IpAddr, out: &mut Vec<u8>) {
-        match address {
-            IpAddr::V4(address) => {
-                packet::dotted(address, out);
-                out.extend(self.port.as_bytes());
-            }
-            address => {
-                let socket = SocketAddr::new(address, self.zone.root_port);
-                // A vector takes all that is written.
-                let _ = write!(out, "{socket}");
-            }
-        }
     }
 }
 
