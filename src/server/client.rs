@@ -27,7 +27,8 @@ pub struct Client<'p> {
     query: &'p Query<'p>,
     pub ip: IpAddr,
     transport: Transport,
-    cookie: Cookie,
+    /// Whether its cookies may be given again as they are.
+    again: bool,
     /// The address and the prefix that it states.
     pub subnet: Option<(IpAddr, u8)>,
     /// Whether the query comes from where it says.
@@ -40,24 +41,25 @@ impl<'p> Client<'p> {
     /// `None` where an option is malformed.
     pub fn of(query: &'p Query<'p>, cookies: &'p Moment, source: Source) -> Option<Self> {
         let ip = source.ip();
-        let cookie = match query.edns.and_then(|edns| edns.cookie) {
-            Some(octets) => cookies.judge(octets, ip),
-            None => Cookie::Missing,
-        };
-        let subnet = match query.edns.and_then(|edns| edns.subnet) {
+        let (mut is_proven, mut again) = (source.is_proven(), false);
+        if let Some(octets) = query.cookie() {
+            match cookies.judge(octets, ip) {
+                Cookie::Missing | Cookie::Unproven(_) => {}
+                Cookie::Malformed => return None,
+                Cookie::Good { again: may, .. } => (is_proven, again) = (true, may),
+            }
+        }
+        let subnet = match query.subnet() {
             Some(data) => Some(wire::subnet(data)?),
             None => None,
         };
-        if cookie == Cookie::Malformed {
-            return None;
-        }
         Some(Self {
             query,
             ip,
             transport: source.transport,
-            cookie,
+            again,
             subnet,
-            is_proven: source.is_proven() || cookie.is_good(),
+            is_proven,
             cookies,
         })
     }
@@ -92,34 +94,36 @@ impl<'p> Client<'p> {
             // RFC 7871, section 7.2.1: how much of the address it depends on.
             reply[scope] = if by_address { subnet[2] } else { 0 };
         }
-        if let Some(cookie) = self.cookie.client() {
+        if let Some(octets) = edns.cookie {
             reply.extend_from_slice(&[0, wire::COOKIE as u8, 0, 24]);
-            match (self.cookie, edns.cookie) {
-                (Cookie::Good { again: true, .. }, Some(both)) => reply.extend_from_slice(both),
-                _ => {
-                    reply.extend_from_slice(cookie);
-                    let server = self.cookies.server(cookie, self.ip);
-                    reply.extend_from_slice(&server);
+            match octets.first_chunk() {
+                Some(client) if !self.again => {
+                    reply.extend_from_slice(client);
+                    reply.extend_from_slice(&self.cookies.server(client, self.ip));
                 }
+                _ => reply.extend_from_slice(octets),
             }
         }
     }
 
     /// How many octets the options of the reply have.
     fn options(&self) -> usize {
-        let subnet = self.query.edns.and_then(|edns| edns.subnet);
+        let subnet = self.query.subnet();
         let subnet = subnet.map_or(0, |subnet| 4 + subnet.len());
-        subnet + self.cookie.client().map_or(0, |_| 4 + 24)
+        subnet + self.query.cookie().map_or(0, |_| 4 + 24)
     }
 
     /// How many octets the OPT record of the reply has, if there is one.
     pub fn octets(&self) -> usize {
-        self.query.edns.map_or(0, |_| 11 + self.options())
+        match self.query.edns {
+            Some(_) => 11 + self.options(),
+            None => 0,
+        }
     }
 
     /// How many octets the reply may have.
     pub fn room(&self) -> usize {
-        let payload = self.query.edns.map(|edns| edns.payload);
+        let payload = self.query.edns.as_ref().map(|edns| edns.payload);
         room(self.transport, payload)
     }
 }

@@ -75,6 +75,16 @@ impl<'p> Query<'p> {
         })
     }
 
+    /// The data of its COOKIE option.
+    pub fn cookie(&self) -> Option<&'p [u8]> {
+        self.edns.as_ref()?.cookie
+    }
+
+    /// The data of its CLIENT-SUBNET option.
+    pub fn subnet(&self) -> Option<&'p [u8]> {
+        self.edns.as_ref()?.subnet
+    }
+
     /// The question: name, type and class.
     pub fn question(&self) -> &'p [u8] {
         &self.packet[HEADER..HEADER + self.name.len() + 4]
