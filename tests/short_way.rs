@@ -9,9 +9,12 @@ mod service;
 
 use std::time::Duration;
 
-use param_daemon::server::{
-    short::Short,
-    source::{Source, Transport},
+use param_daemon::{
+    server::{
+        short::Short,
+        source::{Source, Transport},
+    },
+    zone::Ready,
 };
 use proptest::prelude::*;
 
@@ -90,6 +93,31 @@ fn heartbeats_and_reads_take_the_short_way() {
         };
         let (packet, source) = question.packet(&both.cookies);
         assert!(both.compare(&packet, source).unwrap(), "{name} {rtype}");
+    }
+}
+
+/// Where two hosts have one hash, the map gives either of them.
+#[test]
+fn a_host_is_told_from_another_that_was_found_in_its_place() {
+    let both = Both::new();
+    let mut zones = both.handler.registry().zones().iter();
+    let published = zones.find(|published| published.zone.to_string() == ZONE);
+    let published = published.unwrap();
+    let ready = Ready::new(published.zone.clone(), published.network());
+    let hosts = ["peer-1", "PEER_2", "3", "nobody"];
+    for host in hosts {
+        let name = ready.name(host.as_bytes(), None).unwrap();
+        for found in hosts {
+            let found = ready.name(found.as_bytes(), None).unwrap();
+            let Some(found) = ready.find(&found) else {
+                continue;
+            };
+            let called = ready.called(&name, found);
+            let called = called.and_then(|called| called.host);
+            let expected = (host != "nobody").then(|| host.to_lowercase());
+            let called = called.map(|peer| peer.host.to_string());
+            assert_eq!(called, expected);
+        }
     }
 }
 

@@ -105,9 +105,8 @@ impl Asked {
         };
         let registers = request.as_ref().is_some_and(|it| registers(service, it));
         // Not asked of the service: it might be wrong.
-        let is_proven = source.transport == Transport::Tcp
-            || source.ip().is_loopback()
-            || cookie.is_good();
+        let is_proven =
+            source.transport == Transport::Tcp || source.ip().is_loopback() || cookie.is_good();
         let access = &service.access;
         let is_update = request
             .as_ref()

@@ -193,3 +193,54 @@ impl Hasher for OfName {
         self.hash
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Holder, Lease, PeerId, Role, Sequence, Time},
+        *,
+    };
+
+    fn peer(number: u32) -> Arc<Peer> {
+        let address = [127, 0, 0, 1].into();
+        Arc::new(Peer {
+            host: format!("host-{number}").parse().unwrap(),
+            id: PeerId {
+                sequence: Sequence(0),
+                number,
+            },
+            role: Role(0),
+            holder: Holder {
+                source: address,
+                address,
+            },
+            lease: Lease::granted(Time(0)),
+        })
+    }
+
+    /// The map looks at 32 bits of a hash, which some of so many hosts have in
+    /// common: there is a chance of one in a hundred million that none have.
+    #[test]
+    fn a_host_is_found_also_where_another_has_its_hash() {
+        let mut hosts = Hosts::default();
+        let peers: Vec<_> = (0..400_000).map(peer).collect();
+        for peer in &peers {
+            hosts.insert(peer.clone());
+        }
+        let mut others = 0;
+        for peer in &peers {
+            let name = peer.host.as_str();
+            let spelt = name.to_uppercase();
+            let sought = hosts.sought(spelt.as_bytes(), name.as_bytes());
+            assert!(Arc::ptr_eq(hosts.find(&sought).unwrap(), peer));
+            assert!(Arc::ptr_eq(hosts.get(name).unwrap(), peer));
+            let likely = hosts.likely(&sought).unwrap();
+            assert_eq!(sought.is(likely), Arc::ptr_eq(likely, peer));
+            others += u32::from(!sought.is(likely));
+        }
+        assert!(others > 0, "no two hosts have the same hash");
+        let sought = hosts.sought(b"host-x", b"host-x");
+        assert!(hosts.find(&sought).is_none());
+        assert!(hosts.likely(&sought).is_none_or(|peer| !sought.is(peer)));
+    }
+}
