@@ -352,7 +352,7 @@ impl Options<'_> {
             Cookie::None => {}
             Cookie::Client(client) => option(10, &client),
             Cookie::Good(client) => {
-                let made = service.cookies.option(&client, source.ip());
+                let made = service.cookies.option(&client, source.ip);
                 if let EdnsOption::Unknown(code, octets) = made {
                     option(code, &octets);
                 }

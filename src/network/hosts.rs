@@ -17,13 +17,13 @@ use super::{Hostname, Peer};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Hosts(GenericHashMap<ByHost, (), OfNames, DefaultSharedPtr>);
 
-/// A host's name that is to be looked up, with its hash: so that many can be
+/// A label that may be a host's name, with its hash: so that many can be
 /// looked up next to each other, and memory is waited for once, not once for each.
 #[derive(Debug, Clone, Copy)]
 pub struct Sought<'n> {
+    /// Of the label as it is spelt, which nearly always is in lower case.
     hash: u64,
-    /// In any case.
-    name: &'n [u8],
+    label: &'n [u8],
 }
 
 /// Equal to another peer of the same host.
@@ -38,25 +38,25 @@ impl Hosts {
     }
 
     /// What [`find`](Self::find) is to find, in this set or in one that has become
-    /// of it: a name, and the same in lower case.
-    pub fn sought<'n>(&self, name: &'n [u8], in_lower_case: &[u8]) -> Sought<'n> {
+    /// of it.
+    pub fn sought<'n>(&self, label: &'n [u8]) -> Sought<'n> {
         let mut hasher = self.0.hasher().build_hasher();
-        hasher.write(in_lower_case);
+        hasher.write(label);
         let hash = hasher.finish();
-        Sought { hash, name }
+        Sought { hash, label }
     }
 
-    /// The peer that is sought, or seldom another one whose host has the same hash.
-    /// Nothing of the peer itself is read.
+    /// The peer that is sought, or seldom another one whose host has the same hash;
+    /// nobody if it is not spelt in lower case. Nothing of the peer itself is read.
     pub fn likely(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
         let (ByHost(peer), ()) = self.0.get_key_value(&ByHash(sought.hash))?;
         Some(peer)
     }
 
-    /// The peer that is sought.
+    /// The peer that is sought, in any case.
     pub fn find(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
-        let (ByHost(peer), ()) = self.0.get_key_value(sought)?;
-        Some(peer)
+        let host = Hostname::from_label(sought.label).ok()?;
+        self.get(host.as_str())
     }
 
     /// Puts the peer in the place of any other of its host.
@@ -97,19 +97,7 @@ impl Sought<'_> {
     pub fn is(&self, peer: &Peer) -> bool {
         let host = peer.host.as_str().as_bytes();
         // Nearly always they are spelt alike, which is sooner seen.
-        host == self.name || host.eq_ignore_ascii_case(self.name)
-    }
-}
-
-impl Equivalent<ByHost> for Sought<'_> {
-    fn equivalent(&self, key: &ByHost) -> bool {
-        self.is(&key.0)
-    }
-}
-
-impl Hash for Sought<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        host == self.label || host.eq_ignore_ascii_case(self.label)
     }
 }
 
@@ -231,15 +219,17 @@ mod tests {
         for peer in &peers {
             let name = peer.host.as_str();
             let spelt = name.to_uppercase();
-            let sought = hosts.sought(spelt.as_bytes(), name.as_bytes());
+            let sought = hosts.sought(spelt.as_bytes());
             assert!(Arc::ptr_eq(hosts.find(&sought).unwrap(), peer));
             assert!(Arc::ptr_eq(hosts.get(name).unwrap(), peer));
+            let sought = hosts.sought(name.as_bytes());
+            assert!(Arc::ptr_eq(hosts.find(&sought).unwrap(), peer));
             let likely = hosts.likely(&sought).unwrap();
             assert_eq!(sought.is(likely), Arc::ptr_eq(likely, peer));
             others += u32::from(!sought.is(likely));
         }
         assert!(others > 0, "no two hosts have the same hash");
-        let sought = hosts.sought(b"host-x", b"host-x");
+        let sought = hosts.sought(b"host-x");
         assert!(hosts.find(&sought).is_none());
         assert!(hosts.likely(&sought).is_none_or(|peer| !sought.is(peer)));
     }

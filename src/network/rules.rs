@@ -51,16 +51,17 @@ impl Rules {
         &self.roles[usize::from(role.0)]
     }
 
-    /// The role of that name, in lower case.
+    /// The role of that name, in any case.
     pub fn role_named(&self, name: &str) -> Option<Role> {
-        let place = self.roles.iter().position(|role| role.name == name)?;
+        let mut roles = self.roles.iter();
+        let place = roles.position(|role| role.name.eq_ignore_ascii_case(name))?;
         Some(Role(place as u16))
     }
 
-    /// The ID that a text names, in lower case: `vp1`.
+    /// The ID that a text names, in any case: `vp1`.
     pub fn id_named(&self, text: &str) -> Option<PeerId> {
         self.sequences.iter().enumerate().find_map(|(place, rule)| {
-            let digits = text.strip_prefix(rule.name.as_str())?;
+            let digits = str::from_utf8(rule.behind_name(text.as_bytes())?).ok()?;
             let canonical = digits == "0" || !digits.starts_with('0');
             let decimal = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
             let number = digits.parse().ok().filter(|_| canonical && decimal)?;
@@ -84,10 +85,17 @@ impl Rules {
 }
 
 impl SequenceRule {
-    /// Whether a text is the sequence's name and digits.
+    /// Whether a text is the sequence's name, in any case, and digits.
     pub fn has_shape(&self, text: &[u8]) -> bool {
-        text.strip_prefix(self.name.as_bytes())
+        self.behind_name(text)
             .is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit))
+    }
+
+    /// What stands behind the sequence's name.
+    fn behind_name<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
+        let (name, rest) = text.split_at_checked(self.name.len())?;
+        name.eq_ignore_ascii_case(self.name.as_bytes())
+            .then_some(rest)
     }
 
     /// Whether the sequence has this number.

@@ -226,19 +226,19 @@ impl Network {
         self.hosts.get(host.as_str())
     }
 
-    /// A host's name, and the same in lower case, made ready to be looked up in
-    /// this state of the network or a later one.
-    pub fn sought<'n>(&self, name: &'n [u8], in_lower_case: &[u8]) -> Sought<'n> {
-        self.hosts.sought(name, in_lower_case)
+    /// A label that may be a host's name, made ready to be looked up in this state
+    /// of the network or a later one.
+    pub fn sought<'n>(&self, label: &'n [u8]) -> Sought<'n> {
+        self.hosts.sought(label)
     }
 
-    /// The host that is sought, or seldom another one ([`Sought::is`] tells); it says
-    /// so without a look at the peer.
+    /// The host that is sought, or seldom another one ([`Sought::is`] tells), if it
+    /// is spelt in lower case; it says so without a look at the peer.
     pub fn likely(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
         self.hosts.likely(sought)
     }
 
-    /// The host that is sought.
+    /// The host that is sought, in any case.
     pub fn find(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
         self.hosts.find(sought)
     }

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use super::{
     cookie::{Cookie, Moment},
     handler::Inner,
+    register,
     reply::{UDP_OCTETS, room},
-    source::{Source, Transport},
-    wire::{self, CD, Query, RD},
+    source::Source,
+    wire::{self, CD, Edns, Query, RD},
 };
-use crate::zone::Counts;
+use crate::{network::Holder, zone::Counts};
 
 /// What a reply has besides the question.
 pub enum Says {
@@ -25,12 +26,9 @@ pub enum Says {
 /// Who asks, and what the options of the query say.
 pub struct Client<'p> {
     query: &'p Query<'p>,
-    pub ip: IpAddr,
-    transport: Transport,
+    pub source: &'p Source,
     /// Whether its cookies may be given again as they are.
     again: bool,
-    /// The address and the prefix that it states.
-    pub subnet: Option<(IpAddr, u8)>,
     /// Whether the query comes from where it says.
     pub is_proven: bool,
     /// What makes its cookie.
@@ -39,29 +37,42 @@ pub struct Client<'p> {
 
 impl<'p> Client<'p> {
     /// `None` where an option is malformed.
-    pub fn of(query: &'p Query<'p>, cookies: &'p Moment, source: Source) -> Option<Self> {
-        let ip = source.ip();
+    pub fn of(query: &'p Query<'p>, cookies: &'p Moment, source: &'p Source) -> Option<Self> {
         let (mut is_proven, mut again) = (source.is_proven(), false);
         if let Some(octets) = query.cookie() {
-            match cookies.judge(octets, ip) {
+            match cookies.judge(octets, &source.ip) {
                 Cookie::Missing | Cookie::Unproven(_) => {}
                 Cookie::Malformed => return None,
                 Cookie::Good { again: may, .. } => (is_proven, again) = (true, may),
             }
         }
-        let subnet = match query.subnet() {
-            Some(data) => Some(wire::subnet(data)?),
-            None => None,
-        };
+        if let Some(data) = query.subnet() {
+            wire::subnet(data)?;
+        }
         Some(Self {
             query,
-            ip,
-            transport: source.transport,
+            source,
             again,
-            subnet,
             is_proven,
             cookies,
         })
+    }
+
+    /// Whether that is who asks; `None` where it states an address that no peer can
+    /// have.
+    pub fn is(&self, holder: &Holder) -> Option<bool> {
+        let is_there = match self.query.subnet() {
+            None => holder.address == self.source.ip,
+            Some(_) => holder.address == self.stated()?,
+        };
+        Some(is_there && holder.source == self.source.ip)
+    }
+
+    /// The address that it states, or else its own; `None` where it is one that no
+    /// peer can have.
+    pub fn stated(&self) -> Option<IpAddr> {
+        let subnet = self.query.subnet().and_then(wire::subnet);
+        register::stated(subnet, self.source.ip)
     }
 
     /// Sets the header of a reply that has its records, and adds its OPT record.
@@ -83,7 +94,7 @@ impl<'p> Client<'p> {
             return;
         };
         let [p1, p0] = UDP_OCTETS.to_be_bytes();
-        let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
+        let dnssec_ok = if edns.dnssec_ok() { 0x80 } else { 0 };
         let [l1, l0] = (self.options() as u16).to_be_bytes();
         reply.extend_from_slice(&[0, 0, wire::OPT as u8, p1, p0, 0, 0, dnssec_ok, 0, l1, l0]);
         if let Some(subnet) = edns.subnet {
@@ -99,7 +110,7 @@ impl<'p> Client<'p> {
             match octets.first_chunk() {
                 Some(client) if !self.again => {
                     reply.extend_from_slice(client);
-                    reply.extend_from_slice(&self.cookies.server(client, self.ip));
+                    reply.extend_from_slice(&self.cookies.server(client, self.source.ip));
                 }
                 _ => reply.extend_from_slice(octets),
             }
@@ -116,14 +127,14 @@ impl<'p> Client<'p> {
     /// How many octets the OPT record of the reply has, if there is one.
     pub fn octets(&self) -> usize {
         match self.query.edns {
-            Some(_) => 11 + self.options(),
+            Some(_) => wire::EDNS + self.options(),
             None => 0,
         }
     }
 
     /// How many octets the reply may have.
     pub fn room(&self) -> usize {
-        let payload = self.query.edns.as_ref().map(|edns| edns.payload);
-        room(self.transport, payload)
+        let payload = self.query.edns.as_ref().map(Edns::payload);
+        room(self.source.transport, payload)
     }
 }

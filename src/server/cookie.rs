@@ -29,7 +29,9 @@ const YOUNG: i32 = 1_800;
 const ROTATION: u32 = 24 * 3_600;
 
 const CLIENT_OCTETS: usize = 8;
-const SERVER_OCTETS: usize = 16;
+const HEAD_OCTETS: usize = 8;
+const HASH_OCTETS: usize = 8;
+const SERVER_OCTETS: usize = HEAD_OCTETS + HASH_OCTETS;
 
 /// The key of SipHash-2-4.
 pub type Secret = [u8; 16];
@@ -170,7 +172,7 @@ impl Cookies {
             .as_ref()
             .and_then(|edns| edns.option(EdnsCode::Cookie));
         match option {
-            Some(EdnsOption::Unknown(_, octets)) => self.at(now()).judge(octets, source),
+            Some(EdnsOption::Unknown(_, octets)) => self.at(now()).judge(octets, &source),
             _ => Cookie::Missing,
         }
     }
@@ -198,7 +200,7 @@ pub struct Moment {
 
 impl Moment {
     /// What the data of a COOKIE option says.
-    pub fn judge(&self, octets: &[u8], source: IpAddr) -> Cookie {
+    pub fn judge(&self, octets: &[u8], source: &IpAddr) -> Cookie {
         let Some((client, server)) = octets.split_first_chunk::<CLIENT_OCTETS>() else {
             return Cookie::Malformed;
         };
@@ -214,7 +216,7 @@ impl Moment {
     }
 }
 
-/// RFC 9018, section 4: version 1, three reserved octets, the time, the hash.
+/// RFC 9018, section 4: the head, and the hash.
 fn server_cookie(
     client: &[u8; CLIENT_OCTETS],
     time: u32,
@@ -222,11 +224,27 @@ fn server_cookie(
     secret: &Secret,
 ) -> [u8; SERVER_OCTETS] {
     let mut cookie = [0; SERVER_OCTETS];
-    cookie[0] = 1;
-    cookie[4..8].copy_from_slice(&time.to_be_bytes());
-    let mut octets = [0; CLIENT_OCTETS + 8 + 16];
+    let (head, hash) = cookie.split_at_mut(HEAD_OCTETS);
+    head.copy_from_slice(&head_of(time));
+    hash.copy_from_slice(&hash_of(client, time, &source, secret));
+    cookie
+}
+
+/// Version 1, three reserved octets, and the time.
+fn head_of(time: u32) -> [u8; HEAD_OCTETS] {
+    (1 << 56 | u64::from(time)).to_be_bytes()
+}
+
+/// What shows who has made a cookie, for that client and address and at that time.
+fn hash_of(
+    client: &[u8; CLIENT_OCTETS],
+    time: u32,
+    source: &IpAddr,
+    secret: &Secret,
+) -> [u8; HASH_OCTETS] {
+    let mut octets = [0; CLIENT_OCTETS + HEAD_OCTETS + 16];
     octets[..8].copy_from_slice(client);
-    octets[8..16].copy_from_slice(&cookie[..8]);
+    octets[8..16].copy_from_slice(&head_of(time));
     let length = match source {
         IpAddr::V4(address) => {
             octets[16..20].copy_from_slice(&address.octets());
@@ -238,13 +256,7 @@ fn server_cookie(
         }
     };
     let hash = SipHasher24::new_with_key(secret).hash(&octets[..length]);
-    cookie[8..].copy_from_slice(&hash.to_le_bytes());
-    cookie
-}
-
-/// Compares without telling by its time how much is right.
-fn is_same(a: &[u8; SERVER_OCTETS], b: &[u8; SERVER_OCTETS]) -> bool {
-    u128::from_ne_bytes(*a) ^ u128::from_ne_bytes(*b) == 0
+    hash.to_le_bytes()
 }
 
 /// Now, in seconds since 1970.
@@ -266,17 +278,20 @@ impl Secrets {
         &self,
         client: [u8; CLIENT_OCTETS],
         server: &[u8],
-        source: IpAddr,
+        source: &IpAddr,
         now: u32,
     ) -> Cookie {
-        let Ok(server) = <[u8; SERVER_OCTETS]>::try_from(server) else {
+        let Ok(&[1, 0, 0, 0, t3, t2, t1, t0, ref hash @ ..]) =
+            <&[u8; SERVER_OCTETS]>::try_from(server)
+        else {
             return Cookie::Unproven(client);
         };
-        let made = u32::from_be_bytes([server[4], server[5], server[6], server[7]]);
+        let made = u32::from_be_bytes([t3, t2, t1, t0]);
         // Serial number arithmetic, as the RFC wants it after the year 2106.
         let age = now.wrapping_sub(made) as i32;
-        let has_made =
-            |secret: &Secret| is_same(&server_cookie(&client, made, source, secret), &server);
+        // Eight octets are compared at once, which does not tell by its time how many
+        // of them are right.
+        let has_made = |secret: &Secret| *hash == hash_of(&client, made, source, secret);
         if !(NEWEST..=OLDEST).contains(&age) {
             Cookie::Unproven(client)
         } else if has_made(&self.current) {
@@ -371,7 +386,7 @@ mod tests {
             let server = server_cookie(&client, made as u32, here, &[secret; 16]);
             let octets = [&client[..], &server].concat();
             assert_eq!(
-                cookies.at(now as u32).judge(&octets, here),
+                cookies.at(now as u32).judge(&octets, &here),
                 Cookie::Good {
                     client,
                     again: is_given_again
@@ -389,7 +404,7 @@ mod tests {
         now: u32,
     ) -> bool {
         let octets = [&client[..], server].concat();
-        cookies.at(now).judge(&octets, source).is_good()
+        cookies.at(now).judge(&octets, &source).is_good()
     }
 
     #[test]

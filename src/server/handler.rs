@@ -104,7 +104,7 @@ impl Handler {
 
     /// Whether the source may ask anything at all.
     pub fn may_query(&self, source: Source) -> bool {
-        self.inner.access.query.may_allow(source.ip())
+        self.inner.access.query.may_allow(source.ip)
     }
 
     /// The reply to a plain query (one that [`ShortWay`] has read) of which the
@@ -118,7 +118,7 @@ impl Handler {
     ) -> Option<Vec<u8>> {
         let inner = &self.inner;
         let request = Request::from_bytes(packet.to_vec(), source.address, Protocol::Udp).ok()?;
-        let mut terms = inner.terms(source, inner.cookies.read(&request, source.ip()));
+        let mut terms = inner.terms(source, inner.cookies.read(&request, source.ip));
         terms.by_address = true;
         let query = request.queries.queries().first()?;
         let (owner, rtype) = (query.original().name(), query.query_type());
@@ -189,14 +189,14 @@ impl Inner {
             transport: source.transport,
             recursive: self.is_recursive(),
             by_address: false,
-            cookie: client.map(|client| self.cookies.option(client, source.ip())),
+            cookie: client.map(|client| self.cookies.option(client, source.ip)),
             nsid: self.nsid.clone(),
             signature: None,
         }
     }
 
     fn handle(self: Arc<Self>, packet: &[u8], request: Request, source: Source) -> Outcome {
-        let cookie = self.cookies.read(&request, source.ip());
+        let cookie = self.cookies.read(&request, source.ip);
         let signed = self.keys.check(packet, &request, tsig::now());
         // Whoever sent this receives at its address, or has a key.
         let proven = source.is_proven() || cookie.is_good() || matches!(signed, Signed::Good(_));
@@ -237,7 +237,7 @@ impl Inner {
             }
             return self.update(request, terms, source);
         }
-        if !self.access.query.allows(source.ip(), key) {
+        if !self.access.query.allows(source.ip, key) {
             let error = ExtendedError::prohibited("your network may not query");
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
@@ -279,7 +279,7 @@ impl Inner {
         if !proven {
             return prove_yourself(&reply, cookie);
         }
-        if !self.access.register.allows(source.ip(), key) {
+        if !self.access.register.allows(source.ip, key) {
             let error = ExtendedError::prohibited("your network may not register");
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
@@ -325,7 +325,7 @@ impl Inner {
             let error = ExtendedError::other("no zone of this service has that name");
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
-        if !self.access.forward.allows(source.ip(), terms.key()) {
+        if !self.access.forward.allows(source.ip, terms.key()) {
             let error = ExtendedError::prohibited("names are not forwarded for your network");
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
@@ -354,7 +354,7 @@ impl Inner {
         name: &QueryName,
     ) -> Outcome {
         let reply = Reply::new(&request, &terms);
-        if !self.access.transfer.allows(source.ip(), terms.key()) {
+        if !self.access.transfer.allows(source.ip, terms.key()) {
             let error = ExtendedError::prohibited("your network may not transfer zones");
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }

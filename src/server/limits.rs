@@ -149,7 +149,7 @@ impl Limits {
         let Some(responses) = self.responses.as_ref().filter(|_| !proven) else {
             return Verdict::Send;
         };
-        let network = network(source.ip(), 24, 56);
+        let network = network(source.ip, 24, 56);
         if responses.take(&network, now).is_some() {
             return Verdict::Send;
         }

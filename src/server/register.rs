@@ -259,13 +259,13 @@ pub(super) fn asker(request: &Request, source: Source) -> Result<Holder, Refused
         Some(EdnsOption::Subnet(subnet)) => Some((subnet.addr(), subnet.source_prefix())),
         _ => None,
     };
-    match stated(stated_subnet, source.ip()) {
+    match stated(stated_subnet, source.ip) {
         Some(address) => Ok(Holder {
-            source: source.ip(),
+            source: source.ip,
             address,
         }),
         None => {
-            let address = stated_subnet.map_or(source.ip(), |(address, _)| address);
+            let address = stated_subnet.map_or(source.ip, |(address, _)| address);
             let text = format!("no peer can have the address {address}");
             Err((ResponseCode::Refused, Some(ExtendedError::other(text))))
         }

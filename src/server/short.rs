@@ -17,7 +17,7 @@ use super::{
     cookie::{self, Moment},
     handler::Inner,
     limits::Verdict,
-    register::{self, Asking},
+    register::Asking,
     source::Source,
     wire::{HEADER, Query},
 };
@@ -142,6 +142,7 @@ impl ShortWay {
         }
     }
 
+    #[inline(always)]
     fn question<'a>(&'a self, packet: &'a [u8]) -> Option<Question<'a>> {
         let query = Query::read(packet)?;
         let mut zones = self.zones.iter();
@@ -171,27 +172,28 @@ impl ShortWay {
         source: Source,
         reply: &mut Vec<u8>,
     ) -> Short {
-        let short = question.and_then(|question| self.try_answer(question, source, reply));
+        let short = question.and_then(|question| self.try_answer(question, &source, reply));
         ended(short, reply)
     }
 
     fn try_answer(
         &self,
         question: &Question<'_>,
-        source: Source,
+        source: &Source,
         reply: &mut Vec<u8>,
     ) -> Option<Short> {
         let (query, ready) = (&question.query, &question.laid.ready);
-        let called = ready.called(question.name.as_ref()?, question.found?)?;
-        let (client, counts) = self.write(query, ready, &called, source, reply)?;
-        let registers = called.host.filter(|_| registers(query.rtype));
+        let called = ready.called(question.name.as_ref()?, question.found.as_ref()?)?;
+        let client = Client::of(query, &self.cookies, source)?;
+        let counts = self.write(query, ready, &called, &client, reply)?;
+        let registers = called.host.filter(|_| registers(query.rtype()));
         if let Some(peer) = registers {
             self.renew(ready, peer, &client)?;
         } else {
             match self
                 .inner
                 .limits
-                .verdict(source, client.is_proven, self.now)
+                .verdict(*source, client.is_proven, self.now)
             {
                 Verdict::Send => {}
                 Verdict::Drop => return Some(Short::Silence),
@@ -212,66 +214,63 @@ impl ShortWay {
 
     /// Writes header, question and records of a reply, if there is room for it
     /// and the client may have it.
-    fn write<'p>(
-        &'p self,
-        query: &'p Query<'p>,
+    fn write(
+        &self,
+        query: &Query<'_>,
         ready: &Ready,
         called: &Called<'_>,
-        source: Source,
+        client: &Client<'_>,
         reply: &mut Vec<u8>,
-    ) -> Option<(Client<'p>, Counts)> {
+    ) -> Option<Counts> {
         reply.extend(&query.packet[..HEADER + query.question().len()]);
-        let counts = ready.write(called, query.rtype, reply)?;
-        let client = Client::of(query, &self.cookies, source)?;
-        let may_query = self.inner.access.query.allows(client.ip, None);
+        let counts = ready.write(called, query.rtype(), reply)?;
+        let may_query = self.inner.access.query.allows(client.source.ip, None);
         let has_room = reply.len() + client.octets() <= client.room();
-        if !may_query || !has_room {
-            return None;
-        }
-        Some((client, counts))
+        (may_query && has_room).then_some(counts)
     }
 
     /// The heartbeat, for who may register. `None` where the long way has to
     /// decide: nothing is renewed then.
     fn renew(&self, ready: &Ready, peer: &Peer, client: &Client<'_>) -> Option<()> {
-        let asker = self.asker(ready, client)?;
+        if !self.may_register(ready, client) {
+            return None;
+        }
         let lasting = ready.zone.rules.lease;
-        let runs = match peer.holder == asker {
+        let runs = match client.is(&peer.holder)? {
             true => peer.lease.renew(self.now, lasting),
             false => peer.lease.runs(self.now, lasting),
         };
         runs.then_some(())
     }
 
-    /// Who asks, if it may register in that zone.
-    fn asker(&self, ready: &Ready, client: &Client<'_>) -> Option<Holder> {
-        let may = client.is_proven
-            && self.inner.access.register.allows(client.ip, None)
-            && ready.zone.register_keys.is_none();
-        let address = register::stated(client.subnet, client.ip).filter(|_| may)?;
-        Some(Holder {
-            source: client.ip,
-            address,
-        })
+    /// Whether who asks may register in that zone.
+    fn may_register(&self, ready: &Ready, client: &Client<'_>) -> bool {
+        client.is_proven
+            && self.inner.access.register.allows(client.source.ip, None)
+            && ready.zone.register_keys.is_none()
     }
 
     /// What a question that has no answer yet asks of the registry, if it may.
     pub fn asking(&self, question: &Question<'_>, source: Source) -> Option<Asking> {
         let Laid { place, ready, .. } = question.laid;
-        if !registers(question.query.rtype) {
+        if !registers(question.query.rtype()) {
             return None;
         }
         let (first, second) = ready.labels(question.query.name)?;
         let (host, role) = ready.registers(first, second)?;
-        let client = Client::of(&question.query, &self.cookies, source)?;
-        if !self.inner.access.query.allows(client.ip, None) {
+        let client = Client::of(&question.query, &self.cookies, &source)?;
+        let may_query = self.inner.access.query.allows(source.ip, None);
+        if !may_query || !self.may_register(ready, &client) {
             return None;
         }
         Some(Asking {
             place: *place,
             host,
             role,
-            asker: self.asker(ready, &client)?,
+            asker: Holder {
+                source: source.ip,
+                address: client.stated()?,
+            },
         })
     }
 
@@ -300,7 +299,8 @@ impl ShortWay {
                 host: Some(peer),
                 in_role: role.is_some(),
             };
-            let (client, counts) = self.write(&question.query, ready, &called, source, reply)?;
+            let client = Client::of(&question.query, &self.cookies, &source)?;
+            let counts = self.write(&question.query, ready, &called, &client, reply)?;
             let says = Says::Records {
                 counts,
                 by_address: true,

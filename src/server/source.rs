@@ -13,17 +13,18 @@ pub enum Transport {
 #[derive(Debug, Clone, Copy)]
 pub struct Source {
     pub address: SocketAddr,
+    /// Of the address, an IPv4 one as such even if it came over an IPv6 socket.
+    pub ip: IpAddr,
     pub transport: Transport,
 }
 
 impl Source {
     pub fn new(address: SocketAddr, transport: Transport) -> Self {
-        Self { address, transport }
-    }
-
-    /// The address, an IPv4 one as such even if it came over an IPv6 socket.
-    pub fn ip(&self) -> IpAddr {
-        self.address.ip().to_canonical()
+        Self {
+            address,
+            ip: address.ip().to_canonical(),
+            transport,
+        }
     }
 
     /// Whether whoever sent the message really receives at its address, whatever
@@ -31,6 +32,6 @@ impl Source {
     /// has a loopback source. The source of any other UDP packet may be forged,
     /// unless the message has a good cookie.
     pub fn is_proven(&self) -> bool {
-        self.transport == Transport::Tcp || self.ip().is_loopback()
+        self.transport == Transport::Tcp || self.ip.is_loopback()
     }
 }

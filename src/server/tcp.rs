@@ -132,7 +132,7 @@ pub async fn run(
                 if !shared.handler.may_query(source) {
                     continue;
                 }
-                let Some(admitted) = shared.connections.admit(source.ip()) else {
+                let Some(admitted) = shared.connections.admit(source.ip) else {
                     debug!("{peer} has too many connections");
                     continue;
                 };

@@ -42,7 +42,7 @@ impl Inner {
             return reply.error(ResponseCode::NotAuth, Some(error)).into();
         };
         // Before the prerequisites, which would tell what there is.
-        if !self.access.update.allows(source.ip(), terms.key()) {
+        if !self.access.update.allows(source.ip, terms.key()) {
             let error = ExtendedError::prohibited("your network may not update zones");
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }

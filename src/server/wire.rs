@@ -7,6 +7,9 @@
 /// The octets of a message's header (RFC 1035, section 4.1.1).
 pub const HEADER: usize = 12;
 
+/// How many octets an OPT record has without options.
+pub const EDNS: usize = 11;
+
 /// The option codes that are looked at.
 pub const SUBNET: u16 = 8;
 pub const COOKIE: u16 = 10;
@@ -24,21 +27,24 @@ pub const CD: u8 = 0x10;
 const AD: u8 = 0x20;
 
 /// A plain query.
+///
+/// Where its parts stand in the packet, and no copies of them: what is made of
+/// small parts and then moved as a whole has a processor wait until it is written.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'p> {
     pub packet: &'p [u8],
     /// The name asked for: labels with their lengths, and the root's.
     pub name: &'p [u8],
-    pub rtype: u16,
+    /// The type, and the class.
+    kind: &'p [u8; 4],
     pub edns: Option<Edns<'p>>,
 }
 
 /// What an OPT record says (RFC 6891, section 6.1).
 #[derive(Debug, Clone, Copy)]
 pub struct Edns<'p> {
-    /// How many octets the client takes by UDP.
-    pub payload: u16,
-    pub dnssec_ok: bool,
+    /// What stands before the options.
+    fixed: &'p [u8; EDNS],
     /// The data of a COOKIE option.
     pub cookie: Option<&'p [u8]>,
     /// The data of a CLIENT-SUBNET option.
@@ -47,6 +53,7 @@ pub struct Edns<'p> {
 
 impl<'p> Query<'p> {
     /// The query in a packet, if it is a plain one.
+    #[inline(always)]
     pub fn read(packet: &'p [u8]) -> Option<Self> {
         let (header, rest) = packet.split_first_chunk::<HEADER>()?;
         // One question, nothing else but perhaps one additional record, and no
@@ -58,8 +65,8 @@ impl<'p> Query<'p> {
             return None;
         }
         let (name, rest) = name(rest)?;
-        let (&[t1, t0, c1, c0], rest) = rest.split_first_chunk::<4>()?;
-        if u16::from_be_bytes([c1, c0]) != IN {
+        let (kind, rest) = rest.split_first_chunk::<4>()?;
+        if kind[2..] != IN.to_be_bytes() {
             return None;
         }
         let edns = match (additional, rest) {
@@ -70,9 +77,14 @@ impl<'p> Query<'p> {
         Some(Self {
             packet,
             name,
-            rtype: u16::from_be_bytes([t1, t0]),
+            kind,
             edns,
         })
+    }
+
+    /// The type asked for.
+    pub fn rtype(&self) -> u16 {
+        u16::from_be_bytes([self.kind[0], self.kind[1]])
     }
 
     /// The data of its COOKIE option.
@@ -107,39 +119,45 @@ fn name(octets: &[u8]) -> Option<(&[u8], &[u8])> {
 
 impl<'p> Edns<'p> {
     /// The whole of an OPT record, and nothing behind it.
+    #[inline(always)]
     fn read(record: &'p [u8]) -> Option<Self> {
         const TYPE: [u8; 2] = OPT.to_be_bytes();
-        let (fixed, mut options) = record.split_first_chunk::<11>()?;
+        let (fixed, mut options) = record.split_first_chunk::<EDNS>()?;
         // The root's name; of the TTL the extended code, which is 0 in a query,
         // and the version, which is ours; the flags.
-        let [0, t1, t0, p1, p0, 0, 0, flags, _, l1, l0] = *fixed else {
+        let [0, t1, t0, _, _, 0, 0, _, _, l1, l0] = *fixed else {
             return None;
         };
         if [t1, t0] != TYPE || usize::from(u16::from_be_bytes([l1, l0])) != options.len() {
             return None;
         }
-        let mut edns = Self {
-            payload: u16::from_be_bytes([p1, p0]),
-            dnssec_ok: flags & 0x80 != 0,
-            cookie: None,
-            subnet: None,
-        };
+        let (mut cookie, mut subnet) = (None, None);
         while !options.is_empty() {
             let (&[c1, c0, l1, l0], rest) = options.split_first_chunk::<4>()?;
             let length = usize::from(u16::from_be_bytes([l1, l0]));
             let (data, rest) = rest.split_at_checked(length)?;
-            let place = match u16::from_be_bytes([c1, c0]) {
-                SUBNET => &mut edns.subnet,
-                COOKIE => &mut edns.cookie,
+            match u16::from_be_bytes([c1, c0]) {
+                SUBNET if subnet.is_none() => subnet = Some(data),
+                COOKIE if cookie.is_none() => cookie = Some(data),
                 // NSID and what else there is: hickory's parser knows.
                 _ => return None,
-            };
-            if place.replace(data).is_some() {
-                return None;
             }
             options = rest;
         }
-        Some(edns)
+        Some(Self {
+            fixed,
+            cookie,
+            subnet,
+        })
+    }
+
+    /// How many octets the client takes by UDP.
+    pub fn payload(&self) -> u16 {
+        u16::from_be_bytes([self.fixed[3], self.fixed[4]])
+    }
+
+    pub fn dnssec_ok(&self) -> bool {
+        self.fixed[7] & 0x80 != 0
     }
 }
 

@@ -77,35 +77,38 @@ pub fn string(out: &mut Vec<u8>, text: impl FnOnce(&mut Vec<u8>)) -> Option<()> 
 
 /// Writes a number in decimal notation.
 pub fn decimal(mut number: u32, out: &mut Vec<u8>) {
-    let mut digits = [0; 10];
     let length = number.checked_ilog10().map_or(1, |log| log as usize + 1);
-    for digit in digits[..length].iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
-    begin(&digits, length, out);
+    begin::<10>(out, |text| {
+        for digit in text[..length].iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        length
+    });
 }
 
 /// Writes an address in dotted notation.
 pub fn dotted(address: Ipv4Addr, out: &mut Vec<u8>) {
-    // Each octet takes four, the last of which are written over by the next.
-    let mut text = [0; 16];
-    let mut end = 0;
-    for octet in address.octets() {
-        let (digits, length) = &DECIMALS[usize::from(octet)];
-        text[end..end + 4].copy_from_slice(digits);
-        end += usize::from(*length) + 1;
-    }
-    begin(&text, end - 1, out);
+    begin::<16>(out, |text| {
+        // Each octet takes four, the last of which are written over by the next.
+        let mut end = 0;
+        for octet in address.octets() {
+            let (digits, length) = &DECIMALS[usize::from(octet)];
+            text[end..end + 4].copy_from_slice(digits);
+            end += usize::from(*length) + 1;
+        }
+        end - 1
+    });
 }
 
-/// Writes the first so many octets. All are written, and those behind dropped: a
-/// copy whose length is known beforehand takes a few instructions, any other a
-/// call.
-fn begin<const N: usize>(octets: &[u8; N], length: usize, out: &mut Vec<u8>) {
-    let end = out.len() + length;
-    out.extend_from_slice(octets);
-    out.truncate(end);
+/// Writes at most `N` octets: those that `write` says it has written. It writes
+/// them where they stay: a processor cannot copy a whole whose parts it has only
+/// just written before they are in its cache.
+fn begin<const N: usize>(out: &mut Vec<u8>, write: impl FnOnce(&mut [u8; N]) -> usize) {
+    let start = out.len();
+    out.extend_from_slice(&[0; N]);
+    let length = out.last_chunk_mut().map_or(0, write);
+    out.truncate(start + length);
 }
 
 /// All octets in decimal notation with a dot behind, and how many digits each has.

@@ -69,7 +69,8 @@ impl Counts {
 pub enum Name<'n> {
     Host {
         host: Sought<'n>,
-        role: Option<Role>,
+        /// The label of the role that is named, if one is.
+        role: Option<&'n [u8]>,
     },
     Id(PeerId),
 }
@@ -191,52 +192,52 @@ impl Ready {
     }
 
     fn role_called(&self, label: &[u8]) -> Option<Role> {
-        let mut buffer = [0; 63];
-        self.zone
-            .rules
-            .role_named(str::from_utf8(in_lower_case(label, &mut buffer)?).ok()?)
+        let rules = &self.zone.rules;
+        rules.role_named(str::from_utf8(label).ok()?)
     }
 
     /// The name that has these labels before the origin, if a peer may have it.
-    pub fn name<'n>(&self, first: &'n [u8], second: Option<&[u8]>) -> Option<Name<'n>> {
-        let mut buffer = [0; 63];
-        let name = in_lower_case(first, &mut buffer)?;
+    pub fn name<'n>(&self, first: &'n [u8], second: Option<&'n [u8]>) -> Option<Name<'n>> {
         let rules = &self.zone.rules;
-        if rules.is_id_shaped(name) {
-            let name = str::from_utf8(name).ok().filter(|_| second.is_none())?;
-            let id = rules.id_named(name)?;
-            return Some(Name::Id(id));
+        if rules.is_id_shaped(first) {
+            let id = rules.id_named(str::from_utf8(first).ok()?)?;
+            return second.is_none().then_some(Name::Id(id));
         }
-        let host = self.network.sought(first, name);
-        let role = match second {
-            Some(label) => Some(self.role_called(label)?),
-            None => None,
-        };
-        Some(Name::Host { host, role })
+        Some(Name::Host {
+            host: self.network.sought(first),
+            role: second,
+        })
     }
 
     /// Where it stands whom the name calls.
     pub fn find(&self, name: &Name<'_>) -> Option<Found<'_>> {
         Some(match name {
-            Name::Host { host, .. } => Found::Host(self.network.likely(host)?),
+            Name::Host { host, .. } => {
+                let likely = self.network.likely(host);
+                Found::Host(likely.or_else(|| self.network.find(host))?)
+            }
             Name::Id(id) => Found::Id(self.network.seat_of(*id)?),
         })
     }
 
     /// The registered peer that the name calls, which stands there.
-    pub fn called<'r>(&'r self, name: &Name<'_>, found: Found<'r>) -> Option<Called<'r>> {
+    pub fn called<'r>(&'r self, name: &Name<'_>, found: &Found<'r>) -> Option<Called<'r>> {
         match (name, found) {
             (Name::Host { host, role }, Found::Host(likely)) => {
                 let peer = match host.is(likely) {
                     true => likely,
                     false => self.network.find(host)?,
                 };
-                let called = Called {
+                if let Some(role) = role
+                    && self.role_called(role)? != peer.role
+                {
+                    return None;
+                }
+                Some(Called {
                     told: Told::from(&**peer),
                     host: Some(peer),
                     in_role: role.is_some(),
-                };
-                role.is_none_or(|role| role == peer.role).then_some(called)
+                })
             }
             (_, Found::Id(seat)) => Some(Called {
                 told: seat.told()?,
@@ -363,27 +364,3 @@ fn label(name: &[u8]) -> Option<(&[u8], &[u8])> {
         length => rest.split_at_checked(usize::from(*length)),
     }
 }
-
-/// A label in lower case, if it is one that a host, an ID or a role may have.
-fn in_lower_case<'b>(label: &[u8], buffer: &'b mut [u8; 63]) -> Option<&'b [u8]> {
-    let text = buffer.get_mut(..label.len())?;
-    let mut all = true;
-    for (place, octet) in text.iter_mut().zip(label) {
-        *place = IN_LOWER_CASE[usize::from(*octet)];
-        all &= *place != 0;
-    }
-    all.then_some(text)
-}
-
-/// Each octet that a host's name may have in lower case, and 0 for all others.
-static IN_LOWER_CASE: [u8; 256] = {
-    let mut octets = [0; 256];
-    let mut octet = 0u8;
-    while octet < 128 {
-        if octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_') {
-            octets[octet as usize] = octet.to_ascii_lowercase();
-        }
-        octet += 1;
-    }
-    octets
-};
