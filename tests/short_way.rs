@@ -112,8 +112,8 @@ fn a_host_is_told_from_another_that_was_found_in_its_place() {
             let Some(found) = ready.find(&found) else {
                 continue;
             };
-            let called = ready.called(&name, found);
-            let called = called.and_then(|called| called.host);
+            let called = ready.called(&name, &found);
+            let called = called.and_then(|called| called.host());
             let expected = (host != "nobody").then(|| host.to_lowercase());
             let called = called.map(|peer| peer.host.to_string());
             assert_eq!(called, expected);

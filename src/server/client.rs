@@ -37,6 +37,7 @@ pub struct Client<'p> {
 
 impl<'p> Client<'p> {
     /// `None` where an option is malformed.
+    #[inline(always)]
     pub fn of(query: &'p Query<'p>, cookies: &'p Moment, source: &'p Source) -> Option<Self> {
         let (mut is_proven, mut again) = (source.is_proven(), false);
         if let Some(octets) = query.cookie() {

@@ -22,7 +22,7 @@ use super::{
     wire::{HEADER, Query},
 };
 use crate::{
-    network::{Holder, Network, Peer, Time, Told},
+    network::{Holder, Network, Peer, Time},
     registry::Published,
     zone::{Called, Counts, Found, Ready, ReadyName},
 };
@@ -186,7 +186,7 @@ impl ShortWay {
         let called = ready.called(question.name.as_ref()?, question.found.as_ref()?)?;
         let client = Client::of(query, &self.cookies, source)?;
         let counts = self.write(query, ready, &called, &client, reply)?;
-        let registers = called.host.filter(|_| registers(query.rtype()));
+        let registers = called.host().filter(|_| registers(query.rtype()));
         if let Some(peer) = registers {
             self.renew(ready, peer, &client)?;
         } else {
@@ -294,11 +294,7 @@ impl ShortWay {
         let short = self.question(packet).and_then(|question| {
             let ready = &question.laid.ready;
             let (_, role) = ready.labels(question.query.name)?;
-            let called = Called {
-                told: Told::from(&**peer),
-                host: Some(peer),
-                in_role: role.is_some(),
-            };
+            let called = Called::Host { peer, role };
             let client = Client::of(&question.query, &self.cookies, &source)?;
             let counts = self.write(&question.query, ready, &called, &client, reply)?;
             let says = Says::Records {

@@ -85,12 +85,23 @@ pub enum Found<'r> {
 }
 
 /// A peer that a name calls.
-pub struct Called<'r> {
-    pub told: Told,
+pub enum Called<'r> {
+    /// By its host, with its role or without.
+    Host {
+        peer: &'r Arc<Peer>,
+        role: Option<&'r [u8]>,
+    },
+    Id(Told),
+}
+
+impl<'r> Called<'r> {
     /// The peer itself, where its host's name calls it, not its ID.
-    pub host: Option<&'r Arc<Peer>>,
-    /// With its role.
-    pub in_role: bool,
+    pub fn host(&self) -> Option<&'r Arc<Peer>> {
+        match *self {
+            Self::Host { peer, .. } => Some(peer),
+            Self::Id(_) => None,
+        }
+    }
 }
 
 impl Found<'_> {
@@ -197,6 +208,7 @@ impl Ready {
     }
 
     /// The name that has these labels before the origin, if a peer may have it.
+    #[inline(always)]
     pub fn name<'n>(&self, first: &'n [u8], second: Option<&'n [u8]>) -> Option<Name<'n>> {
         let rules = &self.zone.rules;
         if rules.is_id_shaped(first) {
@@ -221,29 +233,21 @@ impl Ready {
     }
 
     /// The registered peer that the name calls, which stands there.
-    pub fn called<'r>(&'r self, name: &Name<'_>, found: &Found<'r>) -> Option<Called<'r>> {
+    pub fn called<'r>(&'r self, name: &Name<'r>, found: &Found<'r>) -> Option<Called<'r>> {
         match (name, found) {
             (Name::Host { host, role }, Found::Host(likely)) => {
                 let peer = match host.is(likely) {
                     true => likely,
                     false => self.network.find(host)?,
                 };
-                if let Some(role) = role
-                    && self.role_called(role)? != peer.role
+                if let Some(label) = role
+                    && self.role_called(label)? != peer.role
                 {
                     return None;
                 }
-                Some(Called {
-                    told: Told::from(&**peer),
-                    host: Some(peer),
-                    in_role: role.is_some(),
-                })
+                Some(Called::Host { peer, role: *role })
             }
-            (_, Found::Id(seat)) => Some(Called {
-                told: seat.told()?,
-                host: None,
-                in_role: false,
-            }),
+            (_, Found::Id(seat)) => seat.told().map(Called::Id),
             (Name::Id(_), Found::Host(_)) => None,
         }
     }
@@ -251,17 +255,27 @@ impl Ready {
     /// Writes the records that answer a question for that type, behind the
     /// question itself. `None` where there are none, or not here.
     pub fn write(&self, called: &Called<'_>, rtype: u16, out: &mut Vec<u8>) -> Option<Counts> {
-        // Answers that register must reach the service each time.
-        let ttl = if called.host.is_some() {
-            0
-        } else {
-            self.zone.ttl
-        };
-        let peer = &called.told;
+        match called {
+            // Answers that register must reach the service each time.
+            Called::Host { peer, role } => {
+                self.write_told(&Told::from(&***peer), role.is_some(), rtype, 0, out)
+            }
+            Called::Id(peer) => self.write_told(peer, false, rtype, self.zone.ttl, out),
+        }
+    }
+
+    fn write_told(
+        &self,
+        peer: &Told,
+        in_role: bool,
+        rtype: u16,
+        ttl: u32,
+        out: &mut Vec<u8>,
+    ) -> Option<Counts> {
         match (rtype, peer.address) {
             (TXT, _) => self.summary(peer, ttl, out),
             (SRV, _) => self.root_services(peer, ttl, out),
-            (A, address @ IpAddr::V4(_)) | (AAAA, address @ IpAddr::V6(_)) if !called.in_role => {
+            (A, address @ IpAddr::V4(_)) | (AAAA, address @ IpAddr::V6(_)) if !in_role => {
                 out.extend(packet::QUESTION);
                 packet::address_record(address, self.zone.ttl, out);
                 Some(Counts {
