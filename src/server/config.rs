@@ -9,9 +9,9 @@ use toml::Spanned;
 
 use super::{
     access::Access,
-    cookie::{self, Secret},
     limits::Allowed,
     listen,
+    secrets::{self, Secret},
     tls::{Credentials, Files, Part},
     tsig::Keys,
 };
@@ -165,7 +165,7 @@ fn cookies(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<(Secret, Op
     let secrets: Vec<Secret> = texts
         .iter()
         .filter_map(|text| {
-            let secret = cookie::secret(text.get_ref());
+            let secret = secrets::secret(text.get_ref());
             if secret.is_none() {
                 source.problem(text.span(), "a secret is 32 hexadecimal digits");
             }

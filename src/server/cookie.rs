@@ -2,10 +2,8 @@
 //! sends back a server's cookie has shown that it receives at its address.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io,
     net::IpAddr,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -17,6 +15,8 @@ use hickory_server::server::Request;
 use siphasher::sip::SipHasher24;
 use tracing::warn;
 
+use super::secrets::{Secret, Secrets};
+
 /// How old a server's cookie may be, and how far ahead the clock of another
 /// server with the same secret (RFC 9018, section 4.3), in seconds.
 const OLDEST: i32 = 3_600;
@@ -25,16 +25,13 @@ const NEWEST: i32 = -300;
 /// Up to what age a cookie may be given again instead of a new one, in seconds.
 const YOUNG: i32 = 1_800;
 
-/// How long a secret of the service's own is used for new cookies, in seconds.
-const ROTATION: u32 = 24 * 3_600;
+/// The version of a server cookie (RFC 9018, section 4.1).
+const VERSION: u8 = 1;
 
 const CLIENT_OCTETS: usize = 8;
 const HEAD_OCTETS: usize = 8;
 const HASH_OCTETS: usize = 8;
 const SERVER_OCTETS: usize = HEAD_OCTETS + HASH_OCTETS;
-
-/// The key of SipHash-2-4.
-pub type Secret = [u8; 16];
 
 /// What the COOKIE option of a request says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,16 +72,6 @@ pub struct Cookies {
     file: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Secrets {
-    /// Makes new cookies.
-    current: Secret,
-    /// Cookies that it has made are good still: none is refused before its time.
-    previous: Option<Secret>,
-    /// When the current one was made, in seconds since 1970.
-    since: u32,
-}
-
 impl Cookies {
     /// With these secrets: the first for new cookies, the second for those that
     /// were made before it. The same for several replicas of a service.
@@ -107,14 +94,9 @@ impl Cookies {
     /// The operating system gives no random numbers.
     pub fn own(data: &Path) -> io::Result<Self> {
         let file = data.join("cookie-secrets");
-        let kept = fs::read_to_string(&file).ok();
-        let secrets = match kept.as_deref().and_then(Secrets::parse) {
+        let secrets = match Secrets::read(&file) {
             Some(secrets) => secrets,
-            None => Secrets {
-                current: random()?,
-                previous: None,
-                since: now(),
-            },
+            None => Secrets::new(None, now())?,
         };
         let cookies = Self {
             secrets: ArcSwap::from_pointee(secrets),
@@ -127,18 +109,12 @@ impl Cookies {
     /// Makes a new secret if the current one is old. To be called now and then.
     pub fn rotate(&self) {
         let secrets = self.secrets.load();
-        // A clock that was set back is no reason to wait for longer.
-        let age = now().checked_sub(secrets.since).unwrap_or(ROTATION);
-        if self.file.is_none() || age < ROTATION {
+        if self.file.is_none() || !secrets.are_old(now()) {
             return;
         }
-        match random() {
-            Ok(current) => {
-                self.secrets.store(Arc::new(Secrets {
-                    current,
-                    previous: Some(secrets.current),
-                    since: now(),
-                }));
+        match Secrets::new(Some(secrets.current), now()) {
+            Ok(secrets) => {
+                self.secrets.store(Arc::new(secrets));
                 self.keep();
             }
             Err(error) => warn!("no new cookie secret: {error}"),
@@ -151,16 +127,7 @@ impl Cookies {
         let Some(file) = &self.file else {
             return;
         };
-        let part = file.with_extension("part");
-        let written = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&part)
-            .and_then(|mut file| write!(file, "{}", self.secrets.load().text()))
-            .and_then(|()| fs::rename(&part, file));
-        if let Err(error) = written {
+        if let Err(error) = self.secrets.load().write(file) {
             warn!("cannot keep {}: {error}", file.display());
         }
     }
@@ -201,13 +168,46 @@ pub struct Moment {
 impl Moment {
     /// What the data of a COOKIE option says.
     pub fn judge(&self, octets: &[u8], source: &IpAddr) -> Cookie {
-        let Some((client, server)) = octets.split_first_chunk::<CLIENT_OCTETS>() else {
+        let Some((&client, server)) = octets.split_first_chunk::<CLIENT_OCTETS>() else {
             return Cookie::Malformed;
         };
         match server.len() {
-            0 | 8..=32 => self.secrets.judge(*client, server, source, self.now),
+            0 | 8..=32 => match self.is_good(&client, server, source) {
+                Some(again) => Cookie::Good { client, again },
+                None => Cookie::Unproven(client),
+            },
             _ => Cookie::Malformed,
         }
+    }
+
+    /// Whether a server cookie, if it is good, may be given again. It is good if
+    /// one of the secrets has made it, for that client cookie and that address, at
+    /// a time that is not too long ago.
+    fn is_good(
+        &self,
+        client: &[u8; CLIENT_OCTETS],
+        server: &[u8],
+        source: &IpAddr,
+    ) -> Option<bool> {
+        let server = <&[u8; SERVER_OCTETS]>::try_from(server).ok()?;
+        let (head, hash) = server.split_first_chunk::<HEAD_OCTETS>()?;
+        // Whatever is in the reserved octets (RFC 9018, section 4.2).
+        let [VERSION, _, _, _, t3, t2, t1, t0] = *head else {
+            return None;
+        };
+        // Serial number arithmetic, as the RFC wants it after the year 2106.
+        let age = self.now.wrapping_sub(u32::from_be_bytes([t3, t2, t1, t0])) as i32;
+        if !(NEWEST..=OLDEST).contains(&age) {
+            return None;
+        }
+        // Eight octets are compared at once, which does not tell by its time how many
+        // of them are right.
+        let has_made = |secret: &Secret| *hash == hash_of(client, head, source, secret);
+        if has_made(&self.secrets.current) {
+            return Some((0..YOUNG).contains(&age));
+        }
+        let has_made = self.secrets.previous.as_ref().is_some_and(has_made);
+        has_made.then_some(false)
     }
 
     /// A fresh server cookie.
@@ -216,7 +216,7 @@ impl Moment {
     }
 }
 
-/// RFC 9018, section 4: the head, and the hash.
+/// A server cookie (RFC 9018, section 4): the head, and the hash.
 fn server_cookie(
     client: &[u8; CLIENT_OCTETS],
     time: u32,
@@ -225,26 +225,24 @@ fn server_cookie(
 ) -> [u8; SERVER_OCTETS] {
     let mut cookie = [0; SERVER_OCTETS];
     let (head, hash) = cookie.split_at_mut(HEAD_OCTETS);
-    head.copy_from_slice(&head_of(time));
-    hash.copy_from_slice(&hash_of(client, time, &source, secret));
+    // Three octets are reserved.
+    let made = u64::from(VERSION) << 56 | u64::from(time);
+    head.copy_from_slice(&made.to_be_bytes());
+    hash.copy_from_slice(&hash_of(client, head, &source, secret));
     cookie
 }
 
-/// Version 1, three reserved octets, and the time.
-fn head_of(time: u32) -> [u8; HEAD_OCTETS] {
-    (1 << 56 | u64::from(time)).to_be_bytes()
-}
-
-/// What shows who has made a cookie, for that client and address and at that time.
+/// What shows who has made a cookie, for that client and address and with that
+/// head.
 fn hash_of(
     client: &[u8; CLIENT_OCTETS],
-    time: u32,
+    head: &[u8],
     source: &IpAddr,
     secret: &Secret,
 ) -> [u8; HASH_OCTETS] {
     let mut octets = [0; CLIENT_OCTETS + HEAD_OCTETS + 16];
     octets[..8].copy_from_slice(client);
-    octets[8..16].copy_from_slice(&head_of(time));
+    octets[8..16].copy_from_slice(head);
     let length = match source {
         IpAddr::V4(address) => {
             octets[16..20].copy_from_slice(&address.octets());
@@ -265,84 +263,17 @@ pub fn now() -> u32 {
     since.map_or(0, |since| since.as_secs() as u32)
 }
 
-pub(super) fn random() -> io::Result<Secret> {
-    let mut secret = Secret::default();
-    File::open("/dev/urandom")?.read_exact(&mut secret)?;
-    Ok(secret)
-}
-
-impl Secrets {
-    /// Whether they have made the server cookie, for that client cookie and that
-    /// address, at a time that is not too long ago.
-    fn judge(
-        &self,
-        client: [u8; CLIENT_OCTETS],
-        server: &[u8],
-        source: &IpAddr,
-        now: u32,
-    ) -> Cookie {
-        let Ok(&[1, 0, 0, 0, t3, t2, t1, t0, ref hash @ ..]) =
-            <&[u8; SERVER_OCTETS]>::try_from(server)
-        else {
-            return Cookie::Unproven(client);
-        };
-        let made = u32::from_be_bytes([t3, t2, t1, t0]);
-        // Serial number arithmetic, as the RFC wants it after the year 2106.
-        let age = now.wrapping_sub(made) as i32;
-        // Eight octets are compared at once, which does not tell by its time how many
-        // of them are right.
-        let has_made = |secret: &Secret| *hash == hash_of(&client, made, source, secret);
-        if !(NEWEST..=OLDEST).contains(&age) {
-            Cookie::Unproven(client)
-        } else if has_made(&self.current) {
-            let again = (0..YOUNG).contains(&age);
-            Cookie::Good { client, again }
-        } else if self.previous.as_ref().is_some_and(has_made) {
-            let again = false;
-            Cookie::Good { client, again }
-        } else {
-            Cookie::Unproven(client)
-        }
-    }
-
-    /// One line each: when the current one was made, it, and the previous one.
-    fn text(&self) -> String {
-        let previous = self.previous.as_ref().map(hexadecimal).unwrap_or_default();
-        let current = hexadecimal(&self.current);
-        format!("{}\n{current}\n{previous}\n", self.since)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut lines = text.lines();
-        Some(Self {
-            since: lines.next()?.parse().ok()?,
-            current: secret(lines.next()?)?,
-            previous: lines.next().and_then(secret),
-        })
-    }
-}
-
-fn hexadecimal(secret: &Secret) -> String {
-    secret.iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
-/// A secret as 32 hexadecimal digits.
-pub fn secret(text: &str) -> Option<Secret> {
-    let is_hexadecimal = text.bytes().all(|digit| digit.is_ascii_hexdigit());
-    if text.len() != 32 || !is_hexadecimal {
-        return None;
-    }
-    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::secrets::secret;
 
     fn octets<const N: usize>(text: &str) -> [u8; N] {
         let pairs = (0..N).map(|place| u8::from_str_radix(&text[2 * place..][..2], 16).unwrap());
         pairs.collect::<Vec<_>>().try_into().unwrap()
     }
+
+    const KEY: &str = "e5e973e5a6b2a43f48e7dc849e37bfcf";
 
     /// The examples of RFC 9018, appendix A.
     #[test]
@@ -352,7 +283,7 @@ mod tests {
                 "2464c4abcf10c957",
                 1_559_731_985,
                 "198.51.100.100",
-                "e5e973e5a6b2a43f48e7dc849e37bfcf",
+                KEY,
                 "010000005cf79f111f8130c3eee29480",
             ),
             (
@@ -366,6 +297,24 @@ mod tests {
             let source = source.parse().unwrap();
             let cookie = server_cookie(&octets(client), time, source, &secret(key).unwrap());
             assert_eq!(cookie, octets(expected));
+        }
+    }
+
+    /// The example of RFC 9018, appendix A.3: its reserved octets are not zero.
+    #[test]
+    fn reserved_octets_are_hashed_as_they_came() {
+        let cookies = Cookies::configured(secret(KEY).unwrap(), None);
+        let moment = cookies.at(1_559_734_700);
+        let mut cookie: [u8; 24] = octets("fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5");
+        let source = "203.0.113.203".parse().unwrap();
+        assert!(moment.judge(&cookie, &source).is_good());
+        // The next one has zeros there.
+        let renewed = moment.server(&octets("fc93fc62807ddb86"), source);
+        assert_eq!(renewed, octets("010000005cf7a9acf73a7810aca2381e"));
+        for place in 8..cookie.len() {
+            cookie[place] ^= 1;
+            assert!(!moment.judge(&cookie, &source).is_good(), "{place}");
+            cookie[place] ^= 1;
         }
     }
 
@@ -461,7 +410,7 @@ mod tests {
         first.rotate();
         assert_eq!(current(&first), current(&again), "not yet");
         let old = Secrets {
-            since: now() - ROTATION,
+            since: 0,
             ..**first.secrets.load()
         };
         first.secrets.store(Arc::new(old));

@@ -15,8 +15,8 @@ use ipnet::IpNet;
 use tracing::info;
 
 use super::{
-    cookie,
     rate::{Rate, Taken},
+    secrets,
     source::Source,
     transfer::TransferLimits,
 };
@@ -122,7 +122,7 @@ impl Limits {
     pub fn new(allowed: &Allowed) -> io::Result<Self> {
         let rate = |burst: u32, each: Duration| match burst {
             0 => Ok(None),
-            _ => cookie::random().map(|secret| Some(Rate::new(secret, burst, each))),
+            _ => secrets::random().map(|secret| Some(Rate::new(secret, burst, each))),
         };
         let per_second = allowed.responses_per_second;
         let every = allowed.new_host_every;

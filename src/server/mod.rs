@@ -39,6 +39,7 @@ mod packing;
 mod rate;
 pub mod register;
 pub mod reply;
+mod secrets;
 pub mod short;
 pub mod source;
 mod tcp;

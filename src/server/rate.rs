@@ -9,7 +9,7 @@ use std::{
 
 use siphasher::sip::SipHasher13;
 
-use super::cookie::Secret;
+use super::secrets::Secret;
 use crate::network::Time;
 
 /// How many cells a row has. With 8 octets each, the two rows take 1 MiB.
