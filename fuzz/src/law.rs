@@ -100,20 +100,20 @@ impl Asked {
         };
         let request = Request::from_bytes(packet.to_vec(), source.address, protocol).ok();
         let cookie = match &request {
-            Some(request) => service.cookies.read(request, source.ip()),
+            Some(request) => service.cookies.read(request, source.ip),
             None => Cookie::Missing,
         };
         let registers = request.as_ref().is_some_and(|it| registers(service, it));
         // Not asked of the service: it might be wrong.
         let is_proven =
-            source.transport == Transport::Tcp || source.ip().is_loopback() || cookie.is_good();
+            source.transport == Transport::Tcp || source.ip.is_loopback() || cookie.is_good();
         let access = &service.access;
         let is_update = request
             .as_ref()
             .is_some_and(|request| request.metadata.op_code == OpCode::Update);
         let registers = registers && !is_update;
-        let may_register = registers && access.register.allows(source.ip(), None);
-        let may_update = is_update && access.update.allows(source.ip(), None);
+        let may_register = registers && access.register.allows(source.ip, None);
+        let may_update = is_update && access.update.allows(source.ip, None);
         let edns = request.as_ref().and_then(|request| request.edns.as_ref());
         let wants_name = edns.is_some_and(|edns| edns.option(EdnsCode::NSID).is_some());
         let mut allowance = 0;
@@ -184,7 +184,7 @@ fn check_reply(asked: &Asked, packet: &[u8], source: Source, reply: &[u8]) -> Me
 /// same SOA.
 fn check_transfer(packet: &[u8], source: Source, messages: &[Vec<u8>]) {
     assert_eq!(source.transport, Transport::Tcp);
-    assert!(source.ip().is_loopback());
+    assert!(source.ip.is_loopback());
     let mut records = Vec::new();
     for octets in messages {
         assert!(octets.len() <= usize::from(u16::MAX));
