@@ -38,6 +38,9 @@ struct Client {
     socket: UdpSocket,
     /// By ID.
     pending: Vec<Option<Pending>>,
+    /// How many there are: a socket that waits for nothing is not asked, since a
+    /// load that is long on its way from socket to socket measures that.
+    waits_for: usize,
     next_id: u16,
 }
 
@@ -112,6 +115,7 @@ impl Clients {
             let pending = Some(Pending { query, at, sent });
             let earlier = &mut sender.pending[usize::from(id)];
             self.tally.lost += u64::from(earlier.is_some());
+            sender.waits_for += usize::from(earlier.is_none());
             *earlier = pending;
             self.flying.push_back((client, id, sent));
         }
@@ -132,6 +136,9 @@ impl Clients {
         mut took: impl FnMut(Answered),
     ) -> anyhow::Result<usize> {
         let receiver = &mut self.clients[client];
+        if receiver.waits_for == 0 {
+            return Ok(0);
+        }
         let received = self
             .batch
             .receive(receiver.socket.as_raw_fd(), libc::MSG_DONTWAIT);
@@ -153,6 +160,7 @@ impl Clients {
             let Some(Pending { query, at, .. }) = receiver.pending[usize::from(id)].take() else {
                 continue;
             };
+            receiver.waits_for -= 1;
             let failed = code & 0xf != 0;
             let truncated = flags & 2 != 0;
             let empty = u16::from_be_bytes([high, low]) == 0;
@@ -174,7 +182,8 @@ impl Clients {
     pub fn give_up(&mut self, mut gave_up: impl FnMut(usize)) {
         let now = self.now();
         while let Some(&(client, id, sent)) = self.flying.front() {
-            let pending = &mut self.clients[client].pending[usize::from(id)];
+            let waiting = &mut self.clients[client];
+            let pending = &mut waiting.pending[usize::from(id)];
             // An ID that has been used again since belongs to a later entry.
             let waits = pending.is_some_and(|pending| pending.sent == sent);
             let is_late = now.saturating_sub(sent) >= PATIENCE.as_nanos() as u64;
@@ -183,6 +192,7 @@ impl Clients {
             }
             if waits {
                 *pending = None;
+                waiting.waits_for -= 1;
                 self.tally.lost += 1;
                 gave_up(client);
             }
@@ -201,6 +211,7 @@ impl Client {
         Ok(Self {
             socket: socket.into(),
             pending: vec![None; 1 << 16],
+            waits_for: 0,
             next_id: 0,
         })
     }

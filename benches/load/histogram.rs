@@ -6,7 +6,7 @@ const PARTS: u64 = 64;
 /// Times in nanoseconds.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    counters: Vec<u64>,
+    counters: Vec<u32>,
     count: u64,
 }
 
@@ -26,7 +26,7 @@ impl Histogram {
         let wanted = (self.count as f64 * share).ceil().max(1.0) as u64;
         let mut counted = 0;
         let place = self.counters.iter().position(|counter| {
-            counted += counter;
+            counted += u64::from(*counter);
             counted >= wanted
         })?;
         Some(least(place + 1) as f64 / 1_000.0)
@@ -38,11 +38,12 @@ impl Histogram {
 /// A machine that does other work stops now and then for some milliseconds. In
 /// which row of a table that falls is chance, and it is enough to make a hundredth
 /// of all times in a short run. Of spans it spoils one: so what is told is the
-/// median of them.
+/// median of them, beside what all times together say.
 #[derive(Debug)]
 pub struct Spans {
     length: u64,
     spans: Vec<Histogram>,
+    all: Histogram,
 }
 
 impl Spans {
@@ -51,6 +52,7 @@ impl Spans {
         Self {
             length,
             spans: Vec::new(),
+            all: Histogram::default(),
         }
     }
 
@@ -61,6 +63,7 @@ impl Spans {
             self.spans.resize_with(span + 1, Histogram::default);
         }
         self.spans[span].add(time);
+        self.all.add(time);
     }
 
     /// The median of the spans' quantiles, in microseconds.
@@ -69,6 +72,11 @@ impl Spans {
         let mut quantiles: Vec<f64> = spans.filter_map(|span| span.quantile(share)).collect();
         quantiles.sort_by(f64::total_cmp);
         quantiles.get(quantiles.len() / 2).copied()
+    }
+
+    /// The quantile of all times, in microseconds.
+    pub fn quantile_of_all(&self, share: f64) -> Option<f64> {
+        self.all.quantile(share)
     }
 }
 
@@ -131,6 +139,8 @@ mod tests {
         }
         let found = spans.quantile(0.99).unwrap();
         assert!((10.0..10.3).contains(&found), "{found}");
+        let found = spans.quantile_of_all(0.99).unwrap();
+        assert!((1_000.0..1_030.0).contains(&found), "{found}");
         assert_eq!(Spans::new(1).quantile(0.5), None);
     }
 

@@ -22,8 +22,10 @@ use crate::{
     transfer::Beside,
 };
 
-/// The times that are told are the medians of spans of this length.
-const SPAN: Duration = Duration::from_millis(500);
+/// The times that are told are the medians of spans in which so many queries are
+/// sent: a hundredth of them is few enough for one stall to spoil, and enough to
+/// tell which is the last of a hundred.
+const SPAN_QUERIES: f64 = 2_000.0;
 
 /// How many clients there are.
 const CLIENTS: usize = 16;
@@ -54,11 +56,11 @@ impl Steady {
         let server = self.target.server;
         let mut queries = Queries::new(&self.target.asked, server)?;
         let mut clients = Clients::new(server, CLIENTS)?;
-        let mut times = Spans::new(SPAN.as_nanos() as u64);
         let warm = self.span.warm.as_nanos() as u64;
         let mut end = warm + self.span.seconds.as_nanos() as u64;
         let last = end + self.patience.as_nanos() as u64;
         let each = 1e9 / self.rate.max(1.0);
+        let mut times = Spans::new((SPAN_QUERIES * each) as u64);
         let mut processor = None;
         let mut before = clients.tally;
         let (mut due, mut client) = (0.0, 0);
@@ -109,8 +111,12 @@ impl Steady {
         }
         clients.give_up(|_| {});
         clients.tally.since(&before).say();
-        for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-            if let Some(time) = times.quantile(share) {
+        for (name, time) in [
+            ("p50", times.quantile(0.5)),
+            ("p99", times.quantile(0.99)),
+            ("p99 of all", times.quantile_of_all(0.99)),
+        ] {
+            if let Some(time) = time {
                 say(name, time);
             }
         }

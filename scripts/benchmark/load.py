@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 
 from machine import Failure, run
+from report import median
 from service import ORIGIN
 
 # A rate that the server cannot be said to have reached while it had time left.
 BUSY = 0.9
+
+# What is told of the time that answers take, in microseconds.
+LATENCIES = ("p50", "p99", "p99 of all")
 
 # How much longer than a run it is waited for the end of a transfer, in seconds.
 LONGEST = 120.0
@@ -72,13 +76,20 @@ def flood(machine, asked, plan, outstanding=256, seconds=None):
     return ask(machine, asked, arguments, plan)
 
 
-def flood_in_turn(machine, all_asked, plan):
-    """The most that each of the servers can do. They take turns within a run, so that
-    what slows the machine for some seconds slows them all."""
+def in_turn(machine, all_asked, plan, at_half=False):
+    """The most that each of the servers can do; and how it answers at half of that.
+    They take turns within a run, so that what slows the machine for some seconds
+    slows them all."""
+    seconds = plan.seconds / plan.parts
     parts = [[] for _ in all_asked]
     for _ in range(plan.parts):
         for asked, found in zip(all_asked, parts):
-            found.append(flood(machine, asked, plan, seconds=plan.seconds / plan.parts))
+            part = flood(machine, asked, plan, seconds=seconds)
+            if at_half:
+                half = steady(machine, asked, plan, part["rate"] / 2, seconds)
+                part |= {name: half.get(name) for name in LATENCIES}
+                part["lost at half"] = half["lost"] / max(half["sent"], 1)
+            found.append(part)
     return [whole(found) for found in parts]
 
 
@@ -86,11 +97,14 @@ def whole(parts):
     """A run, of its parts."""
     answered = sum(part["answered"] for part in parts)
     seconds = sum(part["seconds"] for part in parts)
-    return {
+    run = {
         "rate": answered / seconds,
         "processor": sum(part["processor"] * part["answered"] for part in parts) / answered,
         "busy": sum(part["busy"] * part["seconds"] for part in parts) / seconds,
     }
+    for name in (*LATENCIES, "lost at half"):
+        run[name] = median([part.get(name) for part in parts])
+    return run
 
 
 def steady(machine, asked, plan, rate, seconds=None, zone=None):

@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass, field
 
 import rivals
-from load import LONGEST, Asked, flood, flood_in_turn, load, steady
+from load import LONGEST, Asked, flood, in_turn, load, steady
 from machine import SOA, TooSlow
 from report import Table, median
 from service import FIRST_ADDRESS, ORIGIN, Service
@@ -145,7 +145,7 @@ def starts(plan, size, service, empty):
 def reads(machine, plan, size, server, fewest):
     asked = Asked(server, names=size.peers)
     for _ in range(plan.runs):
-        least, most = flood_in_turn(machine, [fewest, asked], plan)
+        least, most = in_turn(machine, [fewest, asked], plan)
         size.add("reads × fewest", most["processor"] / least["processor"])
         size.add("reads", most["processor"])
         size.add("reads a second", most["rate"])
