@@ -30,6 +30,8 @@ const AD: u8 = 0x20;
 ///
 /// Where its parts stand in the packet, and no copies of them: what is made of
 /// small parts and then moved as a whole has a processor wait until it is written.
+/// For that reason, too, what makes it and what is made of it on the short way is
+/// inlined always: a function's result is moved.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'p> {
     pub packet: &'p [u8],
