@@ -223,12 +223,11 @@ fn server_cookie(
     source: IpAddr,
     secret: &Secret,
 ) -> [u8; SERVER_OCTETS] {
-    let mut cookie = [0; SERVER_OCTETS];
-    let (head, hash) = cookie.split_at_mut(HEAD_OCTETS);
     // Three octets are reserved.
-    let made = u64::from(VERSION) << 56 | u64::from(time);
-    head.copy_from_slice(&made.to_be_bytes());
-    hash.copy_from_slice(&hash_of(client, head, &source, secret));
+    let head = (u64::from(VERSION) << 56 | u64::from(time)).to_be_bytes();
+    let mut cookie = [0; SERVER_OCTETS];
+    cookie[..HEAD_OCTETS].copy_from_slice(&head);
+    cookie[HEAD_OCTETS..].copy_from_slice(&hash_of(client, &head, &source, secret));
     cookie
 }
 
@@ -236,7 +235,7 @@ fn server_cookie(
 /// head.
 fn hash_of(
     client: &[u8; CLIENT_OCTETS],
-    head: &[u8],
+    head: &[u8; HEAD_OCTETS],
     source: &IpAddr,
     secret: &Secret,
 ) -> [u8; HASH_OCTETS] {
