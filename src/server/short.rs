@@ -294,7 +294,10 @@ impl ShortWay {
         let short = self.question(packet).and_then(|question| {
             let ready = &question.laid.ready;
             let (_, role) = ready.labels(question.query.name)?;
-            let called = Called::Host { peer, role };
+            let called = Called::Host {
+                peer,
+                in_role: role.is_some(),
+            };
             let client = Client::of(&question.query, &self.cookies, &source)?;
             let counts = self.write(&question.query, ready, &called, &client, reply)?;
             let says = Says::Records {

@@ -89,7 +89,7 @@ pub enum Called<'r> {
     /// By its host, with its role or without.
     Host {
         peer: &'r Arc<Peer>,
-        role: Option<&'r [u8]>,
+        in_role: bool,
     },
     Id(Told),
 }
@@ -233,7 +233,7 @@ impl Ready {
     }
 
     /// The registered peer that the name calls, which stands there.
-    pub fn called<'r>(&'r self, name: &Name<'r>, found: &Found<'r>) -> Option<Called<'r>> {
+    pub fn called<'r>(&'r self, name: &Name<'_>, found: &Found<'r>) -> Option<Called<'r>> {
         match (name, found) {
             (Name::Host { host, role }, Found::Host(likely)) => {
                 let peer = match host.is(likely) {
@@ -245,7 +245,10 @@ impl Ready {
                 {
                     return None;
                 }
-                Some(Called::Host { peer, role: *role })
+                Some(Called::Host {
+                    peer,
+                    in_role: role.is_some(),
+                })
             }
             (_, Found::Id(seat)) => seat.told().map(Called::Id),
             (Name::Id(_), Found::Host(_)) => None,
@@ -257,8 +260,8 @@ impl Ready {
     pub fn write(&self, called: &Called<'_>, rtype: u16, out: &mut Vec<u8>) -> Option<Counts> {
         match called {
             // Answers that register must reach the service each time.
-            Called::Host { peer, role } => {
-                self.write_told(&Told::from(&***peer), role.is_some(), rtype, 0, out)
+            Called::Host { peer, in_role } => {
+                self.write_told(&Told::from(&***peer), *in_role, rtype, 0, out)
             }
             Called::Id(peer) => self.write_told(peer, false, rtype, self.zone.ttl, out),
         }
