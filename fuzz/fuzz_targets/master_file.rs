@@ -56,8 +56,11 @@ fuzz_target!(|text: &str| {
             for rtype in [RecordType::A, RecordType::ANY, RecordType::MX] {
                 let question = Question {
                     name: &zone.parse(&name),
-                    rtype,
-                    owner: &name,
+                    asked: Asked {
+                        rtype,
+                        owner: &name,
+                        server: Ipv4Addr::LOCALHOST.into(),
+                    },
                     room: 1_232,
                 };
                 let answer = zone.answer(&network, &question);

@@ -121,8 +121,11 @@ fn answer(zone: &Zone, network: &Network, name: &Name, rtype: RecordType) -> Ans
         network,
         &Question {
             name: &zone.parse(name),
-            rtype,
-            owner: name,
+            asked: Asked {
+                rtype,
+                owner: name,
+                server: Ipv4Addr::LOCALHOST.into(),
+            },
             room: 1_232,
         },
     )

@@ -44,8 +44,11 @@ fn serve(zone: &Arc<Zone>) {
     let mut network = Network::new(zone.rules.clone(), 1);
     let question = Question {
         name: &QueryName::Apex,
-        rtype: RecordType::SOA,
-        owner: &zone.origin,
+        asked: Asked {
+            rtype: RecordType::SOA,
+            owner: &zone.origin,
+            server: Ipv4Addr::LOCALHOST.into(),
+        },
         room: 1_232,
     };
     let apex = zone.answer(&network, &question);

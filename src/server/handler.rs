@@ -107,6 +107,10 @@ impl Handler {
         self.inner.access.query.may_allow(source.ip)
     }
 
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
     /// The reply to a plain query (one that [`ShortWay`] has read) of which the
     /// registry has decided.
     pub(super) fn decided(

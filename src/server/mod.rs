@@ -77,6 +77,9 @@ const REGISTERING: usize = 16_000;
 /// asked has given up by then, and asks again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often the runtime shows that it is not held up.
+const TICK: Duration = Duration::from_millis(100);
+
 /// How often it is looked whether cookies need a new secret.
 const ROTATION_CHECK: Duration = Duration::from_secs(600);
 
@@ -154,6 +157,14 @@ impl Server {
                 .is_err()
             {
                 cookies.rotate();
+            }
+        });
+        // For all that the runtime receives: TCP, TLS, and replies that wait.
+        let tick = shared.handler.clock().register_loop();
+        let mut stopped = stop.subscribe();
+        tokio::spawn(async move {
+            while tokio::time::timeout(TICK, stopped.changed()).await.is_err() {
+                tick.tick();
             }
         });
         let mut stopped = stop.subscribe();

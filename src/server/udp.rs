@@ -27,12 +27,14 @@ pub fn run(
     let late = Late::start(socket.clone(), shared.clone())?;
     let mut short_way = shared.handler.short_way();
     let mut batch = Batch::new();
+    let tick = shared.handler.clock().register_loop();
     while !*stopping.borrow() {
         let received = match batch.receive(socket.as_raw_fd()) {
             Ok(received) => received,
             Err(error) if is_passing(&error) => 0,
             Err(error) => return Err(error),
         };
+        tick.tick();
         // Also where nothing came, so that a state that is over is not kept.
         short_way.refresh();
         let (packets, replies) = batch.parts();

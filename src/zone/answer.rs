@@ -25,6 +25,10 @@ const MOST_ALIASES: usize = 8;
 /// type, class, TTL and length, six of numbers, and its target.
 const LEAST_SERVICE_OCTETS: usize = 20;
 
+/// Told to whoever asks for the parameters of a peer by its ID: it may be a host
+/// that is named like an ID, which would never be registered.
+pub const NO_HOST_NAME: &str = "the name is an ID, not a host name: it registers nobody";
+
 /// Whether an ID is kept for a host of that name.
 fn is_awaited(network: &Network, who: &Who) -> bool {
     matches!(who, Who::Host { host, role: None } if network.pinned(host).is_some())
@@ -118,7 +122,10 @@ impl Zone {
                 None if self.has_names_below(owner) => self.no_data(network),
                 // An ID is kept for it: the name is there.
                 None if is_awaited(network, who) => self.no_data(network),
-                None => self.nx_domain(network),
+                None => Answer {
+                    reason: matches!(who, Who::Id(_)).then(|| NO_HOST_NAME.to_owned()),
+                    ..self.nx_domain(network)
+                },
             },
             QueryName::Leave(host) if network.host(host).is_some() => self.no_data(network),
             QueryName::Status | QueryName::Empty => self.no_data(network),
@@ -154,7 +161,7 @@ impl Zone {
             owner,
             server,
         } = *asked;
-        if matches!(rtype, RecordType::TXT | RecordType::SRV) && !network.finds_root(peer.id) {
+        if is_parameters(rtype) && !network.finds_root(peer.id.sequence, peer.holder.address) {
             return self.refused(self.no_root_text(peer.role));
         }
         // Answers that register must reach the service each time.
@@ -162,8 +169,11 @@ impl Zone {
             Who::Host { .. } => 0,
             Who::Id(_) => self.ttl,
         };
+        let is_id = matches!(who, Who::Id(_)) && is_parameters(rtype);
+        let reason = is_id.then(|| NO_HOST_NAME.to_owned());
         let answer = |data: Vec<RData>, ttl, additional| Answer {
             additional,
+            reason,
             ..self.positive(owner, ttl, data)
         };
         let in_role = matches!(who, Who::Host { role: Some(_), .. });
@@ -424,6 +434,11 @@ impl Answer {
             reason: None,
         }
     }
+}
+
+/// Whether the type is one of those that tell a peer its parameters.
+fn is_parameters(rtype: RecordType) -> bool {
+    matches!(rtype, RecordType::TXT | RecordType::SRV)
 }
 
 /// What a query for ANY is given (RFC 8482, section 4.2).

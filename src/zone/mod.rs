@@ -39,7 +39,7 @@ use hickory_proto::rr::Name;
 
 use crate::{network::Rules, params::Environment};
 
-pub use answer::{Answer, Asked, Question};
+pub use answer::{Answer, Asked, NO_HOST_NAME, Question};
 pub use content::{Part, Registered, Status, status_in, status_of};
 pub use file::{parse, read, read_directory};
 pub use name::{Form, QueryName, Who};
