@@ -10,7 +10,7 @@
 //! * `ready`: the same as octets, for the short way; `sets`: for transfers;
 //!   `packet`: how octets are laid out.
 //! * `sample`: renders every environment once, when the zone file is read.
-//! * `answer`: the answer to a question.
+//! * `answer`: the answer to a question; `peer`: to one about a peer.
 //! * `update`: what an administrator may change of it.
 //! * `content`: the whole zone, as a stream of records.
 //! * `master`: master files (RFC 1035, section 5): further records in, dumps out.
@@ -21,6 +21,7 @@ mod file;
 pub mod master;
 mod name;
 pub mod packet;
+mod peer;
 mod ready;
 mod records;
 mod sample;
