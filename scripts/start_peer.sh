@@ -22,7 +22,7 @@ Which peer this is:
   PARAM_HOST       name of the peer, one label; unset: the host name
 
 Where the others reach it, the first of these that is there:
-  PARAM_ADDRESS    the address itself, IPv4 or IPv6 as ip(8) writes it
+  PARAM_ADDRESS    the address itself, IPv4 or IPv6; then no network is joined
   CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE
                    a network of the Docker engine: the container joins it and
                    has its address there (host, none, bridge, default and
@@ -34,19 +34,28 @@ What it does:
   PARAM_EXEC       command line to run in place of "peer node start"; write exec
                    before the last of several commands, so that signals reach it
   PARAM_PREFIXES   prefixes of the variables that may be exported (CORE_)
-  PARAM_TIMEOUT    seconds to wait for the identity before giving up (120)
+  PARAM_TIMEOUT    seconds to wait for the identity, and for the peer's name to
+                   resolve, before giving up (120)
+  PARAM_RESOLVE    what to do where the environment names the peer by its stable
+                   name (vp1.ZONE) and the system's resolver does not give its
+                   address: "require" waits, since neither the other peers nor
+                   chaincode can reach the peer by such a name; "warn" says so
+                   and starts the peer (require)
   PARAM_RENEW      seconds between two renewals of the lease (10)
   PARAM_KEY_FILE   file with the key to sign with (TSIG), as tsig-keygen writes it;
                    a Docker secret, for example: /run/secrets/peers.key
   PARAM_DOCKER_SOCKET
                    socket of the Docker engine (/var/run/docker.sock)
+  PARAM_TOOLS      folder whose bin/dig and bin/curl are used, where they are
+                   there, in place of those of PATH; Dockerfile.peer adds it
+                   (/usr/local/lib/start_peer)
   TMPDIR           a directory to write to while waiting (/tmp)
 
 The exit status is that of the peer (128 + n if signal n ended it), 1 if there
 was no identity to start it with, 2 for wrong arguments. SIGTERM, SIGINT,
 SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the peer.
 
-Needs dig and awk, and curl to join a network.
+Needs awk, dig of BIND 9.10 or newer, and curl 7.40 or newer to join a network.
 END
 }
 
@@ -56,6 +65,37 @@ newline='
 say() { printf 'start_peer: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# The first line of what a tool said, fit for a terminal: the network may have
+# put words in its mouth.
+first_line() {
+    printf '%s\n' "$1" |
+        LC_ALL=C awk '/[^ \t]/ { gsub(/[^ -~]/, "."); print substr($0, 1, 300); exit }'
+}
+
+# --- The tools ---------------------------------------------------------------
+
+# What every question needs of dig. An answer that is not sound to its last byte
+# is none (+nobesteffort).
+flags='+time=2 +tries=1 +nobesteffort +noall +comments +answer +additional'
+
+# Nobody's ~/.digrc may change what is printed (dig -r does that too, but older
+# ones do not know it).
+run_dig() { HOME=/dev/null "$dig" "$@"; }
+
+# require TOOL FLAG HINT OPTION...: makes sure, without the network, that the
+# tool knows the options. It stops at the first that it does not know, and tells
+# its version at FLAG.
+require() {
+    tool=$1 flag=$2 hint=$3
+    shift 3
+    remedy="build the image with Dockerfile.peer, which adds it, or install a newer one"
+    have "$tool" || die "$tool is missing ($hint): $remedy"
+    version=$(HOME=/dev/null "$tool" "$flag" 2>&1) ||
+        die "$tool does not run: $(first_line "$version")"
+    said=$(HOME=/dev/null "$tool" "$@" "$flag" 2>&1) ||
+        die "$tool cannot be used: $(first_line "$said") ($(first_line "$version"); $hint): $remedy"
+}
 
 # --- What may be part of a question or of a command line ---------------------
 
@@ -88,6 +128,37 @@ is_address() {
 
 # --- The peer's address ------------------------------------------------------
 
+# For awk: canonical() gives each address one spelling, without a port.
+addresses='
+    function hexadecimal(digits,    i, n) {
+        digits = tolower(digits)
+        for (i = 1; i <= length(digits); i++)
+            n = n * 16 + index("123456789abcdef", substr(digits, i, 1))
+        return n + 0
+    }
+    function canonical(address,    half, group, tail, left, right, i, n, text) {
+        if (sub(/^\[/, "", address)) sub(/\].*/, "", address)
+        else if (address !~ /:.*:/) sub(/:.*/, "", address)
+        sub(/%.*/, "", address)
+        if (address !~ /:/) return address
+        if (match(address, /[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$/)) {
+            split(substr(address, RSTART), tail, ".")
+            address = substr(address, 1, RSTART - 1) \
+                sprintf("%x:%x", tail[1] * 256 + tail[2], tail[3] * 256 + tail[4])
+        }
+        n = split(address, half, /::/)
+        left = split(half[1], group, ":")
+        right = n > 1 ? split(half[2], tail, ":") : 0
+        for (i = left + 1; i <= 8 - right; i++) group[i] = 0
+        for (i = 1; i <= right; i++) group[8 - right + i] = tail[i]
+        for (i = 1; i <= 8; i++) text = text sprintf("%x:", hexadecimal(group[i]))
+        # An IPv4-mapped address is the IPv4 address.
+        if (text !~ /^0:0:0:0:0:ffff:/) return text
+        i = hexadecimal(group[7])
+        n = hexadecimal(group[8])
+        return int(i / 256) "." i % 256 "." int(n / 256) "." n % 256
+    }'
+
 # The container as the engine knows it. The host name may be anything, so it
 # counts only where it looks like an ID.
 own_container() {
@@ -102,7 +173,7 @@ own_container() {
 # of its own. Run as a job, because a shell acts on a signal in wait, but not
 # while a command runs in the foreground.
 engine() {
-    curl --disable --silent --show-error --noproxy '*' --max-time 30 \
+    "$curl" --disable --silent --show-error --noproxy '*' --max-time 30 \
         --unix-socket "$socket" --request "$1" \
         --header 'Content-Type: application/json' ${3:+--data "$3"} \
         --write-out '\n%{http_code}\n' "http://engine$2" \
@@ -110,9 +181,10 @@ engine() {
     wait "$!"
 }
 
-# The engine's error message, or else curl's.
+# The engine's error message, or else what curl said; not the HTTP status.
 complaint() {
-    sed -n -e 's/.*"message":"\(.*\)"}.*/\1/p' -e 's/^curl: ([0-9]*) //p' "$work/engine"
+    first_line "$(sed -e '/^[0-9]*$/d' -e 's/.*"message":"\(.*\)"}.*/\1/' \
+        -e 's/^curl: ([0-9]*) //' "$work/engine")"
 }
 
 join_network() {
@@ -121,7 +193,7 @@ join_network() {
             die "CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE is not the name of a network: $network"
             ;;
     esac
-    have curl || die "curl is missing: it is needed to join network $network"
+    require "$curl" --version "curl 7.40 or newer joins a network" --unix-socket "$socket"
     [ -S "$socket" ] ||
         die "cannot join network $network: no Docker socket at $socket (mount it, or set PARAM_DOCKER_SOCKET)"
     container=$(own_container)
@@ -188,15 +260,13 @@ interface_address() {
 # The same in an image without ip(8), from the kernel's tables: the local IPv4
 # address that lies in a network on which the interface is.
 kernel_address() {
-    awk -v want="$1" '
+    awk -v want="$1" "$addresses"'
         # 0100000A is 10.0.0.1: the kernel prints the bytes of the address, the
         # last one first.
         function number(hex,    i, n) {
-            for (i = 7; i > 0; i -= 2)
-                n = n * 256 + digit(substr(hex, i, 1)) * 16 + digit(substr(hex, i + 1, 1))
+            for (i = 7; i > 0; i -= 2) n = n * 256 + hexadecimal(substr(hex, i, 2))
             return n
         }
-        function digit(c) { return index("123456789ABCDEF", c) }
 
         FILENAME ~ /route/ {
             if (FNR > 1 && $2 != "00000000" && $3 == "00000000" && (want == "" || $1 == want)) {
@@ -219,13 +289,11 @@ kernel_address() {
 
 # --- Question and answer -----------------------------------------------------
 
-# One question, with the peer's address as EDNS CLIENT-SUBNET. Nobody's
-# ~/.digrc may change what is printed (dig -r, which older images do not know).
-# An answer that is not sound to its last byte is none.
+# One question, with the peer's address as EDNS CLIENT-SUBNET.
 ask() {
-    HOME=/dev/null dig ${server:+"@$server"} -p "$port" ${key:+-k "$key"} +time=2 +tries=1 +nobesteffort \
-        +noall +comments +answer +additional +subnet="$address/$bits" \
-        -t TXT -q "$1." 2>&1
+    # shellcheck disable=SC2086  # several words
+    run_dig ${server:+"@$server"} -p "$port" ${key:+-k "$key"} $flags \
+        +subnet="$address/$bits" -t TXT -q "$1." 2>&1
 }
 
 # Tells what dig printed once more, in lines that a shell can take apart without
@@ -234,13 +302,16 @@ ask() {
 #   status NOERROR            the answer's response code
 #   authority                 it comes from a server of the zone
 #   text ...                  the reason the server gives, or dig
-#   peer KEY=VALUE            from the summary record of this peer
+#   id vp1                    from the summary record of this peer: its ID,
+#   holder 10.0.1.5           the address that is registered,
+#   mine                      which is the one of this container
 #   set NAME=VALUE            a variable to export
 #   refuse NAME: REASON       a variable not to export
 # A DNS message has no more than 64 kB, but all of it may be escapes: each
 # step here takes time in proportion to the length.
 digest() {
-    LC_ALL=C awk -v place="$place." -v peer="$host.$zone." -v prefixes="$prefixes" '
+    LC_ALL=C awk -v place="$place." -v peer="$host.$zone." -v prefixes="$prefixes" \
+        -v address="$address" "$addresses"'
         BEGIN {
             place = tolower(place)
             peer = tolower(peer)
@@ -249,13 +320,20 @@ digest() {
         }
 
         # Undoes the escapes of a TXT record (\" \\ \DDD), and puts the joint
-        # between its strings. The text is then part[1] to part[parts]. Cut
-        # into parts at the backslashes, each part begins with what the
-        # backslash is for; if that is a backslash, the part is empty, and the
-        # next one has no escape.
+        # between its strings. The text is then part[1] to part[parts], and flaw
+        # says what is wrong with it. Cut into parts at the backslashes, each
+        # part begins with what the backslash is for; if that is a backslash,
+        # the part is empty, and the next one has no escape. mawk 1.3.3 crashes
+        # on more than some 20000 empty parts.
         function decode(rdata, joint,    i, head, escaped) {
+            flaw = ""
+            if (split(rdata, part, /\\\\/) > 10000) {
+                flaw = "its value has too many backslashes"
+                parts = 1
+                return
+            }
             parts = split(rdata, part, /\\/)
-            control = escaped = 0
+            escaped = 0
             for (i = 1; i <= parts; i++) {
                 head = ""
                 if (!escaped) {
@@ -265,7 +343,7 @@ digest() {
                     escaped = 0
                 } else if (part[i] ~ /^[0-9][0-9][0-9]/) {
                     head = substr(part[i], 1, 3) + 0
-                    if (head < 32 || head == 127) control = 1
+                    if (head < 32 || head == 127) flaw = "its value has a control character"
                     head = char[head]
                     part[i] = substr(part[i], 4)
                 } else {
@@ -277,8 +355,21 @@ digest() {
             }
         }
 
-        function tell(label,    i) {
-            printf "%s", label
+        # Fit for a terminal.
+        function printable(text) {
+            text = substr(text, 1, 300)
+            gsub(/[^ -~]/, ".", text)
+            return text
+        }
+
+        function variable(    i, name, why) {
+            name = substr(part[1], 1, index(part[1], "=") - 1)
+            why = objection(name)
+            if (why != "") {
+                print "refuse " printable(substr(name != "" ? name : part[1], 1, 40)) ": " why
+                return
+            }
+            printf "set "
             for (i = 1; i <= parts; i++) printf "%s", part[i]
             printf "\n"
         }
@@ -286,9 +377,48 @@ digest() {
         # Why the variable may not be exported.
         function objection(name,    i) {
             if (name !~ /^[A-Z][A-Z0-9_]*$/) return "not a name of capital letters, digits and _"
-            if (control) return "its value has a control character"
+            if (flaw != "") return flaw
             for (i in prefix) if (index(name, prefix[i]) == 1) return ""
             return "not one of the prefixes " prefixes
+        }
+
+        # The strings of a summary are between line feeds.
+        function summary(    i, text, strings, string, key, value) {
+            for (i = 1; i <= parts; i++) text = text part[i]
+            strings = split(text, string, "\n")
+            for (i = 1; i <= strings; i++) {
+                key = substr(string[i], 1, index(string[i], "=") - 1)
+                value = printable(substr(string[i], length(key) + 2))
+                if (key == "id" && value ~ /^[A-Za-z0-9_-]+$/) print "id " value
+                if (key == "address" && value != "") {
+                    if (canonical(value) == canonical(address)) print "mine"
+                    if (sub(/^\[/, "", value)) sub(/\].*/, "", value)
+                    else if (value !~ /:.*:/) sub(/:.*/, "", value)
+                    print "holder " value
+                }
+            }
+        }
+
+        # The extended error (RFC 8914) of dig 9.16.10 and newer: "18
+        # (Prohibited): (text)", where the name is missing if dig does not know
+        # the code, and the text may be missing or have its octets before it.
+        /^; EDE: / {
+            sub(/^; EDE: [0-9]+[: ]*/, "")
+            if (match($0, /^\([^()]*\): /)) $0 = substr($0, RLENGTH + 1)
+            sub(/^([0-9a-f][0-9a-f] )+/, "")
+            if (/^\(.*\)$/) $0 = substr($0, 2, length($0) - 2)
+            print "text " printable($0)
+            next
+        }
+        # That of older ones: two octets of code and the text, all as
+        # hexadecimal numbers, then once more with dots for what is not ASCII.
+        /^; OPT=15: / {
+            $0 = substr($0, 11, 2000)
+            text = ""
+            for (i = 3; $i ~ /^[0-9a-f][0-9a-f]$/; i++) text = text char[hexadecimal($i)]
+            if (text == "" && match($0, /\(".*"\)$/)) text = substr($0, RSTART + 4, RLENGTH - 6)
+            print "text " printable(text)
+            next
         }
 
         /^;; ->>HEADER<<-/ {
@@ -302,14 +432,14 @@ digest() {
             print "status an answer without a good signature"
         }
         /^;; flags:[^;]* tc[ ;]/ { print "status a truncated message" }
-        /^; EDE: / {
-            sub(/^; EDE: [0-9]+[: ]*/, "")
-            if (match($0, /: \(.*\)$/)) $0 = substr($0, RSTART + 3, RLENGTH - 4)
-            print "text " $0
-        }
-        # Without an answer the first thing that dig says is the cause.
+
+        # Without an answer the first thing that dig says is the cause, in the
+        # form in which it says such things, or in any.
         !cause && /^(;; |dig: )/ { cause = $0; sub(/^(;; |dig: )/, "", cause) }
-        END { if (!answered) print "text " cause }
+        !words && /[^ \t]/ { words = $0 }
+        END {
+            if (!answered) print "text " printable(cause != "" ? cause : words != "" ? words : "dig says nothing")
+        }
 
         match($0, /^[^ \t]+[ \t]+[0-9]+[ \t]+IN[ \t]+TXT[ \t]+"/) {
             rdata = substr($0, RLENGTH + 1, length($0) - RLENGTH - 1)
@@ -317,20 +447,17 @@ digest() {
             owner = tolower(field[1])
             if (owner == "_env." place) {
                 decode(rdata, "")
-                name = substr(part[1], 1, index(part[1], "=") - 1)
-                why = objection(name)
-                if (why == "") tell("set ")
-                else print "refuse " substr(name != "" ? name : part[1], 1, 40) ": " why
-            } else if (owner == peer || owner == place) {
-                decode(rdata, "\npeer ")
-                if (!control) tell("peer ")
+                variable()
+            } else if ((owner == peer || owner == place) && length(rdata) < 4000) {
+                decode(rdata, "\n")
+                if (flaw == "") summary()
             }
         }'
 }
 
 # Takes $facts, the lines of digest, apart.
 understand() {
-    status='' authority='' text='' id='' holder=''
+    status='' authority='' text='' id='' holder='' mine=''
     set -f
     IFS=$newline
     for line in $facts; do
@@ -338,17 +465,13 @@ understand() {
             'status '*) status=${line#status } ;;
             authority) authority=yes ;;
             'text '*) text=${line#text } ;;
-            'peer id='*) id=${line#peer id=} ;;
-            'peer address='*) holder=${line#peer address=} ;;
+            'id '*) id=${line#id } ;;
+            'holder '*) holder=${line#holder } ;;
+            mine) mine=yes ;;
         esac
     done
     unset IFS
     set +f
-    case $holder in
-        \[*) holder=${holder#\[} holder=${holder%%\]*} ;;
-        *:*:*) ;;
-        *) holder=${holder%:*} ;;
-    esac
 }
 
 # Asks without keeping a signal waiting for the answer.
@@ -364,13 +487,14 @@ holding() {
     reason=''
     case $status in
         NOERROR)
-            if [ -z "$holder" ]; then
-                reason="the answer of $service does not tell who holds $host"
-            elif [ "$holder" != "$address" ]; then
+            if [ -z "$holder" ] || [ -z "$id" ]; then
+                reason="the answer of $service does not tell who holds $host${text:+ ($text)}"
+            elif [ -z "$mine" ]; then
                 reason="$host is held by $holder, its lease is still running"
+                leased=''
             fi
             ;;
-        '') reason="no answer from $service: $text" ;;
+        '') reason="no answer from $service: ${text:-awk cannot read what dig says}" ;;
         NXDOMAIN)
             if [ -n "$authority" ]; then
                 reason="$service knows no $place${text:+ ($text)}: check ROLE, CONSEN or PARAM_ZONE, and the host name"
@@ -395,7 +519,7 @@ claim() {
         holding || return 1
         own=$id
         consult "_env.$place"
-        id=$own holder=$address
+        id=$own holder=$address mine=yes
     fi
     holding || return 1
     case $newline$facts in
@@ -405,6 +529,78 @@ claim() {
             return 1
             ;;
     esac
+}
+
+# --- The peer's name ---------------------------------------------------------
+
+# Whether a variable names this peer by its stable name, $1.
+named() {
+    printf '%s\n' "$facts" | LC_ALL=C awk -v name="$1" '
+        BEGIN { name = tolower(name) }
+        /^set / {
+            rest = "=" tolower(substr($0, index($0, "=") + 1))
+            while (start = index(rest, name)) {
+                before = substr(rest, start - 1, 1)
+                rest = substr(rest, start + length(name))
+                if (before !~ /[^a-z0-9_.-]/ || rest ~ /^\.?[a-z0-9_-]/) continue
+                found = 1
+                exit
+            }
+        }
+        END { exit !found }'
+}
+
+# Asks the system's resolver for name $1, as a job that nobody has to wait for.
+look_up() {
+    if ! have getent; then
+        set -- "$dig" +time=2 +tries=1 +short -t "$type" -q "$1."
+    elif getent ahosts 127.0.0.1 >/dev/null 2>&1; then
+        set -- getent ahosts "$1"
+    else
+        set -- getent hosts "$1" # musl has no ahosts
+    fi
+    HOME=/dev/null "$@" >"$work/addresses" 2>/dev/null &
+    lookup=$!
+}
+
+end_lookup() {
+    [ -z "$lookup" ] || kill "$lookup" 2>/dev/null
+    lookup=''
+}
+
+# Whether the system's resolver finds the peer under the name that its
+# environment gives it; why not, if not. An answer has a second to come. Where it
+# takes longer, it is awaited further the next time, after the lease was renewed.
+resolvable() {
+    name=$id.$zone
+    named "$name" || return 0
+    [ "$name" = "$looked_up" ] || end_lookup
+    looked_up=$name
+    [ -n "$lookup" ] || look_up "$name"
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        alive "$lookup" || break
+        { sleep 0.1 || sleep 1; } >/dev/null 2>&1 &
+        wait "$!"
+    done
+    if alive "$lookup"; then
+        reason="the system's resolver does not answer for $name"
+    else
+        wait "$lookup"
+        lookup=''
+        found=$(LC_ALL=C awk -v address="$address" "$addresses"'
+            $1 ~ /[^0-9A-Za-z:.%]/ || ($1 !~ /:/ && $1 ~ /[^0-9.]/) { next }
+            canonical($1) == canonical(address) { mine = 1 }
+            !seen[$1]++ { found = found (found != "" ? ", " : "") $1 }
+            END { print mine ? "mine" : substr(found, 1, 300) }' "$work/addresses")
+        case $found in
+            mine) return 0 ;;
+            '') reason="the system's resolver does not know $name" ;;
+            *) reason="the system's resolver has $found for $name, not $address" ;;
+        esac
+    fi
+    reason="$reason: name the parameter service as the DNS server (docker's --dns, dns: in a stack file)"
+    [ "$resolve" = warn ] || return 1
+    say "warning: $reason"
 }
 
 # --- The peer ----------------------------------------------------------------
@@ -517,6 +713,7 @@ prefixes=${PARAM_PREFIXES:-CORE_}
 timeout=${PARAM_TIMEOUT:-120}
 renew=${PARAM_RENEW:-10}
 key=${PARAM_KEY_FILE-}
+resolve=${PARAM_RESOLVE:-require}
 socket=${PARAM_DOCKER_SOCKET:-/var/run/docker.sock}
 network=${CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE-}
 
@@ -529,12 +726,25 @@ is_number "$renew" || die "PARAM_RENEW is no number of seconds: $renew"
 case $prefixes in
     *[!A-Z0-9_\ ]*) die "PARAM_PREFIXES: capital letters, digits and _ only: $prefixes" ;;
 esac
+case $resolve in
+    require | warn) ;;
+    *) die "PARAM_RESOLVE is neither require nor warn: $resolve" ;;
+esac
 [ -z "$key" ] || [ -r "$key" ] || die "cannot read the key: $key (PARAM_KEY_FILE)"
-have dig || die "dig is missing: install bind9-dnsutils (Debian), bind-tools (Alpine) or bind-utils"
 have awk || die "awk is missing"
+tools=${PARAM_TOOLS:-/usr/local/lib/start_peer}/bin
+dig=$tools/dig
+[ -x "$dig" ] || dig=dig
+curl=$tools/curl
+[ -x "$curl" ] || curl=curl
+# shellcheck disable=SC2086  # several words
+require "$dig" -v "+subnet came with BIND 9.10" $flags +subnet=192.0.2.1/32
 work=$(mktemp -d 2>/dev/null) || die "cannot write to ${TMPDIR:-/tmp}: set TMPDIR to a directory that can be written"
-trap 'rm -rf "$work"' EXIT
+leased='' lookup='' looked_up='' told=''
+# A question that is under way must not arrive after the leave and undo it.
+trap 'end_lookup; [ -z "$leased" ] || { wait; leave; }; rm -rf "$work"' EXIT
 
+[ -z "${PARAM_ADDRESS-}" ] || network=''
 case $network in
     '' | host | none | bridge | default | container:*) network='' ;;
 esac
@@ -544,15 +754,14 @@ address=${PARAM_ADDRESS:-${address:-$(interface_address "${PARAM_IFACE-}")}}
 [ -n "$address" ] || die "no address found${PARAM_IFACE:+ on interface $PARAM_IFACE}: set PARAM_ADDRESS or PARAM_IFACE"
 is_address "$address" || die "not an address: $address (PARAM_ADDRESS)"
 case $address in
-    *:*) bits=128 ;;
-    *) bits=32 ;;
+    *:*) bits=128 type=AAAA ;;
+    *) bits=32 type=A ;;
 esac
 
 # --- From here to the peer's end ---------------------------------------------
 
 started=$(date +%s)
-told=''
-until claim; do
+until claim && leased=yes && resolvable; do
     # Before the service is up another resolver may say that there is no such
     # name; from a server of the zone that is final.
     case $status$authority in
@@ -564,6 +773,7 @@ until claim; do
     sleep 1 >/dev/null 2>&1 &
     wait "$!"
 done
+end_lookup
 # A file to write signals down in (see caught), which needs no name; facts is
 # there already, so that this cannot fail for want of space.
 exec 8>"$work/facts"

@@ -34,21 +34,20 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn with(variables: Vec<Vec<u8>>) -> Answer {
-        Answer::Peer(Self {
-            holder: MINE,
-            variables,
-            summary: true,
-        })
-    }
-
-    pub fn held_by(holder: &'static str) -> Answer {
-        let variables = vec![b"CORE_PEER_ID=vp1".to_vec()];
+    pub fn at(holder: &'static str, variables: Vec<Vec<u8>>) -> Answer {
         Answer::Peer(Self {
             holder,
             variables,
             summary: true,
         })
+    }
+
+    pub fn with(variables: Vec<Vec<u8>>) -> Answer {
+        Self::at(MINE, variables)
+    }
+
+    pub fn held_by(holder: &'static str) -> Answer {
+        Self::at(holder, vec![b"CORE_PEER_ID=vp1".to_vec()])
     }
 }
 
