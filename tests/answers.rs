@@ -565,18 +565,10 @@ fn one_address_cannot_take_all_connections() {
         .collect();
     let answer = service.dig(&["-b", "127.0.0.2", "+tcp", "TXT", O]);
     assert_eq!(status(&answer), "NOERROR", "{answer}");
+    // Nor from itself: the connections that did least for longest make room.
+    let answer = service.dig(&["+tcp", "TXT", O]);
+    assert_eq!(status(&answer), "NOERROR", "{answer}");
     drop(connections);
-    common::eventually(
-        std::time::Duration::from_secs(5),
-        "they are free again",
-        || {
-            // Until then the connection is closed, which dig says and fails.
-            let port = service.port().to_string();
-            let arguments = ["@127.0.0.1", "-p", &port, "+tries=1", "+tcp", "TXT", O];
-            let answer = common::attempt("dig", &arguments).stdout;
-            String::from_utf8_lossy(&answer).contains("NOERROR")
-        },
-    );
 }
 
 #[test]

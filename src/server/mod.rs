@@ -3,6 +3,7 @@
 //! * [`listen`]: opens the sockets.
 //! * `udp`, `tcp`: the loops that receive and send; `batch`: packets by the
 //!   batch.
+//! * `connections`: those that are open, and the memory that they may take.
 //! * [`tls`]: the handshake of DNS over TLS, and its certificates.
 //! * [`short`]: the short way of a plain query, from packet to reply; `client`:
 //!   who asks it, and the end of the reply.
@@ -28,6 +29,7 @@ mod background;
 mod batch;
 mod client;
 pub mod config;
+mod connections;
 pub mod cookie;
 pub mod forward;
 pub mod handler;
@@ -61,8 +63,14 @@ use tokio::{
 use crate::{clock::Clock, registry::Registry};
 
 use self::{
-    config::Config, cookie::Cookies, forward::Forwarder, handler::Handler, limits::Limits,
-    listen::Listeners, tcp::Connections, transfer::Transfers,
+    config::Config,
+    connections::{Bounds, Connections},
+    cookie::Cookies,
+    forward::Forwarder,
+    handler::Handler,
+    limits::Limits,
+    listen::Listeners,
+    transfer::Transfers,
 };
 
 /// How many messages may wait for the disk or for an upstream at once. Each
@@ -127,7 +135,7 @@ impl Server {
             ),
             pending: Arc::new(Semaphore::new(PENDING)),
             registering: Arc::new(Semaphore::new(REGISTERING)),
-            connections: Connections::new(),
+            connections: Connections::new(Bounds::default()),
             transfers: Transfers::new(config.limits.transfers),
         });
         let (stop, stopping) = watch::channel(false);
