@@ -33,6 +33,7 @@ Where the others reach it, the first of these that is there:
 What it does:
   PARAM_EXEC       command line to run in place of "peer node start"; write exec
                    before the last of several commands, so that signals reach it
+                   and stopping it stops all of it
   PARAM_PREFIXES   prefixes of the variables that may be exported (CORE_)
   PARAM_TIMEOUT    seconds to wait for the identity, and for the peer's name to
                    resolve, before giving up (120)
