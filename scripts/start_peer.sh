@@ -33,6 +33,7 @@ Where the others reach it, the first of these that is there:
 What it does:
   PARAM_EXEC       command line to run in place of "peer node start"; write exec
                    before the last of several commands, so that signals reach it
+                   and stopping it stops all of it
   PARAM_PREFIXES   prefixes of the variables that may be exported (CORE_)
   PARAM_TIMEOUT    seconds to wait for the identity, and for the peer's name to
                    resolve, before giving up (120)
@@ -42,6 +43,15 @@ What it does:
                    chaincode can reach the peer by such a name; "warn" says so
                    and starts the peer (require)
   PARAM_RENEW      seconds between two renewals of the lease (10)
+  PARAM_FENCE      when to stop the peer, so that no two ever run under one ID:
+                   "lost" stops it as soon as an answer shows another holder of
+                   the lease, another ID, or a higher epoch; "strict" stops it
+                   also before the lease can have run out, where it is not
+                   renewed; "warn" only says so (lost)
+  PARAM_STOP_GRACE seconds that the peer then has from SIGTERM to SIGKILL (10)
+  PARAM_LEASE      seconds that a lease lasts, where the service does not say it
+                   (30); for "strict" it must be PARAM_RENEW + PARAM_STOP_GRACE + 6
+                   at least, so that there is time to ask once more
   PARAM_KEY_FILE   file with the key to sign with (TSIG), as tsig-keygen writes it;
                    a Docker secret, for example: /run/secrets/peers.key
   PARAM_DOCKER_SOCKET
@@ -52,8 +62,9 @@ What it does:
   TMPDIR           a directory to write to while waiting (/tmp)
 
 The exit status is that of the peer (128 + n if signal n ended it), 1 if there
-was no identity to start it with, 2 for wrong arguments. SIGTERM, SIGINT,
-SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the peer.
+was no identity to start it with, 2 for wrong arguments, 75 if the script stopped
+the peer (PARAM_FENCE): it is to be started anew. SIGTERM, SIGINT, SIGHUP,
+SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the peer.
 
 Needs awk, dig of BIND 9.10 or newer, and curl 7.40 or newer to join a network.
 END
@@ -65,6 +76,20 @@ newline='
 say() { printf 'start_peer: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# The seconds since the system's start, as $now. Nobody sets this clock, and it
+# goes on while the system is suspended (Linux: CLOCK_BOOTTIME).
+clock() {
+    { read -r now _ </proc/uptime; } 2>/dev/null || now=$(date +%s)
+    now=${now%%.*}
+}
+
+# Sleeps so that a signal is acted on at once: a shell does that in wait, but not
+# while a command runs in the foreground.
+pause() {
+    sleep "$1" >/dev/null 2>&1 &
+    wait "$!" || :
+}
 
 # The first line of what a tool said, fit for a terminal: the network may have
 # put words in its mouth.
@@ -170,8 +195,7 @@ own_container() {
 }
 
 # engine METHOD PATH [JSON]: the engine's answer, and its HTTP status in a line
-# of its own. Run as a job, because a shell acts on a signal in wait, but not
-# while a command runs in the foreground.
+# of its own. Run as a job, like all that may take its time (see pause).
 engine() {
     "$curl" --disable --silent --show-error --noproxy '*' --max-time 30 \
         --unix-socket "$socket" --request "$1" \
@@ -303,18 +327,22 @@ ask() {
 #   authority                 it comes from a server of the zone
 #   text ...                  the reason the server gives, or dig
 #   id vp1                    from the summary record of this peer: its ID,
+#   misnamed                  which is what the host is named,
 #   holder 10.0.1.5           the address that is registered,
-#   mine                      which is the one of this container
+#   mine                      which is the one of this container,
+#   epoch 3                   the number that rises when the ID changes its holder,
+#   lease 30                  the seconds that the lease lasts
 #   set NAME=VALUE            a variable to export
 #   refuse NAME: REASON       a variable not to export
 # A DNS message has no more than 64 kB, but all of it may be escapes: each
 # step here takes time in proportion to the length.
 digest() {
-    LC_ALL=C awk -v place="$place." -v peer="$host.$zone." -v prefixes="$prefixes" \
-        -v address="$address" "$addresses"'
+    LC_ALL=C awk -v place="$place." -v host="$host" -v zone="$zone." \
+        -v prefixes="$prefixes" -v address="$address" "$addresses"'
         BEGIN {
             place = tolower(place)
-            peer = tolower(peer)
+            host = tolower(host)
+            peer = host "." tolower(zone)
             split(prefixes, prefix, " ")
             for (i = 0; i < 256; i++) char[i] = sprintf("%c", i)
         }
@@ -389,13 +417,18 @@ digest() {
             for (i = 1; i <= strings; i++) {
                 key = substr(string[i], 1, index(string[i], "=") - 1)
                 value = printable(substr(string[i], length(key) + 2))
-                if (key == "id" && value ~ /^[A-Za-z0-9_-]+$/) print "id " value
-                if (key == "address" && value != "") {
+                if (key == "id" && value ~ /^[A-Za-z0-9_-]+$/) {
+                    print "id " value
+                    if (tolower(value) == host) print "misnamed"
+                }
+                if (key == "address" && value ~ /^[0-9A-Fa-f:.]+$|^\[[0-9A-Fa-f:.]+\]/) {
                     if (canonical(value) == canonical(address)) print "mine"
                     if (sub(/^\[/, "", value)) sub(/\].*/, "", value)
                     else if (value !~ /:.*:/) sub(/:.*/, "", value)
                     print "holder " value
                 }
+                if (key ~ /^(epoch|lease)$/ && value ~ /^(0|[1-9][0-9]*)$/ && length(value) < 16)
+                    print key " " value
             }
         }
 
@@ -457,7 +490,7 @@ digest() {
 
 # Takes $facts, the lines of digest, apart.
 understand() {
-    status='' authority='' text='' id='' holder='' mine=''
+    status='' authority='' text='' id='' misnamed='' holder='' mine='' epoch='' lease=''
     set -f
     IFS=$newline
     for line in $facts; do
@@ -468,10 +501,14 @@ understand() {
             'id '*) id=${line#id } ;;
             'holder '*) holder=${line#holder } ;;
             mine) mine=yes ;;
+            misnamed) misnamed=yes ;;
+            'epoch '*) epoch=${line#epoch } ;;
+            'lease '*) lease=${line#lease } ;;
         esac
     done
     unset IFS
     set +f
+    lease=${lease:-$usual_lease}
 }
 
 # Asks without keeping a signal waiting for the answer.
@@ -482,16 +519,19 @@ consult() {
     understand
 }
 
-# Whether the answer shows this peer as the holder of its name; why not, if not.
+# Whether the answer shows this peer as the holder of its name; why not, if not,
+# and whether somebody else is.
 holding() {
-    reason=''
+    reason='' lost=''
     case $status in
         NOERROR)
-            if [ -z "$holder" ] || [ -z "$id" ]; then
+            if [ -n "$misnamed" ]; then
+                reason="the host name $host is an ID in $zone, and no name for a host: choose another (docker's --hostname, or PARAM_HOST)"
+            elif [ -z "$holder" ] || [ -z "$id" ]; then
                 reason="the answer of $service does not tell who holds $host${text:+ ($text)}"
             elif [ -z "$mine" ]; then
                 reason="$host is held by $holder, its lease is still running"
-                leased=''
+                lost=yes
             fi
             ;;
         '') reason="no answer from $service: ${text:-awk cannot read what dig says}" ;;
@@ -513,13 +553,15 @@ holding() {
 # Asks for the environment. One answer has it all, who holds the name included,
 # unless a forwarder drops the additional section.
 claim() {
+    clock
+    heard=$now
     consult "_env.$place"
     if [ "$status" = NOERROR ] && [ -z "$holder" ]; then
         consult "$place"
         holding || return 1
-        own=$id
+        own=$id own_epoch=$epoch own_lease=$lease
         consult "_env.$place"
-        id=$own holder=$address mine=yes
+        id=$own holder=$address mine=yes epoch=$own_epoch lease=$own_lease
     fi
     holding || return 1
     case $newline$facts in
@@ -632,32 +674,122 @@ alive() {
     kill -0 "$1" 2>/dev/null && ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null
 }
 
+# One renewal, in a shell of its own, which ends with its outcome: 0 if the lease
+# is renewed, 75 if it has passed to another, and another status for each kind of
+# failure. It says why, unless that was $told already; as a job, since whoever
+# reads it may be stuck, and the lease is not. An answer that lacks something
+# proves nothing.
+renew_lease() {
+    own=$id own_epoch=$epoch
+    facts=$(ask "$place" | digest)
+    understand
+    if holding; then
+        if [ "$id" != "$own" ]; then
+            lost=yes reason="$host has become $id, but the peer runs as $own"
+        elif [ -z "$epoch" ] || [ -z "$own_epoch" ]; then
+            : # an older service has no epochs
+        elif [ "$epoch" -gt "$own_epoch" ]; then
+            lost=yes reason="$id has had another holder since (epoch $epoch, the peer has $own_epoch)"
+        elif [ "$epoch" -lt "$own_epoch" ]; then
+            reason="$service answers from the past (epoch $epoch, the peer has $own_epoch)"
+        fi
+    fi
+    [ -n "$reason" ] || exit 0
+    case ${lost:-$status} in
+        yes) failure=75 ;;
+        '') failure=1 ;;
+        NOERROR) failure=2 ;;
+        SERVFAIL) failure=3 ;;
+        REFUSED) failure=4 ;;
+        NXDOMAIN) failure=5 ;;
+        *) failure=6 ;;
+    esac
+    [ "$failure" = "$told" ] || say "lease not renewed: $reason" &
+    exit "$failure"
+}
+
+# The outcome of a renewal that has ended.
+conclude() {
+    wait "$renewal"
+    told=$?
+    renewal=''
+    due=$((asked + renew))
+    case $told$fence in
+        0*) heard=$asked ;;
+        75warn) ;;
+        75*) [ -n "$kill_at" ] || stop_peer "$((now + grace))" "it has lost its lease" ;;
+        *strict) due=$now ;;
+    esac
+}
+
+# stop_peer SECOND REASON: SIGTERM at once, and SIGKILL when the clock is there.
+stop_peer() {
+    stopped=75 kill_at=$1
+    [ "$now" -ge "$kill_at" ] || kill -s TERM "$peer" 2>/dev/null
+    say "stopping the peer: $2" &
+    telling=$!
+}
+
+# Ends the peer when its time is over. Its lease runs from when the service heard
+# the last renewal, which was not before that was sent; and since the script
+# looks at the clock every second only, it counts two seconds less.
+enforce() {
+    if [ "$fence" = strict ]; then
+        over=$((heard + lease - 2))
+        if [ -n "$kill_at" ]; then
+            [ "$kill_at" -le "$over" ] || kill_at=$over
+        elif [ "$now" -ge "$((over - grace))" ]; then
+            stop_peer "$over" "its lease of $lease s was last renewed $((now - heard)) s ago"
+        fi
+    fi
+    [ -z "$kill_at" ] || [ "$now" -lt "$kill_at" ] || kill -s KILL "$peer" 2>/dev/null
+}
+
 # The heartbeat. It looks at the peer every second, to end with it even if
 # nobody is left to say so. A signal that the whole group gets must not end it
 # before the peer; SIGUSR2 does, but never in the middle of a renewal, which
 # could then arrive after the leave and undo it.
 keep_lease() {
     trap '' HUP INT QUIT TERM USR1
-    trap exit USR2
-    own=$id told='' waited=0
+    trap end_keeper USR2
+    renewal='' told=0 kill_at='' stopped=0 telling='' due=$((heard + renew))
     # For a SIGUSR2 that was sent before it had its trap.
-    alive "$peer" || exit
-    while
-        sleep 1 >/dev/null 2>&1 &
-        wait "$!"
-        alive "$peer"
-    do
-        waited=$((waited + 1))
-        [ "$waited" -ge "$renew" ] || continue
-        waited=0
-        facts=$(ask "$place" | digest)
-        understand
-        if holding && [ "$id" != "$own" ]; then
-            reason="$host has become $id, but the peer runs as $own: restart it"
+    alive "$peer" || exit 0
+    clock
+    enforce
+    while pause 1 && clock && alive "$peer"; do
+        enforce
+        [ -z "$renewal" ] || alive "$renewal" || conclude
+        if [ -z "$renewal$kill_at" ] && [ "$now" -ge "$due" ]; then
+            asked=$now
+            renew_lease &
+            renewal=$!
         fi
-        [ -z "$reason" ] || [ "$reason" = "$told" ] || say "lease not renewed: $reason"
-        told=$reason
     done
+    end_keeper
+}
+
+end_keeper() {
+    [ -z "$renewal" ] || wait "$renewal"
+    [ -z "$telling" ] || wait "$telling"
+    exit "$stopped"
+}
+
+# The exit status of job $1, as $outcome. A signal ends a wait, not the job.
+await() {
+    while
+        wait "$1"
+        outcome=$?
+        kill -0 "$1"
+    do :; done 2>/dev/null
+    # If both came at once, this is the status of the signal, and that of the job
+    # is still to be had.
+    wait "$1" 2>/dev/null
+    again=$?
+    case $again in
+        127 | -1) ;; # no: it was had already, or the shell (bash) has lost it
+        *) outcome=$again ;;
+    esac
 }
 
 leave() {
@@ -712,6 +844,9 @@ place=$host${ROLE:+.$ROLE}.$zone
 prefixes=${PARAM_PREFIXES:-CORE_}
 timeout=${PARAM_TIMEOUT:-120}
 renew=${PARAM_RENEW:-10}
+fence=${PARAM_FENCE:-lost}
+grace=${PARAM_STOP_GRACE:-10}
+usual_lease=${PARAM_LEASE:-30}
 key=${PARAM_KEY_FILE-}
 resolve=${PARAM_RESOLVE:-require}
 socket=${PARAM_DOCKER_SOCKET:-/var/run/docker.sock}
@@ -723,6 +858,13 @@ is_label "${ROLE:-mixed}" || die "ROLE is no name of a role: $ROLE"
 is_domain "$zone" || die "no name of a zone: $zone (PARAM_ZONE, CONSEN)"
 is_number "$timeout" || die "PARAM_TIMEOUT is no number of seconds: $timeout"
 is_number "$renew" || die "PARAM_RENEW is no number of seconds: $renew"
+is_number "$grace" || die "PARAM_STOP_GRACE is no number of seconds: $grace"
+is_number "$usual_lease" || die "PARAM_LEASE is no number of seconds: $usual_lease"
+case $fence in
+    lost | warn) ;;
+    strict) [ -r /proc/uptime ] || die "PARAM_FENCE=strict needs the clock of /proc/uptime" ;;
+    *) die "PARAM_FENCE is neither lost nor strict nor warn: $fence" ;;
+esac
 case $prefixes in
     *[!A-Z0-9_\ ]*) die "PARAM_PREFIXES: capital letters, digits and _ only: $prefixes" ;;
 esac
@@ -760,20 +902,25 @@ esac
 
 # --- From here to the peer's end ---------------------------------------------
 
-started=$(date +%s)
+clock
+started=$now
 until claim && leased=yes && resolvable; do
+    [ -z "$lost" ] || leased=''
+    [ -z "$misnamed" ] || die "$reason"
     # Before the service is up another resolver may say that there is no such
     # name; from a server of the zone that is final.
     case $status$authority in
         NXDOMAINyes | FORMERR*) die "$reason" ;;
     esac
-    [ "$(($(date +%s) - started))" -lt "$timeout" ] || die "giving up after $timeout s: $reason"
+    clock
+    [ "$((now - started))" -lt "$timeout" ] || die "giving up after $timeout s: $reason"
     [ "$reason" = "$told" ] || say "waiting: $reason"
     told=$reason
-    sleep 1 >/dev/null 2>&1 &
-    wait "$!"
+    pause 1
 done
 end_lookup
+[ "$fence" != strict ] || [ "$lease" -ge "$((renew + grace + 6))" ] ||
+    die "a lease of $lease s is too short for PARAM_FENCE=strict with PARAM_RENEW=$renew and PARAM_STOP_GRACE=$grace: see --help"
 # A file to write signals down in (see caught), which needs no name; facts is
 # there already, so that this cannot fail for want of space.
 exec 8>"$work/facts"
@@ -794,23 +941,12 @@ done
 keep_lease &
 keeper=$!
 
-# A signal ends the wait, not the peer.
-while
-    wait "$peer"
-    outcome=$?
-    kill -0 "$peer"
-do :; done 2>/dev/null
-{ kill -s USR2 "$keeper"; wait "$keeper"; } 2>/dev/null
-
-# If both came at once, this is the status of the signal, and that of the peer is
-# still to be had.
-wait "$peer" 2>/dev/null
-again=$?
-case $again in
-    127 | -1) ;; # no: it was had already, or the shell (bash) has lost it
-    *) outcome=$again ;;
-esac
-
-say "the peer ended with status $outcome"
+await "$peer"
+ended=$outcome
+kill -s USR2 "$keeper" 2>/dev/null
+await "$keeper"
+say "the peer ended with status $ended"
+# The lease of a peer that was stopped is another's, or about to be.
+[ "$outcome" -ne 75 ] || exit 75
 leave
-exit "$outcome"
+exit "$ended"

@@ -9,6 +9,8 @@ macro_rules! under_both_shells {
 }
 
 mod common;
+#[path = "start_peer/fencing.rs"]
+mod fencing;
 #[path = "common/namespaces.rs"]
 mod namespaces;
 #[path = "start_peer/resolving.rs"]
@@ -129,6 +131,7 @@ fn a_forwarder_may_drop_the_additional_section(shell: Shell) {
         holder: ANOTHER,
         variables,
         summary: false,
+        ..Peer::default()
     };
     let service = Responder::start(Answer::Peer(peer.clone()));
     let role = [("ROLE", "validator")];
@@ -322,8 +325,8 @@ fn the_heartbeat_ends_with_the_peer_even_without_the_script(shell: Shell) {
 
 fn tells_once_that_the_lease_is_lost(shell: Shell) {
     let service = Responder::start(Peer::held_by(MINE));
-    let every_second = [("PARAM_RENEW", "1")];
-    let mut script = Script::start(shell, service.port, LIVES, &every_second);
+    let settings = [("PARAM_RENEW", "1"), ("PARAM_FENCE", "warn")];
+    let mut script = Script::start(shell, service.port, LIVES, &settings);
     let peer = script.peer();
     until("it renews", || service.count("h1") == 1);
     assert_eq!(script.said("lease"), 0);
@@ -348,6 +351,9 @@ fn wrong_settings_are_one_line(shell: Shell) {
         ("PARAM_TIMEOUT", "2m", "PARAM_TIMEOUT"),
         ("PARAM_PREFIXES", ".*", "PARAM_PREFIXES"),
         ("PARAM_RESOLVE", "no", "PARAM_RESOLVE"),
+        ("PARAM_FENCE", "yes", "PARAM_FENCE"),
+        ("PARAM_STOP_GRACE", "1m", "PARAM_STOP_GRACE"),
+        ("PARAM_LEASE", "30s", "PARAM_LEASE"),
     ] {
         let address = if name == NETWORK { "" } else { MINE };
         let settings = [

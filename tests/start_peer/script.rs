@@ -1,5 +1,6 @@
 //! Runs of the script, each in a directory of its own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -181,13 +182,44 @@ impl Script {
 
     /// The open files of all processes that are its output.
     pub fn writers(&self) -> usize {
+        self.outputs().len()
+    }
+
+    /// Stops the script, its peer and whatever else writes to its output, like
+    /// `docker pause`.
+    pub fn freeze(&self) {
+        until("all stand still", || {
+            let moving = |process: &String| {
+                let status = fs::read_to_string(format!("/proc/{process}/status"));
+                status.is_ok_and(|status| !status.contains("State:\tT"))
+            };
+            let moving: Vec<_> = self.processes().into_iter().filter(moving).collect();
+            for process in &moving {
+                attempt("STOP", process);
+            }
+            moving.is_empty()
+        });
+    }
+
+    pub fn thaw(&self) {
+        for process in self.processes() {
+            attempt("CONT", &process);
+        }
+    }
+
+    fn processes(&self) -> BTreeSet<String> {
+        let process = |file: PathBuf| file.iter().nth(2).unwrap().to_str().unwrap().to_owned();
+        self.outputs().into_iter().map(process).collect()
+    }
+
+    /// As `/proc/PROCESS/fd/NUMBER`.
+    fn outputs(&self) -> Vec<PathBuf> {
         let open = |process: fs::DirEntry| fs::read_dir(process.path().join("fd")).ok();
         let processes = fs::read_dir("/proc").unwrap().flatten();
         let files = processes.filter_map(open).flatten().flatten();
-        let targets = files.filter_map(|file| fs::read_link(file.path()).ok());
-        targets
-            .filter(|target| target.starts_with(&self.dir))
-            .count()
+        let writes =
+            |file: &PathBuf| fs::read_link(file).is_ok_and(|target| target.starts_with(&self.dir));
+        files.map(|file| file.path()).filter(writes).collect()
     }
 }
 
@@ -199,9 +231,14 @@ impl Drop for Script {
 }
 
 pub fn kill(signal: &str, process: &str) {
+    assert!(attempt(signal, process), "no process {process}");
+}
+
+/// Whether the process was there.
+fn attempt(signal: &str, process: &str) -> bool {
     let command = format!("kill -s {signal} {process}");
-    let status = Command::new("sh").args(["-c", &command]).status();
-    assert!(status.unwrap().success(), "no process {process}");
+    let output = Command::new("sh").args(["-c", &command]).output();
+    output.unwrap().status.success()
 }
 
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
