@@ -54,8 +54,7 @@ pub fn run(
             let server = way.map_or(bound, |way| way.server);
             // A socket that is bound to a loopback address gets nothing else.
             let is_loopback = way.map_or(bound.is_loopback(), |way| way.interface == loopback);
-            let source =
-                Source::new(peer, Transport::Udp, server).from_interface(is_loopback);
+            let source = Source::new(peer, Transport::Udp, server).from_interface(is_loopback);
             match short_way.answer_to(questions.at(place), source, reply) {
                 Short::Reply | Short::Silence => continue,
                 Short::Long => {}
