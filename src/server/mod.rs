@@ -20,6 +20,7 @@
 //! * [`limits`]: how much the service does for others, by `rate`.
 //! * [`cookie`]: DNS cookies, by which UDP can be trusted.
 //! * [`tsig`]: signed messages.
+//! * `replay`: those that come a second time.
 //! * `identity`: what the service tells of itself.
 //! * [`config`]: the configuration file.
 //! * [`forward`]: names outside all zones go to upstream resolvers.
@@ -40,6 +41,7 @@ pub mod listen;
 mod packing;
 mod rate;
 pub mod register;
+mod replay;
 pub mod reply;
 mod secrets;
 pub mod short;
