@@ -156,7 +156,8 @@ fn a_heartbeat_on_the_short_way_renews_the_lease() {
     assert!(renewed > before);
     // A neighbour's question is answered, and renews nothing.
     std::thread::sleep(Duration::from_millis(20));
-    let elsewhere = Source::new("127.0.0.2:5353".parse().unwrap(), Transport::Udp);
+    let address: std::net::SocketAddr = "127.0.0.2:5353".parse().unwrap();
+    let elsewhere = Source::new(address, Transport::Udp, address.ip());
     short_way.refresh();
     reply.clear();
     assert_eq!(

@@ -52,7 +52,7 @@ pub fn source(choice: u8) -> Source {
         0 => Transport::Udp,
         _ => Transport::Tcp,
     };
-    Source::new(SocketAddr::new(address, 4_711), transport)
+    Source::new(SocketAddr::new(address, 4_711), transport, address)
 }
 
 /// A store that every service has in common to which it is given.

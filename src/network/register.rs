@@ -46,6 +46,8 @@ impl Change {
 pub enum Refusal {
     /// The host registered with another role.
     OtherRole(Role),
+    /// No root node is live, and a peer of this role may not be the first.
+    NoRoot(Role),
     /// The host is to have this ID, which no peer of the role has.
     Pinned(PeerId),
     /// Every number of the sequence is taken, and none may be reclaimed yet.
@@ -104,6 +106,9 @@ impl Network {
             }
             return Ok(peer);
         }
+        if !self.has_root_for(peer.id.sequence) {
+            return Err(Refusal::NoRoot(peer.role));
+        }
         // The lease has ended: whoever asks becomes the holder, with the same ID.
         if is_holder {
             peer.lease.grant(now);
@@ -137,6 +142,9 @@ impl Network {
         let role = role.or_else(|| self.role_for(pinned?));
         let role = role.unwrap_or(self.rules.default_role);
         let sequence = self.rules.role(role).sequence;
+        if !self.has_root_for(sequence) {
+            return Err(Refusal::NoRoot(role));
+        }
         let id = match pinned {
             Some(id) if id.sequence == sequence => id,
             Some(id) => return Err(Refusal::Pinned(id)),

@@ -283,6 +283,19 @@ impl Network {
             .take(self.rules.roots)
     }
 
+    /// Whether a peer may be told which root nodes there are. Only a peer of the
+    /// root sequence may be the first of its network; every other one waits for
+    /// a root node.
+    pub fn finds_root(&self, asker: PeerId) -> bool {
+        self.has_root_for(asker.sequence)
+    }
+
+    /// Whether peers of that sequence may start.
+    pub(super) fn has_root_for(&self, sequence: Sequence) -> bool {
+        let root_sequence = self.rules.root_sequence;
+        sequence == root_sequence || self.numbers(root_sequence).live.len() > 0
+    }
+
     /// All live peers of the root sequence, lowest number first.
     pub fn live_roots(&self) -> impl Iterator<Item = &Arc<Peer>> {
         let numbers = self.numbers(self.rules.root_sequence);

@@ -7,7 +7,7 @@
 
 use std::{
     io, mem,
-    net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     os::fd::RawFd,
     ptr,
 };
@@ -220,6 +220,15 @@ impl<'b> Packets<'b> {
         }
     }
 
+    /// Which of our addresses a packet was sent to; `None` where the socket has
+    /// only one.
+    pub fn sent_to(&self, place: usize) -> Option<IpAddr> {
+        let length = self.headers[place].msg_hdr.msg_controllen;
+        let mut control = self.controls[place];
+        let info = PacketInfo::of(&mut control).filter(|_| length > 0);
+        info.map(|info| info.address())
+    }
+
     /// To whom the reply to a packet goes, and from which of our addresses.
     pub fn route(&self, place: usize) -> Route {
         Route {
@@ -310,31 +319,58 @@ fn send_all(socket: RawFd, headers: &mut [mmsghdr]) {
     }
 }
 
+/// What a control message says of the way that a packet took.
+enum PacketInfo<'c> {
+    V4(&'c mut in_pktinfo),
+    V6(&'c mut in6_pktinfo),
+}
+
+impl<'c> PacketInfo<'c> {
+    /// Reads the control message, which the kernel has written.
+    fn of(control: &'c mut Control) -> Option<Self> {
+        // SAFETY: a control message starts with its header, for which `Control` is
+        // large enough and aligned.
+        let header = unsafe { *control.0.as_ptr().cast::<cmsghdr>() };
+        let data = mem::size_of::<cmsghdr>();
+        match (header.cmsg_level, header.cmsg_type) {
+            (IPPROTO_IP, IP_PKTINFO) => {
+                debug_assert!(data + mem::size_of::<in_pktinfo>() <= control.0.len());
+                // SAFETY: the type says what stands behind the header, and its
+                // alignment is no more than the header's.
+                let info = unsafe { &mut *control.0[data..].as_mut_ptr().cast() };
+                Some(Self::V4(info))
+            }
+            (IPPROTO_IPV6, IPV6_PKTINFO) => {
+                debug_assert!(data + mem::size_of::<in6_pktinfo>() <= control.0.len());
+                // SAFETY: as above.
+                let info = unsafe { &mut *control.0[data..].as_mut_ptr().cast() };
+                Some(Self::V6(info))
+            }
+            _ => None,
+        }
+    }
+
+    /// The address of ours that the packet was sent to.
+    fn address(&self) -> IpAddr {
+        match self {
+            Self::V4(info) => IpAddr::V4(u32::from_be(info.ipi_spec_dst.s_addr).into()),
+            Self::V6(info) => IpAddr::V6(info.ipi6_addr.s6_addr.into()),
+        }
+    }
+}
+
 /// Makes of the address that a packet was sent to the one that its reply leaves
 /// from. The way out is the routing table's, but for link-local addresses, which
 /// need the interface.
 fn leave_from_there(control: &mut Control) {
-    // SAFETY: a control message starts with its header, for which `Control` is
-    // large enough and aligned.
-    let header = unsafe { &*control.0.as_ptr().cast::<cmsghdr>() };
-    let data = mem::size_of::<cmsghdr>();
-    match (header.cmsg_level, header.cmsg_type) {
-        (IPPROTO_IP, IP_PKTINFO) => {
-            debug_assert!(data + mem::size_of::<in_pktinfo>() <= control.0.len());
-            // SAFETY: the type says what stands behind the header, and its
-            // alignment is no more than the header's.
-            let info = unsafe { &mut *control.0[data..].as_mut_ptr().cast::<in_pktinfo>() };
-            info.ipi_ifindex = 0;
-        }
-        (IPPROTO_IPV6, IPV6_PKTINFO) => {
-            debug_assert!(data + mem::size_of::<in6_pktinfo>() <= control.0.len());
-            // SAFETY: as above.
-            let info = unsafe { &mut *control.0[data..].as_mut_ptr().cast::<in6_pktinfo>() };
+    match PacketInfo::of(control) {
+        Some(PacketInfo::V4(info)) => info.ipi_ifindex = 0,
+        Some(PacketInfo::V6(info)) => {
             let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
             if !address.is_unicast_link_local() {
                 info.ipi6_ifindex = 0;
             }
         }
-        _ => {}
+        None => {}
     }
 }

@@ -187,6 +187,7 @@ impl Inner {
         let client = cookie.client();
         Terms {
             transport: source.transport,
+            server: source.server,
             recursive: self.is_recursive(),
             by_address: false,
             cookie: client.map(|client| self.cookies.option(client, source.ip)),
@@ -267,8 +268,7 @@ impl Inner {
             let network = published.network();
             let question = Question {
                 name: &name,
-                rtype,
-                owner: &owner,
+                asked: reply.asked(rtype, &owner),
                 room: reply.limit(),
             };
             return reply.answer(zone.answer(&network, &question)).into();

@@ -254,7 +254,7 @@ mod tests {
 
     fn from(address: &str) -> Source {
         let address = SocketAddr::new(address.parse().unwrap(), 53);
-        Source::new(address, Transport::Udp)
+        Source::new(address, Transport::Udp, address.ip())
     }
 
     #[test]

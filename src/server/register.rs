@@ -90,7 +90,10 @@ impl Inner {
             false => peer.lease.runs(now, lasting),
         };
         let zone = &published.zone;
-        runs.then(|| reply.answer(zone.peer_answer(&network, peer, who, *form, *rtype, owner)))
+        runs.then(|| {
+            let asked = reply.asked(*rtype, owner);
+            reply.answer(zone.peer_answer(&network, peer, who, *form, &asked))
+        })
     }
 
     /// Lets the registry decide.
@@ -180,7 +183,8 @@ impl Inner {
         match decision {
             Ok(Granted::Peer { peer, network, .. }) => {
                 let who = Who::Host { host, role };
-                reply.answer(zone.peer_answer(&network, &peer, &who, form, rtype, owner))
+                let asked = reply.asked(rtype, owner);
+                reply.answer(zone.peer_answer(&network, &peer, &who, form, &asked))
             }
             Ok(Granted::Updated) => reply.error(ResponseCode::ServFail, None),
             Err(denial) => self.denied(reply, place, &host, denial),
@@ -198,6 +202,10 @@ impl Inner {
         let rules = &published.zone.rules;
         let (code, error) = match denial {
             Denial::Refused(Refusal::OtherRole(role)) => self.other_role(place, host, role),
+            Denial::Refused(Refusal::NoRoot(role)) => {
+                let text = published.zone.no_root_text(role);
+                (ResponseCode::Refused, Some(ExtendedError::other(text)))
+            }
             Denial::Refused(Refusal::Pinned(id)) => {
                 let id = rules.id_text(id);
                 let text = format!("{host} is to be {id}, which its role does not draw from");

@@ -1,9 +1,11 @@
 //! Puts an answer into a message of the right size.
 
+use std::net::IpAddr;
+
 use hickory_proto::{
     op::{Edns, Header, Message, MessageType, Metadata, OpCode, ResponseCode},
     rr::{
-        Name,
+        Name, RecordType,
         rdata::opt::{ClientSubnet, EdnsCode, EdnsOption, NSIDPayload},
     },
     serialize::binary::{BinDecodable, BinDecoder},
@@ -11,7 +13,7 @@ use hickory_proto::{
 use hickory_server::server::Request;
 
 use super::{source::Transport, tsig::Signature};
-use crate::zone::Answer;
+use crate::zone::{Answer, Asked};
 
 /// The largest answer by UDP: what passes without fragments nearly everywhere.
 pub const UDP_OCTETS: u16 = 1_232;
@@ -50,6 +52,8 @@ impl ExtendedError {
 #[derive(Debug, Clone)]
 pub struct Terms {
     pub transport: Transport,
+    /// The address at which the service was asked.
+    pub server: IpAddr,
     /// Whether this service resolves names for others.
     pub recursive: bool,
     /// Whether the answer depends on the address that the client stated.
@@ -80,6 +84,15 @@ impl<'r> Reply<'r> {
         Self { request, terms }
     }
 
+    /// What the request asks for, of that type at that name.
+    pub fn asked<'q>(&self, rtype: RecordType, owner: &'q Name) -> Asked<'q> {
+        Asked {
+            rtype,
+            owner,
+            server: self.terms.server,
+        }
+    }
+
     /// How many octets the reply may have before it is signed.
     pub fn limit(&self) -> usize {
         let payload = self.request.edns.as_ref().map(Edns::max_payload);
@@ -92,7 +105,12 @@ impl<'r> Reply<'r> {
     /// have no room (RFC 2181, section 9); where the rest has none either, the
     /// reply is empty and says that it is truncated.
     pub fn answer(&self, answer: Answer) -> Option<Vec<u8>> {
-        let mut message = self.message(answer.code, None);
+        let is_answer = matches!(answer.code, ResponseCode::NoError | ResponseCode::NXDomain);
+        let error = answer.reason.map(ExtendedError::other);
+        if !is_answer {
+            return self.error(answer.code, error);
+        }
+        let mut message = self.message(answer.code, error);
         message.metadata.authoritative = true;
         message.answers = answer.answers;
         message.authorities = answer.authority;
@@ -109,7 +127,14 @@ impl<'r> Reply<'r> {
                 return self.signed(octets);
             }
         }
-        self.truncated()
+        match self.terms.transport {
+            Transport::Udp => self.truncated(),
+            // There is no larger message that the client could ask for.
+            Transport::Tcp => {
+                let text = "the answer does not fit one message of 64 kB";
+                self.error(ResponseCode::ServFail, Some(ExtendedError::other(text)))
+            }
+        }
     }
 
     /// The reply that an upstream has given.

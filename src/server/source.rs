@@ -16,14 +16,18 @@ pub struct Source {
     /// Of the address, an IPv4 one as such even if it came over an IPv6 socket.
     pub ip: IpAddr,
     pub transport: Transport,
+    /// The address at which the service was asked.
+    pub server: IpAddr,
 }
 
 impl Source {
-    pub fn new(address: SocketAddr, transport: Transport) -> Self {
+    /// `server` is the local address of the socket, or of the packet.
+    pub fn new(address: SocketAddr, transport: Transport, server: IpAddr) -> Self {
         Self {
             address,
             ip: address.ip().to_canonical(),
             transport,
+            server: server.to_canonical(),
         }
     }
 

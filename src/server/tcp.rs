@@ -128,7 +128,15 @@ pub async fn run(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let source = Source::new(peer, Transport::Tcp);
+                let server = match stream.local_addr() {
+                    Ok(server) => server.ip(),
+                    // The client has gone already.
+                    Err(error) => {
+                        debug!("connection of {peer}: {error}");
+                        continue;
+                    }
+                };
+                let source = Source::new(peer, Transport::Tcp, server);
                 if !shared.handler.may_query(source) {
                     continue;
                 }

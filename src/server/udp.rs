@@ -22,6 +22,7 @@ pub fn run(
     stopping: &watch::Receiver<bool>,
     runtime: &Handle,
 ) -> io::Result<()> {
+    let bound = socket.local_addr()?.ip();
     let socket = Arc::new(socket);
     let late = Late::start(socket.clone(), shared.clone())?;
     let mut short_way = shared.handler.short_way();
@@ -44,7 +45,8 @@ pub fn run(
             else {
                 continue;
             };
-            let source = Source::new(peer, Transport::Udp);
+            let server = packets.sent_to(place).unwrap_or(bound);
+            let source = Source::new(peer, Transport::Udp, server);
             match short_way.answer_to(questions.at(place), source, reply) {
                 Short::Reply | Short::Silence => continue,
                 Short::Long => {}

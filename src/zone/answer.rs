@@ -1,5 +1,7 @@
 //! The answer to a question.
 
+use std::{net::IpAddr, sync::atomic::Ordering};
+
 use hickory_proto::{
     op::ResponseCode,
     rr::{
@@ -8,8 +10,13 @@ use hickory_proto::{
     },
 };
 
+use tracing::error;
+
 use super::{Form, QueryName, Who, Zone, records};
-use crate::network::{Network, Peer};
+use crate::{
+    network::{Network, Peer, Role},
+    params::RenderError,
+};
 
 /// How many aliases are followed, should they go round in a circle.
 const MOST_ALIASES: usize = 8;
@@ -31,15 +38,26 @@ pub struct Answer {
     pub authority: Vec<Record>,
     /// May be left out where there is no room for it.
     pub additional: Vec<Record>,
+    /// Why the answer is not what the client may have hoped for: the text of an
+    /// extended error (RFC 8914).
+    pub reason: Option<String>,
+}
+
+/// What is asked for at a name.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'q> {
+    pub rtype: RecordType,
+    /// The name as it was asked, which the answer repeats.
+    pub owner: &'q Name,
+    /// The address at which the service was asked.
+    pub server: IpAddr,
 }
 
 /// A question about a name of the zone.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'q> {
     pub name: &'q QueryName,
-    pub rtype: RecordType,
-    /// The name as it was asked, which the answer repeats.
-    pub owner: &'q Name,
+    pub asked: Asked<'q>,
     /// How many octets the message may have: an answer that has no room anyway
     /// is not made whole.
     pub room: usize,
@@ -51,13 +69,16 @@ impl Zone {
         let mut answer = self.direct_answer(network, question);
         // RFC 1034, section 4.3.2, step 3a: an alias is followed within the zone.
         for _ in 0..MOST_ALIASES {
-            let target = answer.alias(question.rtype);
+            let target = answer.alias(question.asked.rtype);
             let Some(target) = target.filter(|target| self.contains(target)) else {
                 break;
             };
             let next = Question {
                 name: &self.parse(&target),
-                owner: &target,
+                asked: Asked {
+                    owner: &target,
+                    ..question.asked
+                },
                 ..*question
             };
             let next = self.direct_answer(network, &next);
@@ -71,12 +92,8 @@ impl Zone {
     }
 
     fn direct_answer(&self, network: &Network, question: &Question<'_>) -> Answer {
-        let Question {
-            name,
-            rtype,
-            owner,
-            room,
-        } = *question;
+        let Question { name, asked, room } = *question;
+        let Asked { rtype, owner, .. } = asked;
         if let Some(records) = self.further.at(owner) {
             return self.further_answer(network, records, rtype, owner);
         }
@@ -97,7 +114,7 @@ impl Zone {
                 answer
             }
             QueryName::Peer { who, form } => match self.peer_called(network, who) {
-                Some(peer) => self.peer_answer(network, peer, who, *form, rtype, owner),
+                Some(peer) => self.peer_answer(network, peer, who, *form, &asked),
                 None if self.has_names_below(owner) => self.no_data(network),
                 // An ID is kept for it: the name is there.
                 None if is_awaited(network, who) => self.no_data(network),
@@ -130,9 +147,16 @@ impl Zone {
         peer: &Peer,
         who: &Who,
         form: Form,
-        rtype: RecordType,
-        owner: &Name,
+        asked: &Asked<'_>,
     ) -> Answer {
+        let Asked {
+            rtype,
+            owner,
+            server,
+        } = *asked;
+        if matches!(rtype, RecordType::TXT | RecordType::SRV) && !network.finds_root(peer.id) {
+            return self.refused(self.no_root_text(peer.role));
+        }
         // Answers that register must reach the service each time.
         let ttl = match who {
             Who::Host { .. } => 0,
@@ -146,15 +170,19 @@ impl Zone {
         match (form, rtype) {
             (_, RecordType::ANY) => answer(vec![minimal()], self.ttl, vec![]),
             (Form::Environment, RecordType::TXT) => {
-                let roots = self.roots(network);
-                let data = self.environment(&roots.addresses(peer), peer);
+                let environment = self.environment(network, peer, server);
+                self.note_failing(peer, environment.as_ref().err());
+                let data = match environment {
+                    Ok(data) => data,
+                    Err(error) => return self.not_rendered(peer, &error),
+                };
                 if data.is_empty() {
                     return self.no_data(network);
                 }
                 // The summary says who the holder is, so that the asker sees in
                 // one message whether this environment is its own.
-                let summary =
-                    Record::from_rdata(owner.base_name(), ttl, self.summary(&roots, peer));
+                let summary = self.summary(&self.roots(network), peer);
+                let summary = Record::from_rdata(owner.base_name(), ttl, summary);
                 answer(data, ttl, vec![summary])
             }
             (Form::Plain, RecordType::TXT) => {
@@ -169,10 +197,61 @@ impl Zone {
                 answer(data, ttl, self.target_addresses(roots))
             }
             (Form::Plain, RecordType::A | RecordType::AAAA) if !in_role => {
+                if !network.is_live(peer.id) {
+                    return self.lease_ended(network, peer);
+                }
                 let data = vec![records::address(peer.holder.address)];
                 self.of_type(network, rtype, owner, data)
             }
             _ => self.no_data(network),
+        }
+    }
+
+    /// The address of a peer whose lease has ended may be another's by now, so
+    /// nobody is led there.
+    fn lease_ended(&self, network: &Network, peer: &Peer) -> Answer {
+        let id = self.rules.id_text(peer.id);
+        let text = format!("the lease of {} ({id}) has ended", peer.host);
+        Answer {
+            reason: Some(text),
+            ..self.no_data(network)
+        }
+    }
+
+    /// The reason for which a peer of that role waits.
+    pub fn no_root_text(&self, role: Role) -> String {
+        format!(
+            "no root node is live, and a peer of the role {} cannot be the first: \
+             start one of the sequence {}",
+            self.rules.role(role).name,
+            self.rules.sequence(self.rules.root_sequence).name
+        )
+    }
+
+    fn refused(&self, reason: String) -> Answer {
+        Answer {
+            reason: Some(reason),
+            ..Answer::empty(ResponseCode::Refused)
+        }
+    }
+
+    /// Logs when the environments of a role begin to fail.
+    fn note_failing(&self, peer: &Peer, error: Option<&RenderError>) {
+        let is_failing = &self.profiles[usize::from(peer.role.0)].is_failing;
+        match error {
+            None => is_failing.store(false, Ordering::Relaxed),
+            Some(error) if !is_failing.swap(true, Ordering::Relaxed) => {
+                error!("zone {self}: the environment of {}: {error}", peer.host);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// No peer starts with a part of its environment.
+    fn not_rendered(&self, peer: &Peer, error: &RenderError) -> Answer {
+        Answer {
+            reason: Some(format!("the environment of {}: {error}", peer.host)),
+            ..Answer::empty(ResponseCode::ServFail)
         }
     }
 
@@ -342,6 +421,7 @@ impl Answer {
             answers: Vec::new(),
             authority: Vec::new(),
             additional: Vec::new(),
+            reason: None,
         }
     }
 }

@@ -33,7 +33,7 @@ impl Zone {
         let roots = self.roots(network);
         self.parts(network).flat_map(move |part| match part {
             Part::Record(record) => vec![*record],
-            Part::Peer(peer) => self.peer_content(&roots, peer),
+            Part::Peer(peer) => self.peer_content(network, &roots, peer),
         })
     }
 
@@ -85,10 +85,18 @@ impl Zone {
     /// same.
     ///
     /// [`Ready::records`]: super::Ready::records
-    pub(super) fn peer_content(&self, roots: &Roots<'_>, peer: &Peer) -> Vec<Record> {
+    pub(super) fn peer_content(
+        &self,
+        network: &Network,
+        roots: &Roots<'_>,
+        peer: &Peer,
+    ) -> Vec<Record> {
         let summary = self.summary(roots, peer);
-        let address = records::address(peer.holder.address);
-        let environment = self.environment(&roots.addresses(peer), peer);
+        let address = network.is_live(peer.id);
+        let address = address.then(|| records::address(peer.holder.address));
+        let environment = self.environment(network, peer, self.server());
+        // A client that asks for it is told what is wrong.
+        let environment = environment.unwrap_or_default();
         let roots: Vec<RData> = self
             .root_services(roots, peer)
             .map(|(data, _)| data)
@@ -97,7 +105,8 @@ impl Zone {
         let mut content = Vec::with_capacity(2 * (2 + roots.len() + environment.len()));
         for (label, ttl) in [(peer.host.as_str(), 0), (id.as_str(), self.ttl)] {
             let name = self.name(&[label]);
-            content.push(Record::from_rdata(name.clone(), self.ttl, address.clone()));
+            let address = address.clone();
+            content.extend(address.map(|data| Record::from_rdata(name.clone(), self.ttl, data)));
             content.push(Record::from_rdata(name.clone(), ttl, summary.clone()));
             for data in &roots {
                 content.push(Record::from_rdata(name.clone(), ttl, data.clone()));

@@ -6,14 +6,14 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use hickory_proto::rr::Name;
 use toml::Spanned;
 
-use super::{Profile, RegisterKeys, Zone, master, name::NAME_SERVER_PARENT};
+use super::{Profile, RegisterKeys, Zone, master, name::NAME_SERVER_PARENT, sample};
 use crate::{
     keys,
     network::{DEFAULT_LIMIT, Role, RoleRule, Rules, Sequence, SequenceRule},
@@ -128,7 +128,12 @@ fn zone(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<(Zone, Span, O
         .map(|role| Profile {
             ports: std::mem::take(&mut role.ports),
             environment: environment_of(&common, &role.environment, &ports, source),
+            is_failing: AtomicBool::new(false),
         })
+        .collect();
+    let variables: Vec<Variables> = roles
+        .iter()
+        .map(|role| common.iter().chain(&role.environment).cloned().collect())
         .collect();
 
     let origin_span = origin.as_ref().map(Spanned::span);
@@ -165,6 +170,12 @@ fn zone(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<(Zone, Span, O
         servers: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         register_keys,
     };
+    for (role, error) in sample::errors(&zone) {
+        let variables = variables[usize::from(role.0)].iter().rev();
+        let mut names = variables.map(|(name, _)| name);
+        let name = names.find(|name| *name.get_ref() == error.variable);
+        source.problem(name.map_or(0..0, Spanned::span), error.to_string());
+    }
     Some((zone, origin_span?, records.map(Spanned::into_inner)))
 }
 
@@ -350,9 +361,9 @@ fn environment_of(
     match Environment::new(&templates, ports) {
         Ok(environment) => environment,
         Err(problems) => {
-            for (name, message) in problems {
-                let span = spans.get(name.as_str()).cloned().unwrap_or(0..0);
-                source.problem(span, format!("{name} {message}"));
+            for error in problems {
+                let span = spans.get(error.variable.as_str()).cloned();
+                source.problem(span.unwrap_or(0..0), error.to_string());
             }
             Environment::default()
         }

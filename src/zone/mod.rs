@@ -9,6 +9,7 @@
 //! * `records`: a peer as records.
 //! * `ready`: the same as octets, for the short way; `sets`: for transfers;
 //!   `packet`: how octets are laid out.
+//! * `sample`: renders every environment once, when the zone file is read.
 //! * `answer`: the answer to a question.
 //! * `update`: what an administrator may change of it.
 //! * `content`: the whole zone, as a stream of records.
@@ -22,16 +23,23 @@ mod name;
 pub mod packet;
 mod ready;
 mod records;
+mod sample;
 mod sets;
 mod update;
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use hickory_proto::rr::Name;
 
 use crate::{network::Rules, params::Environment};
 
-pub use answer::{Answer, Question};
+pub use answer::{Answer, Asked, Question};
 pub use content::{Part, Registered, Status, status_in, status_of};
 pub use file::{parse, read, read_directory};
 pub use name::{Form, QueryName, Who};
@@ -83,6 +91,9 @@ pub struct Profile {
     /// The names of the ports that they offer.
     pub ports: Vec<String>,
     pub environment: Environment,
+    /// Whether the environment that was asked for last could not be rendered, so
+    /// that the log tells when that begins, and not each time.
+    pub is_failing: AtomicBool,
 }
 
 impl Zone {
@@ -90,6 +101,13 @@ impl Zone {
     /// replicas but one, rounded down.
     pub fn f(&self) -> Option<u32> {
         self.n.map(|n| (n - 1) / 3)
+    }
+
+    /// An address of the service, for what nobody has asked for at one of them:
+    /// transfers and dumps.
+    pub(crate) fn server(&self) -> IpAddr {
+        let first = self.servers.first().copied();
+        first.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     /// The origin as the store keeps it: absolute, in lower case.

@@ -276,9 +276,12 @@ impl Ready {
         out: &mut Vec<u8>,
     ) -> Option<Counts> {
         match (rtype, peer.address) {
+            (TXT | SRV, _) if !self.network.finds_root(peer.id) => None,
             (TXT, _) => self.summary(peer, ttl, out),
             (SRV, _) => self.root_services(peer, ttl, out),
-            (A, address @ IpAddr::V4(_)) | (AAAA, address @ IpAddr::V6(_)) if !in_role => {
+            (A, address @ IpAddr::V4(_)) | (AAAA, address @ IpAddr::V6(_))
+                if !in_role && self.network.is_live(peer.id) =>
+            {
                 out.extend(packet::QUESTION);
                 packet::address_record(address, self.zone.ttl, out);
                 Some(Counts {
@@ -348,12 +351,6 @@ impl Ready {
             count += 1;
         }
         Some(count)
-    }
-
-    /// The texts of the root nodes that a peer is told.
-    pub(super) fn root_texts(&self, peer: PeerId) -> Vec<&str> {
-        let roots = self.roots_for(Some(peer));
-        roots.map(|root| root.text.as_str()).collect()
     }
 
     /// The root nodes that a peer is told.

@@ -12,8 +12,8 @@ use super::{
     name::{NAME_SERVER, NAME_SERVER_PARENT},
 };
 use crate::{
-    network::{Network, Peer},
-    params::Parameters,
+    network::{Network, Peer, PeerId, Sequence},
+    params::{MOST_MEMBERS, Member, Parameters, RenderError, bracketed},
 };
 
 /// The longest character-string of a TXT record (RFC 1035, section 3.3).
@@ -129,40 +129,87 @@ impl Zone {
 
     /// A peer's variables, one record each. A value that is longer than one
     /// character-string goes on in the next ones.
-    pub(super) fn environment(&self, roots: &[&str], peer: &Peer) -> Vec<RData> {
-        let variables = self.variables(roots, peer);
+    pub(super) fn environment(
+        &self,
+        network: &Network,
+        peer: &Peer,
+        server: IpAddr,
+    ) -> Result<Vec<RData>, RenderError> {
+        let variables = self.variables(network, peer, server)?;
         let record = |text: String| {
             let strings = text.as_bytes().chunks(STRING_OCTETS).collect();
             RData::TXT(TXT::from_bytes(strings))
         };
-        variables.into_iter().map(record).collect()
+        Ok(variables.into_iter().map(record).collect())
     }
 
-    /// A peer's variables, each as `NAME=value`. `roots` are the addresses of its
-    /// root nodes.
-    pub(super) fn variables(&self, roots: &[&str], peer: &Peer) -> Vec<String> {
-        let id = self.rules.id_text(peer.id);
-        let address = match peer.holder.address {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("[{address}]"),
-        };
-        let text = |number: Option<u32>| number.map(|number| number.to_string());
+    /// A peer's variables, each as `NAME=value`.
+    pub(super) fn variables(
+        &self,
+        network: &Network,
+        peer: &Peer,
+        server: IpAddr,
+    ) -> Result<Vec<String>, RenderError> {
         let environment = &self.profiles[usize::from(peer.role.0)].environment;
+        let roots = network.roots(peer.id);
+        let roots = roots.map(|root| self.member(network, root.id)).collect();
+        let members = match environment.names("members") {
+            true => self.members(network),
+            false => Vec::new(),
+        };
+        let id = self.rules.id_text(peer.id);
+        let origin = self.to_string();
         let variables = environment.render(&Parameters {
             id: &id,
             number: peer.id.number,
+            name: &[&id, ".", &origin].concat(),
             hostname: peer.host.as_str(),
             role: &self.rules.role(peer.role).name,
-            address: &address,
+            address: &bracketed(peer.holder.address),
             roots,
-            n: &text(self.n).unwrap_or_default(),
-            f: &text(self.f()).unwrap_or_default(),
-            origin: &self.to_string(),
-        });
+            members,
+            n: self.n,
+            f: self.f(),
+            origin: &origin,
+            server,
+        })?;
         let variables = variables.into_iter();
-        variables
+        Ok(variables
             .map(|(name, value)| [name, "=", &value].concat())
-            .collect()
+            .collect())
+    }
+
+    /// The members of the network: the numbers of the limited sequences, those
+    /// of the root sequence first.
+    fn members(&self, network: &Network) -> Vec<Member> {
+        let root_sequence = self.rules.root_sequence;
+        let all = (0..self.rules.sequences.len()).map(|place| Sequence(place as u16));
+        let others = all.filter(|sequence| *sequence != root_sequence);
+        let sequences = std::iter::once(root_sequence).chain(others);
+        let numbers = sequences.flat_map(|sequence| {
+            let rule = self.rules.sequence(sequence);
+            let count = if rule.limit > MOST_MEMBERS {
+                0
+            } else {
+                rule.limit
+            };
+            let numbers = rule.start..rule.start + count;
+            numbers.map(move |number| PeerId { sequence, number })
+        });
+        numbers.map(|id| self.member(network, id)).collect()
+    }
+
+    fn member(&self, network: &Network, id: PeerId) -> Member {
+        let address = network.peer(id).map(|peer| bracketed(peer.holder.address));
+        let text = self.rules.id_text(id);
+        Member {
+            name: format!("{text}.{self}"),
+            id: text,
+            number: id.number,
+            address: address.unwrap_or_default(),
+            live: network.is_live(id),
+            port: self.root_port,
+        }
     }
 
     /// The start of authority. Its serial is the network's revision. Negative

@@ -53,15 +53,21 @@ impl Ready {
     pub fn records(&self, peer: &Peer, sets: &mut Sets) -> Option<()> {
         let told = Told::from(peer);
         let id = self.zone.rules.id_text(peer.id);
-        let variables = self.zone.variables(&self.root_texts(peer.id), peer);
+        let server = self.zone.server();
+        let variables = self.zone.variables(&self.network, peer, server);
+        // A client that asks for it is told what is wrong.
+        let variables = variables.unwrap_or_default();
+        let is_live = self.network.is_live(peer.id);
         let [at_host, env_of_host, at_id, env_of_id] = sets;
         for (label, ttl, own, env) in [
             (peer.host.as_str(), 0, at_host, env_of_host),
             (id.as_str(), self.zone.ttl, at_id, env_of_id),
         ] {
             own.begin(&[label]);
-            own.octets.extend(QUESTION);
-            packet::address_record(told.address, self.zone.ttl, &mut own.octets);
+            if is_live {
+                own.octets.extend(QUESTION);
+                packet::address_record(told.address, self.zone.ttl, &mut own.octets);
+            }
             self.summary(&told, ttl, &mut own.octets)?;
             self.services(&told, ttl, &mut own.octets)?;
             env.begin(&[ENVIRONMENT, label]);

@@ -9,7 +9,7 @@ use hickory_proto::{
     rr::{DNSClass, Name, RData, Record, RecordType, rdata::TXT},
 };
 
-use super::{Form, QueryName, Question, Who, Zone};
+use super::{Asked, Form, QueryName, Question, Who, Zone};
 use crate::network::{Change, Hostname, Network, PeerId};
 
 /// An update that is well-formed. Whether it may be made depends on the network.
@@ -300,8 +300,11 @@ impl Zone {
     fn records_at(&self, network: &Network, name: &Name, rtype: RecordType) -> Vec<RData> {
         let question = Question {
             name: &self.parse(name),
-            rtype,
-            owner: name,
+            asked: Asked {
+                rtype,
+                owner: name,
+                server: self.server(),
+            },
             room: usize::from(u16::MAX),
         };
         let mut answers = self.answer(network, &question).answers;

@@ -207,7 +207,7 @@ pub fn newcomers() -> impl Strategy<Value = Question> {
 impl Question {
     pub fn packet(&self, cookies: &Cookies) -> (Vec<u8>, Source) {
         let ip: IpAddr = self.source.parse().unwrap();
-        let source = Source::new(SocketAddr::new(ip, 5_353), self.transport);
+        let source = Source::new(SocketAddr::new(ip, 5_353), self.transport, ip);
         let mut packet = self.id.to_be_bytes().to_vec();
         packet.extend(self.flags);
         packet.extend([0, 1, 0, 0, 0, 0, 0, u8::from(self.edns.is_some())]);
