@@ -22,7 +22,7 @@ Which peer this is:
   PARAM_HOST       name of the peer, one label; unset: the host name
 
 Where the others reach it, the first of these that is there:
-  PARAM_ADDRESS    the address itself, IPv4 or IPv6 as ip(8) writes it
+  PARAM_ADDRESS    the address itself, IPv4 or IPv6; then no network is joined
   CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE
                    a network of the Docker engine: the container joins it and
                    has its address there (host, none, bridge, default and
@@ -33,20 +33,40 @@ Where the others reach it, the first of these that is there:
 What it does:
   PARAM_EXEC       command line to run in place of "peer node start"; write exec
                    before the last of several commands, so that signals reach it
+                   and stopping it stops all of it
   PARAM_PREFIXES   prefixes of the variables that may be exported (CORE_)
-  PARAM_TIMEOUT    seconds to wait for the identity before giving up (120)
+  PARAM_TIMEOUT    seconds to wait for the identity, and for the peer's name to
+                   resolve, before giving up (120)
+  PARAM_RESOLVE    what to do where the environment names the peer by its stable
+                   name (vp1.ZONE) and the system's resolver does not give its
+                   address: "require" waits, since neither the other peers nor
+                   chaincode can reach the peer by such a name; "warn" says so
+                   and starts the peer (require)
   PARAM_RENEW      seconds between two renewals of the lease (10)
+  PARAM_FENCE      when to stop the peer, so that no two ever run under one ID:
+                   "lost" stops it as soon as an answer shows another holder of
+                   the lease, another ID, or a higher epoch; "strict" stops it
+                   also before the lease can have run out, where it is not
+                   renewed; "warn" only says so (lost)
+  PARAM_STOP_GRACE seconds that the peer then has from SIGTERM to SIGKILL (10)
+  PARAM_LEASE      seconds that a lease lasts, where the service does not say it
+                   (30); for "strict" it must be PARAM_RENEW + PARAM_STOP_GRACE + 6
+                   at least, so that there is time to ask once more
   PARAM_KEY_FILE   file with the key to sign with (TSIG), as tsig-keygen writes it;
                    a Docker secret, for example: /run/secrets/peers.key
   PARAM_DOCKER_SOCKET
                    socket of the Docker engine (/var/run/docker.sock)
+  PARAM_TOOLS      folder whose bin/dig and bin/curl are used, where they are
+                   there, in place of those of PATH; Dockerfile.peer adds it
+                   (/usr/local/lib/start_peer)
   TMPDIR           a directory to write to while waiting (/tmp)
 
 The exit status is that of the peer (128 + n if signal n ended it), 1 if there
-was no identity to start it with, 2 for wrong arguments. SIGTERM, SIGINT,
-SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the peer.
+was no identity to start it with, 2 for wrong arguments, 75 if the script stopped
+the peer (PARAM_FENCE): it is to be started anew. SIGTERM, SIGINT, SIGHUP,
+SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the peer.
 
-Needs dig and awk, and curl to join a network.
+Needs awk, dig of BIND 9.10 or newer, and curl 7.40 or newer to join a network.
 END
 }
 
@@ -56,6 +76,51 @@ newline='
 say() { printf 'start_peer: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# The seconds since the system's start, as $now. Nobody sets this clock, and it
+# goes on while the system is suspended (Linux: CLOCK_BOOTTIME).
+clock() {
+    { read -r now _ </proc/uptime; } 2>/dev/null || now=$(date +%s)
+    now=${now%%.*}
+}
+
+# Sleeps so that a signal is acted on at once: a shell does that in wait, but not
+# while a command runs in the foreground.
+pause() {
+    sleep "$1" >/dev/null 2>&1 &
+    wait "$!" || :
+}
+
+# The first line of what a tool said, fit for a terminal: the network may have
+# put words in its mouth.
+first_line() {
+    printf '%s\n' "$1" |
+        LC_ALL=C awk '/[^ \t]/ { gsub(/[^ -~]/, "."); print substr($0, 1, 300); exit }'
+}
+
+# --- The tools ---------------------------------------------------------------
+
+# What every question needs of dig. An answer that is not sound to its last byte
+# is none (+nobesteffort).
+flags='+time=2 +tries=1 +nobesteffort +noall +comments +answer +additional'
+
+# Nobody's ~/.digrc may change what is printed (dig -r does that too, but older
+# ones do not know it).
+run_dig() { HOME=/dev/null "$dig" "$@"; }
+
+# require TOOL FLAG HINT OPTION...: makes sure, without the network, that the
+# tool knows the options. It stops at the first that it does not know, and tells
+# its version at FLAG.
+require() {
+    tool=$1 flag=$2 hint=$3
+    shift 3
+    remedy="build the image with Dockerfile.peer, which adds it, or install a newer one"
+    have "$tool" || die "$tool is missing ($hint): $remedy"
+    version=$(HOME=/dev/null "$tool" "$flag" 2>&1) ||
+        die "$tool does not run: $(first_line "$version")"
+    said=$(HOME=/dev/null "$tool" "$@" "$flag" 2>&1) ||
+        die "$tool cannot be used: $(first_line "$said") ($(first_line "$version"); $hint): $remedy"
+}
 
 # --- What may be part of a question or of a command line ---------------------
 
@@ -88,6 +153,37 @@ is_address() {
 
 # --- The peer's address ------------------------------------------------------
 
+# For awk: canonical() gives each address one spelling, without a port.
+addresses='
+    function hexadecimal(digits,    i, n) {
+        digits = tolower(digits)
+        for (i = 1; i <= length(digits); i++)
+            n = n * 16 + index("123456789abcdef", substr(digits, i, 1))
+        return n + 0
+    }
+    function canonical(address,    half, group, tail, left, right, i, n, text) {
+        if (sub(/^\[/, "", address)) sub(/\].*/, "", address)
+        else if (address !~ /:.*:/) sub(/:.*/, "", address)
+        sub(/%.*/, "", address)
+        if (address !~ /:/) return address
+        if (match(address, /[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$/)) {
+            split(substr(address, RSTART), tail, ".")
+            address = substr(address, 1, RSTART - 1) \
+                sprintf("%x:%x", tail[1] * 256 + tail[2], tail[3] * 256 + tail[4])
+        }
+        n = split(address, half, /::/)
+        left = split(half[1], group, ":")
+        right = n > 1 ? split(half[2], tail, ":") : 0
+        for (i = left + 1; i <= 8 - right; i++) group[i] = 0
+        for (i = 1; i <= right; i++) group[8 - right + i] = tail[i]
+        for (i = 1; i <= 8; i++) text = text sprintf("%x:", hexadecimal(group[i]))
+        # An IPv4-mapped address is the IPv4 address.
+        if (text !~ /^0:0:0:0:0:ffff:/) return text
+        i = hexadecimal(group[7])
+        n = hexadecimal(group[8])
+        return int(i / 256) "." i % 256 "." int(n / 256) "." n % 256
+    }'
+
 # The container as the engine knows it. The host name may be anything, so it
 # counts only where it looks like an ID.
 own_container() {
@@ -99,10 +195,9 @@ own_container() {
 }
 
 # engine METHOD PATH [JSON]: the engine's answer, and its HTTP status in a line
-# of its own. Run as a job, because a shell acts on a signal in wait, but not
-# while a command runs in the foreground.
+# of its own. Run as a job, like all that may take its time (see pause).
 engine() {
-    curl --disable --silent --show-error --noproxy '*' --max-time 30 \
+    "$curl" --disable --silent --show-error --noproxy '*' --max-time 30 \
         --unix-socket "$socket" --request "$1" \
         --header 'Content-Type: application/json' ${3:+--data "$3"} \
         --write-out '\n%{http_code}\n' "http://engine$2" \
@@ -110,9 +205,10 @@ engine() {
     wait "$!"
 }
 
-# The engine's error message, or else curl's.
+# The engine's error message, or else what curl said; not the HTTP status.
 complaint() {
-    sed -n -e 's/.*"message":"\(.*\)"}.*/\1/p' -e 's/^curl: ([0-9]*) //p' "$work/engine"
+    first_line "$(sed -e '/^[0-9]*$/d' -e 's/.*"message":"\(.*\)"}.*/\1/' \
+        -e 's/^curl: ([0-9]*) //' "$work/engine")"
 }
 
 join_network() {
@@ -121,7 +217,7 @@ join_network() {
             die "CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE is not the name of a network: $network"
             ;;
     esac
-    have curl || die "curl is missing: it is needed to join network $network"
+    require "$curl" --version "curl 7.40 or newer joins a network" --unix-socket "$socket"
     [ -S "$socket" ] ||
         die "cannot join network $network: no Docker socket at $socket (mount it, or set PARAM_DOCKER_SOCKET)"
     container=$(own_container)
@@ -188,15 +284,13 @@ interface_address() {
 # The same in an image without ip(8), from the kernel's tables: the local IPv4
 # address that lies in a network on which the interface is.
 kernel_address() {
-    awk -v want="$1" '
+    awk -v want="$1" "$addresses"'
         # 0100000A is 10.0.0.1: the kernel prints the bytes of the address, the
         # last one first.
         function number(hex,    i, n) {
-            for (i = 7; i > 0; i -= 2)
-                n = n * 256 + digit(substr(hex, i, 1)) * 16 + digit(substr(hex, i + 1, 1))
+            for (i = 7; i > 0; i -= 2) n = n * 256 + hexadecimal(substr(hex, i, 2))
             return n
         }
-        function digit(c) { return index("123456789ABCDEF", c) }
 
         FILENAME ~ /route/ {
             if (FNR > 1 && $2 != "00000000" && $3 == "00000000" && (want == "" || $1 == want)) {
@@ -219,13 +313,11 @@ kernel_address() {
 
 # --- Question and answer -----------------------------------------------------
 
-# One question, with the peer's address as EDNS CLIENT-SUBNET. Nobody's
-# ~/.digrc may change what is printed (dig -r, which older images do not know).
-# An answer that is not sound to its last byte is none.
+# One question, with the peer's address as EDNS CLIENT-SUBNET.
 ask() {
-    HOME=/dev/null dig ${server:+"@$server"} -p "$port" ${key:+-k "$key"} +time=2 +tries=1 +nobesteffort \
-        +noall +comments +answer +additional +subnet="$address/$bits" \
-        -t TXT -q "$1." 2>&1
+    # shellcheck disable=SC2086  # several words
+    run_dig ${server:+"@$server"} -p "$port" ${key:+-k "$key"} $flags \
+        +subnet="$address/$bits" -t TXT -q "$1." 2>&1
 }
 
 # Tells what dig printed once more, in lines that a shell can take apart without
@@ -234,28 +326,42 @@ ask() {
 #   status NOERROR            the answer's response code
 #   authority                 it comes from a server of the zone
 #   text ...                  the reason the server gives, or dig
-#   peer KEY=VALUE            from the summary record of this peer
+#   id vp1                    from the summary record of this peer: its ID,
+#   misnamed                  which is what the host is named,
+#   holder 10.0.1.5           the address that is registered,
+#   mine                      which is the one of this container,
+#   epoch 3                   the number that rises when the ID changes its holder,
+#   lease 30                  the seconds that the lease lasts
 #   set NAME=VALUE            a variable to export
 #   refuse NAME: REASON       a variable not to export
 # A DNS message has no more than 64 kB, but all of it may be escapes: each
 # step here takes time in proportion to the length.
 digest() {
-    LC_ALL=C awk -v place="$place." -v peer="$host.$zone." -v prefixes="$prefixes" '
+    LC_ALL=C awk -v place="$place." -v host="$host" -v zone="$zone." \
+        -v prefixes="$prefixes" -v address="$address" "$addresses"'
         BEGIN {
             place = tolower(place)
-            peer = tolower(peer)
+            host = tolower(host)
+            peer = host "." tolower(zone)
             split(prefixes, prefix, " ")
             for (i = 0; i < 256; i++) char[i] = sprintf("%c", i)
         }
 
         # Undoes the escapes of a TXT record (\" \\ \DDD), and puts the joint
-        # between its strings. The text is then part[1] to part[parts]. Cut
-        # into parts at the backslashes, each part begins with what the
-        # backslash is for; if that is a backslash, the part is empty, and the
-        # next one has no escape.
+        # between its strings. The text is then part[1] to part[parts], and flaw
+        # says what is wrong with it. Cut into parts at the backslashes, each
+        # part begins with what the backslash is for; if that is a backslash,
+        # the part is empty, and the next one has no escape. mawk 1.3.3 crashes
+        # on more than some 20000 empty parts.
         function decode(rdata, joint,    i, head, escaped) {
+            flaw = ""
+            if (split(rdata, part, /\\\\/) > 10000) {
+                flaw = "its value has too many backslashes"
+                parts = 1
+                return
+            }
             parts = split(rdata, part, /\\/)
-            control = escaped = 0
+            escaped = 0
             for (i = 1; i <= parts; i++) {
                 head = ""
                 if (!escaped) {
@@ -265,7 +371,7 @@ digest() {
                     escaped = 0
                 } else if (part[i] ~ /^[0-9][0-9][0-9]/) {
                     head = substr(part[i], 1, 3) + 0
-                    if (head < 32 || head == 127) control = 1
+                    if (head < 32 || head == 127) flaw = "its value has a control character"
                     head = char[head]
                     part[i] = substr(part[i], 4)
                 } else {
@@ -277,8 +383,21 @@ digest() {
             }
         }
 
-        function tell(label,    i) {
-            printf "%s", label
+        # Fit for a terminal.
+        function printable(text) {
+            text = substr(text, 1, 300)
+            gsub(/[^ -~]/, ".", text)
+            return text
+        }
+
+        function variable(    i, name, why) {
+            name = substr(part[1], 1, index(part[1], "=") - 1)
+            why = objection(name)
+            if (why != "") {
+                print "refuse " printable(substr(name != "" ? name : part[1], 1, 40)) ": " why
+                return
+            }
+            printf "set "
             for (i = 1; i <= parts; i++) printf "%s", part[i]
             printf "\n"
         }
@@ -286,9 +405,53 @@ digest() {
         # Why the variable may not be exported.
         function objection(name,    i) {
             if (name !~ /^[A-Z][A-Z0-9_]*$/) return "not a name of capital letters, digits and _"
-            if (control) return "its value has a control character"
+            if (flaw != "") return flaw
             for (i in prefix) if (index(name, prefix[i]) == 1) return ""
             return "not one of the prefixes " prefixes
+        }
+
+        # The strings of a summary are between line feeds.
+        function summary(    i, text, strings, string, key, value) {
+            for (i = 1; i <= parts; i++) text = text part[i]
+            strings = split(text, string, "\n")
+            for (i = 1; i <= strings; i++) {
+                key = substr(string[i], 1, index(string[i], "=") - 1)
+                value = printable(substr(string[i], length(key) + 2))
+                if (key == "id" && value ~ /^[A-Za-z0-9_-]+$/) {
+                    print "id " value
+                    if (tolower(value) == host) print "misnamed"
+                }
+                if (key == "address" && value ~ /^[0-9A-Fa-f:.]+$|^\[[0-9A-Fa-f:.]+\]/) {
+                    if (canonical(value) == canonical(address)) print "mine"
+                    if (sub(/^\[/, "", value)) sub(/\].*/, "", value)
+                    else if (value !~ /:.*:/) sub(/:.*/, "", value)
+                    print "holder " value
+                }
+                if (key ~ /^(epoch|lease)$/ && value ~ /^(0|[1-9][0-9]*)$/ && length(value) < 16)
+                    print key " " value
+            }
+        }
+
+        # The extended error (RFC 8914) of dig 9.16.10 and newer: "18
+        # (Prohibited): (text)", where the name is missing if dig does not know
+        # the code, and the text may be missing or have its octets before it.
+        /^; EDE: / {
+            sub(/^; EDE: [0-9]+[: ]*/, "")
+            if (match($0, /^\([^()]*\): /)) $0 = substr($0, RLENGTH + 1)
+            sub(/^([0-9a-f][0-9a-f] )+/, "")
+            if (/^\(.*\)$/) $0 = substr($0, 2, length($0) - 2)
+            print "text " printable($0)
+            next
+        }
+        # That of older ones: two octets of code and the text, all as
+        # hexadecimal numbers, then once more with dots for what is not ASCII.
+        /^; OPT=15: / {
+            $0 = substr($0, 11, 2000)
+            text = ""
+            for (i = 3; $i ~ /^[0-9a-f][0-9a-f]$/; i++) text = text char[hexadecimal($i)]
+            if (text == "" && match($0, /\(".*"\)$/)) text = substr($0, RSTART + 4, RLENGTH - 6)
+            print "text " printable(text)
+            next
         }
 
         /^;; ->>HEADER<<-/ {
@@ -302,14 +465,14 @@ digest() {
             print "status an answer without a good signature"
         }
         /^;; flags:[^;]* tc[ ;]/ { print "status a truncated message" }
-        /^; EDE: / {
-            sub(/^; EDE: [0-9]+[: ]*/, "")
-            if (match($0, /: \(.*\)$/)) $0 = substr($0, RSTART + 3, RLENGTH - 4)
-            print "text " $0
-        }
-        # Without an answer the first thing that dig says is the cause.
+
+        # Without an answer the first thing that dig says is the cause, in the
+        # form in which it says such things, or in any.
         !cause && /^(;; |dig: )/ { cause = $0; sub(/^(;; |dig: )/, "", cause) }
-        END { if (!answered) print "text " cause }
+        !words && /[^ \t]/ { words = $0 }
+        END {
+            if (!answered) print "text " printable(cause != "" ? cause : words != "" ? words : "dig says nothing")
+        }
 
         match($0, /^[^ \t]+[ \t]+[0-9]+[ \t]+IN[ \t]+TXT[ \t]+"/) {
             rdata = substr($0, RLENGTH + 1, length($0) - RLENGTH - 1)
@@ -317,20 +480,17 @@ digest() {
             owner = tolower(field[1])
             if (owner == "_env." place) {
                 decode(rdata, "")
-                name = substr(part[1], 1, index(part[1], "=") - 1)
-                why = objection(name)
-                if (why == "") tell("set ")
-                else print "refuse " substr(name != "" ? name : part[1], 1, 40) ": " why
-            } else if (owner == peer || owner == place) {
-                decode(rdata, "\npeer ")
-                if (!control) tell("peer ")
+                variable()
+            } else if ((owner == peer || owner == place) && length(rdata) < 4000) {
+                decode(rdata, "\n")
+                if (flaw == "") summary()
             }
         }'
 }
 
 # Takes $facts, the lines of digest, apart.
 understand() {
-    status='' authority='' text='' id='' holder=''
+    status='' authority='' text='' id='' misnamed='' holder='' mine='' epoch='' lease=''
     set -f
     IFS=$newline
     for line in $facts; do
@@ -338,17 +498,17 @@ understand() {
             'status '*) status=${line#status } ;;
             authority) authority=yes ;;
             'text '*) text=${line#text } ;;
-            'peer id='*) id=${line#peer id=} ;;
-            'peer address='*) holder=${line#peer address=} ;;
+            'id '*) id=${line#id } ;;
+            'holder '*) holder=${line#holder } ;;
+            mine) mine=yes ;;
+            misnamed) misnamed=yes ;;
+            'epoch '*) epoch=${line#epoch } ;;
+            'lease '*) lease=${line#lease } ;;
         esac
     done
     unset IFS
     set +f
-    case $holder in
-        \[*) holder=${holder#\[} holder=${holder%%\]*} ;;
-        *:*:*) ;;
-        *) holder=${holder%:*} ;;
-    esac
+    lease=${lease:-$usual_lease}
 }
 
 # Asks without keeping a signal waiting for the answer.
@@ -359,18 +519,22 @@ consult() {
     understand
 }
 
-# Whether the answer shows this peer as the holder of its name; why not, if not.
+# Whether the answer shows this peer as the holder of its name; why not, if not,
+# and whether somebody else is.
 holding() {
-    reason=''
+    reason='' lost=''
     case $status in
         NOERROR)
-            if [ -z "$holder" ]; then
-                reason="the answer of $service does not tell who holds $host"
-            elif [ "$holder" != "$address" ]; then
+            if [ -n "$misnamed" ]; then
+                reason="the host name $host is an ID in $zone, and no name for a host: choose another (docker's --hostname, or PARAM_HOST)"
+            elif [ -z "$holder" ] || [ -z "$id" ]; then
+                reason="the answer of $service does not tell who holds $host${text:+ ($text)}"
+            elif [ -z "$mine" ]; then
                 reason="$host is held by $holder, its lease is still running"
+                lost=yes
             fi
             ;;
-        '') reason="no answer from $service: $text" ;;
+        '') reason="no answer from $service: ${text:-awk cannot read what dig says}" ;;
         NXDOMAIN)
             if [ -n "$authority" ]; then
                 reason="$service knows no $place${text:+ ($text)}: check ROLE, CONSEN or PARAM_ZONE, and the host name"
@@ -389,13 +553,15 @@ holding() {
 # Asks for the environment. One answer has it all, who holds the name included,
 # unless a forwarder drops the additional section.
 claim() {
+    clock
+    heard=$now
     consult "_env.$place"
     if [ "$status" = NOERROR ] && [ -z "$holder" ]; then
         consult "$place"
         holding || return 1
-        own=$id
+        own=$id own_epoch=$epoch own_lease=$lease
         consult "_env.$place"
-        id=$own holder=$address
+        id=$own holder=$address mine=yes epoch=$own_epoch lease=$own_lease
     fi
     holding || return 1
     case $newline$facts in
@@ -405,6 +571,78 @@ claim() {
             return 1
             ;;
     esac
+}
+
+# --- The peer's name ---------------------------------------------------------
+
+# Whether a variable names this peer by its stable name, $1.
+named() {
+    printf '%s\n' "$facts" | LC_ALL=C awk -v name="$1" '
+        BEGIN { name = tolower(name) }
+        /^set / {
+            rest = "=" tolower(substr($0, index($0, "=") + 1))
+            while (start = index(rest, name)) {
+                before = substr(rest, start - 1, 1)
+                rest = substr(rest, start + length(name))
+                if (before !~ /[^a-z0-9_.-]/ || rest ~ /^\.?[a-z0-9_-]/) continue
+                found = 1
+                exit
+            }
+        }
+        END { exit !found }'
+}
+
+# Asks the system's resolver for name $1, as a job that nobody has to wait for.
+look_up() {
+    if ! have getent; then
+        set -- "$dig" +time=2 +tries=1 +short -t "$type" -q "$1."
+    elif getent ahosts 127.0.0.1 >/dev/null 2>&1; then
+        set -- getent ahosts "$1"
+    else
+        set -- getent hosts "$1" # musl has no ahosts
+    fi
+    HOME=/dev/null "$@" >"$work/addresses" 2>/dev/null &
+    lookup=$!
+}
+
+end_lookup() {
+    [ -z "$lookup" ] || kill "$lookup" 2>/dev/null
+    lookup=''
+}
+
+# Whether the system's resolver finds the peer under the name that its
+# environment gives it; why not, if not. An answer has a second to come. Where it
+# takes longer, it is awaited further the next time, after the lease was renewed.
+resolvable() {
+    name=$id.$zone
+    named "$name" || return 0
+    [ "$name" = "$looked_up" ] || end_lookup
+    looked_up=$name
+    [ -n "$lookup" ] || look_up "$name"
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        alive "$lookup" || break
+        { sleep 0.1 || sleep 1; } >/dev/null 2>&1 &
+        wait "$!"
+    done
+    if alive "$lookup"; then
+        reason="the system's resolver does not answer for $name"
+    else
+        wait "$lookup"
+        lookup=''
+        found=$(LC_ALL=C awk -v address="$address" "$addresses"'
+            $1 ~ /[^0-9A-Za-z:.%]/ || ($1 !~ /:/ && $1 ~ /[^0-9.]/) { next }
+            canonical($1) == canonical(address) { mine = 1 }
+            !seen[$1]++ { found = found (found != "" ? ", " : "") $1 }
+            END { print mine ? "mine" : substr(found, 1, 300) }' "$work/addresses")
+        case $found in
+            mine) return 0 ;;
+            '') reason="the system's resolver does not know $name" ;;
+            *) reason="the system's resolver has $found for $name, not $address" ;;
+        esac
+    fi
+    reason="$reason: name the parameter service as the DNS server (docker's --dns, dns: in a stack file)"
+    [ "$resolve" = warn ] || return 1
+    say "warning: $reason"
 }
 
 # --- The peer ----------------------------------------------------------------
@@ -436,32 +674,122 @@ alive() {
     kill -0 "$1" 2>/dev/null && ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null
 }
 
+# One renewal, in a shell of its own, which ends with its outcome: 0 if the lease
+# is renewed, 75 if it has passed to another, and another status for each kind of
+# failure. It says why, unless that was $told already; as a job, since whoever
+# reads it may be stuck, and the lease is not. An answer that lacks something
+# proves nothing.
+renew_lease() {
+    own=$id own_epoch=$epoch
+    facts=$(ask "$place" | digest)
+    understand
+    if holding; then
+        if [ "$id" != "$own" ]; then
+            lost=yes reason="$host has become $id, but the peer runs as $own"
+        elif [ -z "$epoch" ] || [ -z "$own_epoch" ]; then
+            : # an older service has no epochs
+        elif [ "$epoch" -gt "$own_epoch" ]; then
+            lost=yes reason="$id has had another holder since (epoch $epoch, the peer has $own_epoch)"
+        elif [ "$epoch" -lt "$own_epoch" ]; then
+            reason="$service answers from the past (epoch $epoch, the peer has $own_epoch)"
+        fi
+    fi
+    [ -n "$reason" ] || exit 0
+    case ${lost:-$status} in
+        yes) failure=75 ;;
+        '') failure=1 ;;
+        NOERROR) failure=2 ;;
+        SERVFAIL) failure=3 ;;
+        REFUSED) failure=4 ;;
+        NXDOMAIN) failure=5 ;;
+        *) failure=6 ;;
+    esac
+    [ "$failure" = "$told" ] || say "lease not renewed: $reason" &
+    exit "$failure"
+}
+
+# The outcome of a renewal that has ended.
+conclude() {
+    wait "$renewal"
+    told=$?
+    renewal=''
+    due=$((asked + renew))
+    case $told$fence in
+        0*) heard=$asked ;;
+        75warn) ;;
+        75*) [ -n "$kill_at" ] || stop_peer "$((now + grace))" "it has lost its lease" ;;
+        *strict) due=$now ;;
+    esac
+}
+
+# stop_peer SECOND REASON: SIGTERM at once, and SIGKILL when the clock is there.
+stop_peer() {
+    stopped=75 kill_at=$1
+    [ "$now" -ge "$kill_at" ] || kill -s TERM "$peer" 2>/dev/null
+    say "stopping the peer: $2" &
+    telling=$!
+}
+
+# Ends the peer when its time is over. Its lease runs from when the service heard
+# the last renewal, which was not before that was sent; and since the script
+# looks at the clock every second only, it counts two seconds less.
+enforce() {
+    if [ "$fence" = strict ]; then
+        over=$((heard + lease - 2))
+        if [ -n "$kill_at" ]; then
+            [ "$kill_at" -le "$over" ] || kill_at=$over
+        elif [ "$now" -ge "$((over - grace))" ]; then
+            stop_peer "$over" "its lease of $lease s was last renewed $((now - heard)) s ago"
+        fi
+    fi
+    [ -z "$kill_at" ] || [ "$now" -lt "$kill_at" ] || kill -s KILL "$peer" 2>/dev/null
+}
+
 # The heartbeat. It looks at the peer every second, to end with it even if
 # nobody is left to say so. A signal that the whole group gets must not end it
 # before the peer; SIGUSR2 does, but never in the middle of a renewal, which
 # could then arrive after the leave and undo it.
 keep_lease() {
     trap '' HUP INT QUIT TERM USR1
-    trap exit USR2
-    own=$id told='' waited=0
+    trap end_keeper USR2
+    renewal='' told=0 kill_at='' stopped=0 telling='' due=$((heard + renew))
     # For a SIGUSR2 that was sent before it had its trap.
-    alive "$peer" || exit
-    while
-        sleep 1 >/dev/null 2>&1 &
-        wait "$!"
-        alive "$peer"
-    do
-        waited=$((waited + 1))
-        [ "$waited" -ge "$renew" ] || continue
-        waited=0
-        facts=$(ask "$place" | digest)
-        understand
-        if holding && [ "$id" != "$own" ]; then
-            reason="$host has become $id, but the peer runs as $own: restart it"
+    alive "$peer" || exit 0
+    clock
+    enforce
+    while pause 1 && clock && alive "$peer"; do
+        enforce
+        [ -z "$renewal" ] || alive "$renewal" || conclude
+        if [ -z "$renewal$kill_at" ] && [ "$now" -ge "$due" ]; then
+            asked=$now
+            renew_lease &
+            renewal=$!
         fi
-        [ -z "$reason" ] || [ "$reason" = "$told" ] || say "lease not renewed: $reason"
-        told=$reason
     done
+    end_keeper
+}
+
+end_keeper() {
+    [ -z "$renewal" ] || wait "$renewal"
+    [ -z "$telling" ] || wait "$telling"
+    exit "$stopped"
+}
+
+# The exit status of job $1, as $outcome. A signal ends a wait, not the job.
+await() {
+    while
+        wait "$1"
+        outcome=$?
+        kill -0 "$1"
+    do :; done 2>/dev/null
+    # If both came at once, this is the status of the signal, and that of the job
+    # is still to be had.
+    wait "$1" 2>/dev/null
+    again=$?
+    case $again in
+        127 | -1) ;; # no: it was had already, or the shell (bash) has lost it
+        *) outcome=$again ;;
+    esac
 }
 
 leave() {
@@ -516,7 +844,11 @@ place=$host${ROLE:+.$ROLE}.$zone
 prefixes=${PARAM_PREFIXES:-CORE_}
 timeout=${PARAM_TIMEOUT:-120}
 renew=${PARAM_RENEW:-10}
+fence=${PARAM_FENCE:-lost}
+grace=${PARAM_STOP_GRACE:-10}
+usual_lease=${PARAM_LEASE:-30}
 key=${PARAM_KEY_FILE-}
+resolve=${PARAM_RESOLVE:-require}
 socket=${PARAM_DOCKER_SOCKET:-/var/run/docker.sock}
 network=${CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE-}
 
@@ -526,15 +858,35 @@ is_label "${ROLE:-mixed}" || die "ROLE is no name of a role: $ROLE"
 is_domain "$zone" || die "no name of a zone: $zone (PARAM_ZONE, CONSEN)"
 is_number "$timeout" || die "PARAM_TIMEOUT is no number of seconds: $timeout"
 is_number "$renew" || die "PARAM_RENEW is no number of seconds: $renew"
+is_number "$grace" || die "PARAM_STOP_GRACE is no number of seconds: $grace"
+is_number "$usual_lease" || die "PARAM_LEASE is no number of seconds: $usual_lease"
+case $fence in
+    lost | warn) ;;
+    strict) [ -r /proc/uptime ] || die "PARAM_FENCE=strict needs the clock of /proc/uptime" ;;
+    *) die "PARAM_FENCE is neither lost nor strict nor warn: $fence" ;;
+esac
 case $prefixes in
     *[!A-Z0-9_\ ]*) die "PARAM_PREFIXES: capital letters, digits and _ only: $prefixes" ;;
 esac
+case $resolve in
+    require | warn) ;;
+    *) die "PARAM_RESOLVE is neither require nor warn: $resolve" ;;
+esac
 [ -z "$key" ] || [ -r "$key" ] || die "cannot read the key: $key (PARAM_KEY_FILE)"
-have dig || die "dig is missing: install bind9-dnsutils (Debian), bind-tools (Alpine) or bind-utils"
 have awk || die "awk is missing"
+tools=${PARAM_TOOLS:-/usr/local/lib/start_peer}/bin
+dig=$tools/dig
+[ -x "$dig" ] || dig=dig
+curl=$tools/curl
+[ -x "$curl" ] || curl=curl
+# shellcheck disable=SC2086  # several words
+require "$dig" -v "+subnet came with BIND 9.10" $flags +subnet=192.0.2.1/32
 work=$(mktemp -d 2>/dev/null) || die "cannot write to ${TMPDIR:-/tmp}: set TMPDIR to a directory that can be written"
-trap 'rm -rf "$work"' EXIT
+leased='' lookup='' looked_up='' told=''
+# A question that is under way must not arrive after the leave and undo it.
+trap 'end_lookup; [ -z "$leased" ] || { wait; leave; }; rm -rf "$work"' EXIT
 
+[ -z "${PARAM_ADDRESS-}" ] || network=''
 case $network in
     '' | host | none | bridge | default | container:*) network='' ;;
 esac
@@ -544,26 +896,31 @@ address=${PARAM_ADDRESS:-${address:-$(interface_address "${PARAM_IFACE-}")}}
 [ -n "$address" ] || die "no address found${PARAM_IFACE:+ on interface $PARAM_IFACE}: set PARAM_ADDRESS or PARAM_IFACE"
 is_address "$address" || die "not an address: $address (PARAM_ADDRESS)"
 case $address in
-    *:*) bits=128 ;;
-    *) bits=32 ;;
+    *:*) bits=128 type=AAAA ;;
+    *) bits=32 type=A ;;
 esac
 
 # --- From here to the peer's end ---------------------------------------------
 
-started=$(date +%s)
-told=''
-until claim; do
+clock
+started=$now
+until claim && leased=yes && resolvable; do
+    [ -z "$lost" ] || leased=''
+    [ -z "$misnamed" ] || die "$reason"
     # Before the service is up another resolver may say that there is no such
     # name; from a server of the zone that is final.
     case $status$authority in
         NXDOMAINyes | FORMERR*) die "$reason" ;;
     esac
-    [ "$(($(date +%s) - started))" -lt "$timeout" ] || die "giving up after $timeout s: $reason"
+    clock
+    [ "$((now - started))" -lt "$timeout" ] || die "giving up after $timeout s: $reason"
     [ "$reason" = "$told" ] || say "waiting: $reason"
     told=$reason
-    sleep 1 >/dev/null 2>&1 &
-    wait "$!"
+    pause 1
 done
+end_lookup
+[ "$fence" != strict ] || [ "$lease" -ge "$((renew + grace + 6))" ] ||
+    die "a lease of $lease s is too short for PARAM_FENCE=strict with PARAM_RENEW=$renew and PARAM_STOP_GRACE=$grace: see --help"
 # A file to write signals down in (see caught), which needs no name; facts is
 # there already, so that this cannot fail for want of space.
 exec 8>"$work/facts"
@@ -584,23 +941,12 @@ done
 keep_lease &
 keeper=$!
 
-# A signal ends the wait, not the peer.
-while
-    wait "$peer"
-    outcome=$?
-    kill -0 "$peer"
-do :; done 2>/dev/null
-{ kill -s USR2 "$keeper"; wait "$keeper"; } 2>/dev/null
-
-# If both came at once, this is the status of the signal, and that of the peer is
-# still to be had.
-wait "$peer" 2>/dev/null
-again=$?
-case $again in
-    127 | -1) ;; # no: it was had already, or the shell (bash) has lost it
-    *) outcome=$again ;;
-esac
-
-say "the peer ended with status $outcome"
+await "$peer"
+ended=$outcome
+kill -s USR2 "$keeper" 2>/dev/null
+await "$keeper"
+say "the peer ended with status $ended"
+# The lease of a peer that was stopped is another's, or about to be.
+[ "$outcome" -ne 75 ] || exit 75
 leave
-exit "$outcome"
+exit "$ended"

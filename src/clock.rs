@@ -1,21 +1,182 @@
-//! The one clock of the service.
+//! The one clock of the service, and whether the service has been able to hear
+//! its peers.
+//!
+//! A lease ends because its peer is silent. A service that stands still hears
+//! nobody: it was stopped or paused, the machine was suspended, or a thread did not
+//! get the processor or waited for a disk. That time says nothing of the peers. So
+//! every loop that receives, and the writer, ticks each time around ([`LoopTick`]),
+//! and whoever ends leases asks [`Clock::moment`] since when all of them have
+//! ticked without a break.
 
-use std::time::Instant;
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use nix::time::{ClockId, clock_gettime};
+use tracing::warn;
 
 use crate::network::Time;
 
-/// Milliseconds since the start of the service, from 1, on a clock that never
-/// goes back and takes no notice of the time of day being set.
+/// A loop that has not ticked for so long does not hear its peers. Loops tick
+/// every 100 ms when they have nothing to do.
+pub const LONGEST_BREAK: Duration = Duration::from_secs(1);
+
+/// Milliseconds since the start of the service, from 1. The clock never goes back,
+/// takes no notice of the time of day being set, and goes on while the machine is
+/// suspended (`CLOCK_BOOTTIME`).
+#[derive(Debug, Clone)]
+pub struct Clock(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    started: Duration,
+    /// The last tick of each loop that has not ended.
+    loops: Mutex<Vec<Weak<AtomicU64>>>,
+    heard_since: AtomicU64,
+}
+
+/// A point in time at which leases may be judged.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock(Instant);
+pub struct Moment {
+    pub now: Time,
+    /// Since when the service has been able to hear its peers without a break; no
+    /// later than `now` when the break is not over yet.
+    pub heard_since: Time,
+}
+
+/// The tick of one loop; dropped when the loop ends.
+#[derive(Debug)]
+pub struct LoopTick {
+    clock: Clock,
+    last: Arc<AtomicU64>,
+}
 
 impl Clock {
     pub fn start() -> Self {
-        Self(Instant::now())
+        Self(Arc::new(Shared {
+            started: since_boot(),
+            loops: Mutex::default(),
+            heard_since: AtomicU64::new(0),
+        }))
     }
 
     pub fn now(&self) -> Time {
-        let milliseconds = self.0.elapsed().as_millis();
-        Time(1 + u64::try_from(milliseconds).unwrap_or(u64::MAX >> 1))
+        let elapsed = since_boot().saturating_sub(self.0.started);
+        Time(1 + u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX >> 1))
+    }
+
+    /// The present moment. The time is read before the ticks, so that a break in
+    /// between cannot make the present look later than what was heard.
+    pub fn moment(&self) -> Moment {
+        let now = self.now();
+        let mut loops = self.0.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        loops.retain(|last| last.strong_count() > 0);
+        for last in loops.iter().filter_map(Weak::upgrade) {
+            self.judge(last.load(Ordering::Acquire), now);
+        }
+        let heard_since = Time(self.0.heard_since.load(Ordering::Acquire));
+        Moment { now, heard_since }
+    }
+
+    /// A loop that hears peers, or without which none is heard.
+    pub fn register_loop(&self) -> LoopTick {
+        let last = Arc::new(AtomicU64::new(self.now().0));
+        let mut loops = self.0.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        loops.push(Arc::downgrade(&last));
+        LoopTick {
+            clock: self.clone(),
+            last,
+        }
+    }
+
+    /// Notes a break if there was one between two ticks of a loop.
+    fn judge(&self, last: u64, now: Time) {
+        let longest = LONGEST_BREAK.as_millis() as u64;
+        let lasted = now.0.saturating_sub(last);
+        if lasted <= longest {
+            return;
+        }
+        let before = self.0.heard_since.fetch_max(now.0, Ordering::AcqRel);
+        // Every loop notices the same break; one line tells of it.
+        if before + longest < now.0 {
+            let lasted = humantime::format_duration(Duration::from_millis(lasted));
+            warn!("the service stood still for {lasted}: no lease ends for one lease from now");
+        }
+    }
+}
+
+impl LoopTick {
+    /// To be called each time around, when the loop goes on after it has waited.
+    pub fn tick(&self) {
+        let now = self.clock.now();
+        self.clock.judge(self.last.load(Ordering::Acquire), now);
+        self.last.store(now.0, Ordering::Release);
+    }
+}
+
+fn since_boot() -> Duration {
+    // Linux has had this clock since 2.6.39.
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sets the last tick of a loop back.
+    fn backdate(tick: &LoopTick, clock: &Clock, by: Duration) {
+        let then = clock.now().0.saturating_sub(by.as_millis() as u64);
+        tick.last.store(then, Ordering::Release);
+    }
+
+    fn clock_of_an_hour() -> Clock {
+        Clock(Arc::new(Shared {
+            started: since_boot().saturating_sub(Duration::from_secs(3_600)),
+            loops: Mutex::default(),
+            heard_since: AtomicU64::new(0),
+        }))
+    }
+
+    #[test]
+    fn who_ticks_is_heard() {
+        let clock = clock_of_an_hour();
+        let tick = clock.register_loop();
+        tick.tick();
+        assert_eq!(clock.moment().heard_since, Time(0));
+    }
+
+    #[test]
+    fn a_break_that_lasts_is_seen_by_the_others() {
+        let clock = clock_of_an_hour();
+        let (silent, busy) = (clock.register_loop(), clock.register_loop());
+        backdate(&silent, &clock, Duration::from_secs(40));
+        busy.tick();
+        let moment = clock.moment();
+        assert_eq!(moment.heard_since, moment.now);
+    }
+
+    #[test]
+    fn a_break_that_is_over_is_remembered() {
+        let clock = clock_of_an_hour();
+        let tick = clock.register_loop();
+        backdate(&tick, &clock, Duration::from_secs(40));
+        let before = clock.now();
+        tick.tick();
+        tick.tick();
+        let heard_since = clock.moment().heard_since;
+        assert!(before <= heard_since && heard_since <= clock.now());
+    }
+
+    #[test]
+    fn a_loop_that_has_ended_is_not_missed() {
+        let clock = clock_of_an_hour();
+        let tick = clock.register_loop();
+        backdate(&tick, &clock, Duration::from_secs(40));
+        drop(tick);
+        assert_eq!(clock.moment().heard_since, Time(0));
     }
 }

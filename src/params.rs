@@ -41,6 +41,8 @@ pub struct Parameters<'a> {
     pub f: Option<u32>,
     /// The zone's origin, without the last dot.
     pub origin: &'a str,
+    /// Rises whenever the ID gets another holder.
+    pub epoch: u64,
     /// The address at which the service was asked.
     pub server: IpAddr,
 }
@@ -117,6 +119,7 @@ impl Parameters<'_> {
             n => number(self.n),
             f => number(self.f),
             origin => self.origin,
+            epoch => self.epoch,
             server => self.server.to_string(),
         }
     }
@@ -131,9 +134,9 @@ pub fn bracketed(address: IpAddr) -> String {
 }
 
 /// The values of [`Parameters`], and the zone's ports.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "id", "number", "name", "hostname", "role", "address", "ports", "roots", "members", "n", "f",
-    "origin", "server",
+    "origin", "epoch", "server",
 ];
 
 /// The functions of the template engine that a template may call.
@@ -237,7 +240,7 @@ impl Environment {
         if value.len() > VALUE_OCTETS {
             let octets = value.len();
             return Err(format!(
-                "has {octets} octets, more than the {VALUE_OCTETS} that a value may have"
+                "has {octets} octets: shorten it to {VALUE_OCTETS} at the most"
             ));
         }
         if value.contains(|c: char| c.is_control()) {

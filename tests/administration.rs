@@ -289,7 +289,7 @@ fn peers_are_shown_as_a_table() {
     assert_eq!(lines[0], ["test.internal. 1 peers"]);
     assert_eq!(
         lines[1],
-        ["ID", "HOST", "ROLE", "ADDRESS", "STATE", "HEARD"]
+        ["ID", "HOST", "ROLE", "ADDRESS", "STATE", "HEARD", "EPOCH"]
     );
     assert_eq!(
         lines[2][..5],

@@ -12,7 +12,7 @@ use std::{
 
 use common::{
     Options, PARAMD, Service, eventually, fails_with, run, shipped_zones, simple_zone, socket,
-    strings_of, txt_query, zones,
+    strings_of, txt_query, value_in, zones,
 };
 use hickory_proto::op::{Message, ResponseCode};
 
@@ -78,10 +78,15 @@ impl Flock {
 fn four_hosts_get_their_own_ids_again_after_sigkill() {
     let data = tempfile::tempdir().unwrap();
     let name = |host: &str| format!("{host}.pbft.fabric.internal");
+    // The summary of a host, which has an address of its own.
+    let summary = |service: &Service, host: &str| {
+        let address = format!("+subnet=10.0.1.{}/32", host.as_bytes()[0]);
+        service.short(&["TXT", &name(host), &address]).concat()
+    };
     let service = Service::start(&shipped_zones(), data.path());
     for (number, host) in ["a", "b", "c", "d"].iter().enumerate() {
         assert_eq!(
-            service.value(&name(host), "id").unwrap(),
+            value_in(&summary(&service, host), "id").unwrap(),
             format!("vp{number}")
         );
     }
@@ -93,11 +98,9 @@ fn four_hosts_get_their_own_ids_again_after_sigkill() {
     // root nodes.
     assert!(service.short(&["TXT", "pbft.fabric.internal"])[0].contains("live=4"));
     for (number, host) in ["d", "c", "b", "a"].iter().enumerate() {
-        assert_eq!(
-            service.value(&name(host), "id").unwrap(),
-            format!("vp{}", 3 - number)
-        );
-        assert_ne!(service.value(&name(host), "root").unwrap(), "");
+        let id = format!("vp{}", 3 - number);
+        assert_eq!(value_in(&summary(&service, host), "id").unwrap(), id);
+        assert_ne!(value_in(&summary(&service, host), "root").unwrap(), "");
     }
     assert!(service.dig(&["TXT", &name("e")]).contains("REFUSED"));
     assert_eq!(service.terminate(), Some(0));
@@ -388,6 +391,7 @@ fn a_store_that_is_damaged_between_two_commits_takes_no_more() {
                 role: "mixed".into(),
                 source: [10, 0, 0, 1].into(),
                 address: [10, 0, 0, 1].into(),
+                epoch: 1,
             },
         }]
     };
@@ -432,6 +436,7 @@ fn every_origin_in_a_store_is_found_and_once() {
                 role: "mixed".into(),
                 source: [10, 0, 0, 1].into(),
                 address: [10, 0, 0, 1].into(),
+                epoch: 1,
             },
         }));
     }

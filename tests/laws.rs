@@ -13,7 +13,7 @@ use std::{
 
 use param_daemon::network::{
     Change, Holder, Hostname, LeaveRefusal, Network, Peer, PeerId, PinRefusal, Refusal, Role,
-    RoleRule, Rules, Sequence, SequenceRule, Time, Told,
+    RoleRule, Rules, Sequence, SequenceRule, StoredPeer, Time, Told,
 };
 use proptest::prelude::*;
 
@@ -77,6 +77,10 @@ enum Step {
         milliseconds: u64,
     },
     Restart,
+    /// The service stands still, and then goes on.
+    StandStill {
+        milliseconds: u64,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -93,6 +97,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|milliseconds| Step::Pass { milliseconds }),
         1 => (0u64..RECLAIM).prop_map(|milliseconds| Step::SetBack { milliseconds }),
         1 => Just(Step::Restart),
+        1 => (0u64..2 * RECLAIM).prop_map(|milliseconds| Step::StandStill { milliseconds }),
     ];
     prop::collection::vec(step, 1..2_000)
 }
@@ -111,6 +116,16 @@ fn holder(asker: u8) -> Holder {
     }
 }
 
+fn stored(peer: &Peer) -> StoredPeer {
+    StoredPeer {
+        host: peer.host.clone(),
+        id: peer.id,
+        role: peer.role,
+        holder: peer.holder,
+        epoch: peer.epoch,
+    }
+}
+
 fn hostname(host: u8) -> Hostname {
     format!("peer-{host}").parse().unwrap()
 }
@@ -120,13 +135,15 @@ struct Play {
     network: Network,
     rules: Arc<Rules>,
     /// What was made durable.
-    disk: BTreeMap<Hostname, (PeerId, Role, Holder)>,
+    disk: BTreeMap<Hostname, StoredPeer>,
     pins: BTreeMap<Hostname, PeerId>,
     /// What the clock shows, and the latest it ever showed.
     clock: u64,
     latest: u64,
     /// Until when each host's lease runs, by what was granted.
     leases: HashMap<Hostname, u64>,
+    /// Who was seen to hold each ID last, and with which epoch.
+    holders: HashMap<PeerId, (Hostname, Holder, u64)>,
 }
 
 impl Play {
@@ -139,6 +156,7 @@ impl Play {
             clock: 1,
             latest: 1,
             leases: HashMap::new(),
+            holders: HashMap::new(),
         }
     }
 
@@ -151,16 +169,25 @@ impl Play {
         self.leases.get(host).is_some_and(|end| self.latest < *end)
     }
 
+    /// Whether a root node runs at another address.
+    fn finds_root(&self, asker: Holder) -> bool {
+        let mut peers = self.disk.values();
+        peers.any(|peer| {
+            peer.id.sequence == self.rules.root_sequence
+                && peer.holder.address != asker.address
+                && self.lease_runs(&peer.host)
+        })
+    }
+
     fn record(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
                 Change::Put(peer) => {
-                    let record = (peer.id, peer.role, peer.holder);
-                    self.disk.insert(peer.host.clone(), record);
+                    self.disk.insert(peer.host.clone(), stored(&peer));
                 }
                 Change::Delete(host, id) => {
                     let removed = self.disk.remove(&host);
-                    assert_eq!(removed.map(|(id, ..)| id), Some(id), "it was that host's");
+                    assert_eq!(removed.map(|peer| peer.id), Some(id), "it was that host's");
                 }
                 Change::Pin(host, id) => {
                     self.pins.insert(host, id);
@@ -200,6 +227,8 @@ impl Play {
             }
             (None, Ok(after)) => {
                 assert_eq!(after.holder, asker);
+                let is_root = after.id.sequence == self.rules.root_sequence;
+                assert!(is_root || self.finds_root(asker));
                 match lowest {
                     _ if pinned.is_some() => {
                         assert_eq!(Some(after.id), pinned, "the ID that is kept for it");
@@ -220,6 +249,16 @@ impl Play {
                 assert_eq!(Some(id), pinned);
                 let drawn = self.rules.role(role.unwrap()).sequence;
                 assert_ne!(drawn, id.sequence, "refused only in another role");
+            }
+            (before, Err(Refusal::NoRoot(refused))) => {
+                assert!(
+                    before.is_none() || !running,
+                    "a running lease needs no root node"
+                );
+                let sequence = self.rules.role(refused).sequence;
+                assert_ne!(sequence, self.rules.root_sequence);
+                assert!(before.is_none_or(|before| before.role == refused));
+                assert!(!self.finds_root(asker), "a root node is there");
             }
             (None, Err(Refusal::Full { .. })) => {
                 assert_eq!(pinned, None, "an ID that is kept is not taken");
@@ -310,9 +349,13 @@ impl Play {
                 if let Some(peer) = self.network.host(&host) {
                     let now = Time(now.0.max(self.latest));
                     let renewed = peer.lease.renew(now, self.rules.lease);
-                    assert_eq!(renewed, runs, "a lease is renewed exactly while it runs");
+                    assert!(!renewed || runs, "only a lease that runs is renewed");
                     if renewed {
                         self.leases.insert(host, self.latest + LEASE);
+                    } else if runs {
+                        // After the service has stood still, the registry decides.
+                        let (role, asker) = (peer.role, peer.holder);
+                        self.register(&host, Some(role), asker);
                     }
                 }
             }
@@ -370,16 +413,28 @@ impl Play {
             Step::Restart => {
                 let now = self.now();
                 self.latest = now.0;
-                let records = self
-                    .disk
-                    .iter()
-                    .map(|(host, (id, role, holder))| (host.clone(), *id, *role, *holder));
+                let records = self.disk.values().cloned();
                 let revision = self.network.revision() + 1;
                 let pins = self.pins.clone();
                 self.network =
                     Network::restore(self.rules.clone(), revision, records, pins, now).unwrap();
                 let lease = now.0 + LEASE;
                 self.leases = self.disk.keys().map(|host| (host.clone(), lease)).collect();
+            }
+            Step::StandStill { milliseconds } => {
+                let running: Vec<_> = self
+                    .disk
+                    .keys()
+                    .filter(|it| self.lease_runs(it))
+                    .cloned()
+                    .collect();
+                self.clock += milliseconds;
+                let now = self.now();
+                self.network.resume(now);
+                for host in running {
+                    let end = self.leases.entry(host).or_default();
+                    *end = (now.0 + LEASE).max(*end);
+                }
             }
         }
     }
@@ -422,9 +477,14 @@ impl Play {
         assert_eq!(network.live().count(), network.live_len());
         let registered: BTreeMap<_, _> = network
             .peers()
-            .map(|peer| (peer.host.clone(), (peer.id, peer.role, peer.holder)))
+            .map(|peer| (peer.host.clone(), stored(peer)))
             .collect();
         assert_eq!(registered, self.disk, "the disk has what was answered");
+        let peers: Vec<_> = network.peers().cloned().collect();
+        for peer in peers {
+            self.check_epoch(&peer);
+        }
+        let network = &self.network;
         let pins: BTreeMap<_, _> = network
             .pins()
             .map(|(host, id)| (host.clone(), id))
@@ -445,19 +505,39 @@ impl Play {
     }
 
     fn check_roots(&self, peer: &Peer) {
-        let roots: Vec<PeerId> = self.network.roots(peer.id).map(|root| root.id).collect();
-        let expected: Vec<PeerId> = self
+        let roots: Vec<PeerId> = self.network.roots(peer).map(|root| root.id).collect();
+        let candidates: Vec<&Arc<Peer>> = self
             .network
             .peers()
             .filter(|root| root.id.sequence == self.rules.root_sequence)
-            .filter(|root| root.id != peer.id && self.lease_runs(&root.host))
-            .map(|root| root.id)
-            .take(self.rules.roots)
+            .filter(|root| root.holder.address != peer.holder.address)
+            .filter(|root| self.lease_runs(&root.host))
             .collect();
+        let heard_last = |root: &&Arc<Peer>| {
+            let address = root.holder.address;
+            let there = candidates.iter().filter(|it| it.holder.address == address);
+            let last = there.max_by_key(|it| (it.lease.heard(), it.id.number));
+            last.is_some_and(|last| last.id == root.id)
+        };
+        let expected = candidates.iter().copied().filter(heard_last);
+        let expected: Vec<PeerId> = expected.map(|it| it.id).take(self.rules.roots).collect();
         assert_eq!(
             roots, expected,
-            "root nodes: live, not the asker, lowest first"
+            "root nodes: live, at another address than the asker, none twice, lowest first"
         );
+    }
+
+    /// An epoch rises with each new holder of an ID, and never falls.
+    fn check_epoch(&mut self, peer: &Peer) {
+        let holder = (peer.host.clone(), peer.holder, peer.epoch);
+        let Some((host, before, epoch)) = self.holders.insert(peer.id, holder) else {
+            return;
+        };
+        if (&host, before) == (&peer.host, peer.holder) {
+            assert!(peer.epoch >= epoch, "the epoch has fallen");
+        } else {
+            assert!(peer.epoch > epoch, "another holder, and no higher epoch");
+        }
     }
 }
 
@@ -521,12 +601,14 @@ proptest! {
 fn the_first_of_a_batch_has_no_root_node_and_the_others_have() {
     let mut network = Network::new(rules(4, 0, true), 1);
     let mut changes = Vec::new();
-    let roots: Vec<usize> = (0..4)
+    // Each at an address of its own.
+    let roots: Vec<usize> = (0..8)
+        .step_by(2)
         .map(|host| {
             let peer = network
                 .register(Time(5), &hostname(host), None, holder(host), &mut changes)
                 .unwrap();
-            network.roots(peer.id).count()
+            network.roots(&peer).count()
         })
         .collect();
     assert_eq!(roots, [0, 1, 2, 3]);
@@ -538,10 +620,16 @@ fn contradicting_records_are_refused() {
         sequence: Sequence(0),
         number,
     };
-    let restore = |records: Vec<(Hostname, PeerId, Role, Holder)>| {
+    let restore = |records: Vec<StoredPeer>| {
         Network::restore(rules(4, 0, true), 1, records, [], Time(1)).map(|network| network.len())
     };
-    let record = |host, number, role| (hostname(host), id(number), Role(role), holder(host));
+    let record = |host, number, role| StoredPeer {
+        host: hostname(host),
+        id: id(number),
+        role: Role(role),
+        holder: holder(host),
+        epoch: 1,
+    };
     assert_eq!(restore(vec![record(0, 0, 0), record(1, 3, 1)]), Ok(2));
     for (records, expected) in [
         (vec![record(0, 4, 0)], "outside of its sequence"),
@@ -608,7 +696,13 @@ fn a_high_number_takes_no_more_memory_than_a_low_one() {
         sequence: Sequence(0),
         number: u32::MAX - 2,
     };
-    let record = (hostname(0), id, Role(0), holder(0));
+    let record = StoredPeer {
+        host: hostname(0),
+        id,
+        role: Role(0),
+        holder: holder(0),
+        epoch: 1,
+    };
     let mut network = Network::restore(rules(NO_LIMIT, 0, true), 1, [record], [], Time(1)).unwrap();
     let peer = network
         .register(Time(2), &hostname(1), None, holder(1), &mut Vec::new())

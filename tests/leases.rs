@@ -4,7 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use param_daemon::network::{
-    Holder, Hostname, Network, PeerId, Role, RoleRule, Rules, Sequence, SequenceRule, Time,
+    Holder, Hostname, Network, PeerId, Role, RoleRule, Rules, Sequence, SequenceRule, StoredPeer,
+    Time,
 };
 use proptest::prelude::*;
 
@@ -50,7 +51,13 @@ fn holder(number: u32) -> Holder {
 
 /// So many peers, all with a lease from that time on.
 fn restored(peers: u32, now: Time) -> Network {
-    let record = |number| (hostname(number), id(number), Role(0), holder(number));
+    let record = |number| StoredPeer {
+        host: hostname(number),
+        id: id(number),
+        role: Role(0),
+        holder: holder(number),
+        epoch: u64::from(number) + 1,
+    };
     Network::restore(rules(), 1, (0..peers).map(record), [], now).unwrap()
 }
 

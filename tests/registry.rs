@@ -40,6 +40,7 @@ impl Store for SlowStore {
             role: "mixed".into(),
             source: [10, 0, 0, 1].into(),
             address: [10, 0, 0, 1].into(),
+            epoch: 1,
         };
         Ok(Contents {
             registrations: (0..self.peers).map(registration).collect(),
@@ -144,7 +145,7 @@ fn each_of_a_flush_is_told_the_root_nodes_of_its_moment() {
             let Ok(Granted::Peer { peer, network, .. }) = answer.await.unwrap() else {
                 panic!("not granted");
             };
-            let roots = network.roots(peer.id).map(|root| root.id.number);
+            let roots = network.roots(&peer).map(|root| root.id.number);
             told.push(roots.collect());
         }
         told

@@ -1,10 +1,26 @@
 //! The start script, with real `dig` and under two shells, against a DNS
 //! responder that says hostile things, nothing at all, or the truth.
 
+macro_rules! under_both_shells {
+    ($($test:ident)*) => {
+        mod dash { $(#[test] fn $test() { super::$test(super::Shell::Dash) })* }
+        mod busybox { $(#[test] fn $test() { super::$test(super::Shell::Busybox) })* }
+    };
+}
+
+mod common;
+#[path = "start_peer/fencing.rs"]
+mod fencing;
+#[path = "common/namespaces.rs"]
+mod namespaces;
+#[path = "start_peer/resolving.rs"]
+mod resolving;
 #[path = "start_peer/responder.rs"]
 mod responder;
 #[path = "start_peer/script.rs"]
 mod script;
+#[path = "start_peer/tools.rs"]
+mod tools;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,13 +36,6 @@ const ANOTHER: &str = "10.0.1.9";
 /// A peer that only lives, in the process that the file `pid` names.
 const LIVES: &str = "echo $$ >pid; exec sleep 30";
 const NETWORK: &str = "CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE";
-
-macro_rules! under_both_shells {
-    ($($test:ident)*) => {
-        mod dash { $(#[test] fn $test() { super::$test(super::Shell::Dash) })* }
-        mod busybox { $(#[test] fn $test() { super::$test(super::Shell::Busybox) })* }
-    };
-}
 
 under_both_shells! {
     hostile_answers_run_nothing_and_export_nothing_else
@@ -88,9 +97,8 @@ fn hostile_answers_run_nothing_and_export_nothing_else(shell: Shell) {
         assert_eq!(got.remove(name), Some(value), "{name}");
     }
     assert_eq!(got.remove("PATH"), Some(script.path.as_bytes()));
-    let own = ["PARAM_HOST", "PARAM_ADDRESS", "PARAM_EXEC", "PARAM_RENEW"];
     let shells = ["PWD", "OLDPWD", "SHLVL", "_"];
-    got.retain(|name, _| !own.contains(name) && !shells.contains(name));
+    got.retain(|name, _| !name.starts_with("PARAM_") && !shells.contains(name));
     assert!(got.is_empty(), "exported too: {got:?}");
     assert!(!script.has("ran"));
     assert_eq!(script.said("left out"), refused);
@@ -102,7 +110,8 @@ fn long_answers_are_no_burden(shell: Shell) {
     let many = (0..1000).map(|i| format!("CORE_{i}=x").into_bytes());
     for (mut records, length) in [
         (vec![variable(&[b'x'; 60_000])], "60000\n"),
-        (vec![variable(&[b'\\'; 60_000])], "60000\n"),
+        (vec![variable(&[b'\\'; 9_000])], "9000\n"),
+        (vec![variable(&[b'\\'; 60_000])], "0\n"),
         (vec![variable(&[1; 60_000])], "0\n"),
         (many.chain([variable(b"xx")]).collect(), "2\n"),
     ] {
@@ -122,6 +131,7 @@ fn a_forwarder_may_drop_the_additional_section(shell: Shell) {
         holder: ANOTHER,
         variables,
         summary: false,
+        ..Peer::default()
     };
     let service = Responder::start(Answer::Peer(peer.clone()));
     let role = [("ROLE", "validator")];
@@ -315,8 +325,8 @@ fn the_heartbeat_ends_with_the_peer_even_without_the_script(shell: Shell) {
 
 fn tells_once_that_the_lease_is_lost(shell: Shell) {
     let service = Responder::start(Peer::held_by(MINE));
-    let every_second = [("PARAM_RENEW", "1")];
-    let mut script = Script::start(shell, service.port, LIVES, &every_second);
+    let settings = [("PARAM_RENEW", "1"), ("PARAM_FENCE", "warn")];
+    let mut script = Script::start(shell, service.port, LIVES, &settings);
     let peer = script.peer();
     until("it renews", || service.count("h1") == 1);
     assert_eq!(script.said("lease"), 0);
@@ -340,8 +350,17 @@ fn wrong_settings_are_one_line(shell: Shell) {
         ("PARAM_ADDRESS", "$(touch ran)", "PARAM_ADDRESS"),
         ("PARAM_TIMEOUT", "2m", "PARAM_TIMEOUT"),
         ("PARAM_PREFIXES", ".*", "PARAM_PREFIXES"),
+        ("PARAM_RESOLVE", "no", "PARAM_RESOLVE"),
+        ("PARAM_FENCE", "yes", "PARAM_FENCE"),
+        ("PARAM_STOP_GRACE", "1m", "PARAM_STOP_GRACE"),
+        ("PARAM_LEASE", "30s", "PARAM_LEASE"),
     ] {
-        let settings = [("PARAM_DOCKER_SOCKET", "/nowhere"), (name, value)];
+        let address = if name == NETWORK { "" } else { MINE };
+        let settings = [
+            ("PARAM_DOCKER_SOCKET", "/nowhere"),
+            ("PARAM_ADDRESS", address),
+            (name, value),
+        ];
         let mut script = Script::start(shell, 1, "touch ran", &settings);
         assert_eq!(script.end(), Some(1), "{why}");
         let said = script.read("err");

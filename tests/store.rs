@@ -40,6 +40,7 @@ fn write() -> impl Strategy<Value = Write> {
                         role: "mixed".into(),
                         source: address,
                         address,
+                        epoch: 1,
                     },
                 },
                 1 => Write::Delete {

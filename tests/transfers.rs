@@ -15,7 +15,7 @@ use hickory_proto::{
     rr::{Name, Record},
 };
 use param_daemon::{
-    network::{Holder, Network, PeerId, Role, Time},
+    network::{Holder, Network, PeerId, Role, StoredPeer, Time},
     server::transfer::{Content, Transfer},
     zone::{self, Zone},
 };
@@ -76,7 +76,13 @@ fn network(zone: &Zone, peers: &[(u16, bool, bool)]) -> Network {
             source: address,
             address,
         };
-        registered.push((host, id, Role(role), holder));
+        registered.push(StoredPeer {
+            host,
+            id,
+            role: Role(role),
+            holder,
+            epoch: 3,
+        });
     }
     Network::restore(zone.rules.clone(), 7, registered, pins, Time(1)).unwrap()
 }

@@ -192,9 +192,9 @@ fn each_mistake_is_shown_with_its_line_and_remedy() {
         ),
         (
             "{{ id }}",
-            "{{ 'x' * 4097 }}",
+            "{{ 'x' * 32769 }}",
             13,
-            "CORE_PEER_ID has 4097 octets: shorten it",
+            "CORE_PEER_ID has 32769 octets: shorten it to 32768",
         ),
     ] {
         assert!(good.contains(from), "{from}");

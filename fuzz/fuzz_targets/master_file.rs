@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use std::path::Path;
+use std::{net::Ipv4Addr, path::Path};
 
 use hickory_proto::{
     op::{Message, MessageType, OpCode},
@@ -12,7 +12,7 @@ use hickory_proto::{
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     network::Network,
-    zone::{Question, master},
+    zone::{Asked, Question, master},
 };
 use param_daemon_fuzz::zones;
 
@@ -56,8 +56,11 @@ fuzz_target!(|text: &str| {
             for rtype in [RecordType::A, RecordType::ANY, RecordType::MX] {
                 let question = Question {
                     name: &zone.parse(&name),
-                    rtype,
-                    owner: &name,
+                    asked: Asked {
+                        rtype,
+                        owner: &name,
+                        server: Ipv4Addr::LOCALHOST.into(),
+                    },
                     room: 1_232,
                 };
                 let answer = zone.answer(&network, &question);

@@ -3,7 +3,10 @@
 
 #![no_main]
 
-use std::{cell::OnceCell, net::IpAddr};
+use std::{
+    cell::OnceCell,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use hickory_proto::{
     op::{Message, MessageType, OpCode, ResponseCode},
@@ -13,7 +16,7 @@ use hickory_proto::{
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     network::{Holder, Hostname, Network, Time},
-    zone::{Answer, Form, QueryName, Question, Who, Zone, master},
+    zone::{Answer, Asked, Form, QueryName, Question, Who, Zone, master},
 };
 use param_daemon_fuzz::zones;
 
@@ -121,8 +124,11 @@ fn answer(zone: &Zone, network: &Network, name: &Name, rtype: RecordType) -> Ans
         network,
         &Question {
             name: &zone.parse(name),
-            rtype,
-            owner: name,
+            asked: Asked {
+                rtype,
+                owner: name,
+                server: Ipv4Addr::LOCALHOST.into(),
+            },
             room: 1_232,
         },
     )

@@ -33,7 +33,7 @@ fuzz_target!(|text: &str| {
     assert_eq!(contents.pins.len(), dump.pins.len());
 
     let zone = zone();
-    let Ok(network) = registry::load(&zone, contents, Clock::start()) else {
+    let Ok(network) = registry::load(&zone, contents, &Clock::start()) else {
         return;
     };
     assert_eq!(network.len(), dump.peers.len());

@@ -5,7 +5,11 @@
 #[path = "../../tests/transfers/axfr.rs"]
 mod axfr;
 
-use std::{net::IpAddr, path::Path, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    sync::Arc,
+};
 
 use hickory_proto::{
     op::{Message, MessageType, OpCode, ResponseCode},
@@ -15,7 +19,7 @@ use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     network::{Holder, Network, Role, Time},
     server::transfer::Content,
-    zone::{self, QueryName, Question, Zone},
+    zone::{self, Asked, QueryName, Question, Zone},
 };
 
 fuzz_target!(|text: &str| {
@@ -44,8 +48,11 @@ fn serve(zone: &Arc<Zone>) {
     let mut network = Network::new(zone.rules.clone(), 1);
     let question = Question {
         name: &QueryName::Apex,
-        rtype: RecordType::SOA,
-        owner: &zone.origin,
+        asked: Asked {
+            rtype: RecordType::SOA,
+            owner: &zone.origin,
+            server: Ipv4Addr::LOCALHOST.into(),
+        },
         room: 1_232,
     };
     let apex = zone.answer(&network, &question);

@@ -142,7 +142,7 @@ pub enum Replies {
 impl Service {
     pub fn start(zones: Vec<Zone>, store: &Memory) -> Self {
         let clock = Clock::start();
-        let (registry, ended) = Registry::start(zones, Box::new(store.clone()), clock)
+        let (registry, ended) = Registry::start(zones, Box::new(store.clone()), clock.clone())
             .expect("what was stored fits the zones");
         let zones = registry.zones().to_vec();
         // The longest name that a configuration may have, and a key.

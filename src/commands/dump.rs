@@ -52,7 +52,7 @@ pub fn run(options: &Dump) -> anyhow::Result<()> {
         (Registrations::Store(mut store), Format::Master) => {
             let zone = origin::find(zones_in(&options.place.zones.zones)?, &origin)?;
             let contents = store.load(&zone.origin_text())?;
-            let network = registry::load(&zone, contents, Clock::start())?;
+            let network = registry::load(&zone, contents, &Clock::start())?;
             for record in zone.content(&network) {
                 writeln!(out, "{}", master::line(&record))?;
             }

@@ -12,13 +12,13 @@ use crate::{
 
 use super::{Registrations, client::Client, origin, registrations, transfer, zones_in};
 
-const HEAD: [&str; 6] = ["ID", "HOST", "ROLE", "ADDRESS", "STATE", "HEARD"];
+const HEAD: [&str; 7] = ["ID", "HOST", "ROLE", "ADDRESS", "STATE", "HEARD", "EPOCH"];
 
 /// A line of the table.
 struct Row {
     /// By sequence and number.
     order: (String, u32),
-    cells: [String; 6],
+    cells: [String; 7],
 }
 
 pub fn run(options: &Peers) -> anyhow::Result<()> {
@@ -104,6 +104,7 @@ fn row(registration: Registration, is_pinned: bool, state: &str, heard: String) 
             registration.address.to_string(),
             state,
             heard,
+            registration.epoch.to_string(),
         ],
     }
 }
@@ -119,6 +120,7 @@ fn awaited(pin: Pin) -> Row {
             none(),
             "pinned".to_owned(),
             none(),
+            none(),
         ],
         order: (pin.sequence, pin.number),
     }
@@ -130,7 +132,7 @@ fn table(rows: &[Row]) -> Vec<String> {
     let lines = || std::iter::once(&head).chain(rows.iter().map(|row| &row.cells));
     let width = |column: usize| lines().map(|row| row[column].len()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
-    let line = |row: &[String; 6]| {
+    let line = |row: &[String; 7]| {
         let cells = row.iter().zip(&widths);
         let line: Vec<String> = cells
             .map(|(cell, width)| format!("{cell:width$}"))

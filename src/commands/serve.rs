@@ -81,7 +81,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         upstreams => Some(Forwarder::new(upstreams).map_err(anyhow::Error::msg)?),
     };
     let clock = Clock::start();
-    let (registry, mut writer) = Registry::start(zones, store, clock)?;
+    let (registry, mut writer) = Registry::start(zones, store, clock.clone())?;
     note_address(data, &listeners.plain)?;
     let mut backup = Backup::new(data, registry.zones());
     let plain = listeners

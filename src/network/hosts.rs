@@ -202,6 +202,7 @@ mod tests {
                 source: address,
                 address,
             },
+            epoch: 1,
             lease: Lease::granted(Time(0)),
         })
     }

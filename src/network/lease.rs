@@ -59,11 +59,14 @@ impl Lease {
             .is_ok()
     }
 
-    /// Ends the lease if it has run out by `now`; says whether it is ended.
-    pub(super) fn expire(&self, now: Time, lasting: Duration) -> bool {
+    /// Ends the lease if it has run out by `now`; says whether it is ended. The
+    /// silence before `heard_since`, when nobody listened, does not count.
+    pub(super) fn expire(&self, now: Time, lasting: Duration, heard_since: Time) -> bool {
+        let is_vouched_for = now >= heard_since + lasting;
         self.0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                (!Self::word_runs(word, now, lasting)).then_some(word | ENDED)
+                let ends = is_vouched_for && !Self::word_runs(word, now, lasting);
+                (ends || word & ENDED != 0).then_some(word | ENDED)
             })
             .is_ok()
     }

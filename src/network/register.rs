@@ -106,7 +106,7 @@ impl Network {
             }
             return Ok(peer);
         }
-        if !self.has_root_for(peer.id.sequence) {
+        if !self.finds_root(peer.id.sequence, asker.address) {
             return Err(Refusal::NoRoot(peer.role));
         }
         // The lease has ended: whoever asks becomes the holder, with the same ID.
@@ -123,6 +123,7 @@ impl Network {
             id: peer.id,
             role: peer.role,
             holder: asker,
+            epoch: self.revision + 1,
             lease: Lease::granted(now),
         });
         changes.push(Change::Put(peer.clone()));
@@ -142,7 +143,7 @@ impl Network {
         let role = role.or_else(|| self.role_for(pinned?));
         let role = role.unwrap_or(self.rules.default_role);
         let sequence = self.rules.role(role).sequence;
-        if !self.has_root_for(sequence) {
+        if !self.finds_root(sequence, asker.address) {
             return Err(Refusal::NoRoot(role));
         }
         let id = match pinned {
@@ -158,6 +159,7 @@ impl Network {
             id,
             role,
             holder: asker,
+            epoch: self.revision + 1,
             lease: Lease::granted(self.now),
         });
         changes.push(Change::Put(peer.clone()));
@@ -263,14 +265,15 @@ impl Network {
 
     /// Ends the lease of a live peer if it has run out, or notes when it will.
     fn look_at(&mut self, place: usize, number: u32) {
-        let lasting = self.rules.lease;
-        let numbers = &mut self.sequences[place];
-        let Some(peer) = numbers.taken.get(number) else {
-            numbers.live.remove(number);
+        let Some(peer) = self.sequences[place].taken.get(number).cloned() else {
+            self.sequences[place].live.remove(number);
             return;
         };
-        let ended = peer.lease.expire(self.now, lasting);
-        let runs_out = peer.lease.heard() + lasting;
+        let ended = peer
+            .lease
+            .expire(self.now, self.rules.lease, self.heard_since);
+        let runs_out = self.runs_out(&peer);
+        let numbers = &mut self.sequences[place];
         if ended {
             numbers.live.remove(number);
             numbers.gone(number, runs_out);

@@ -15,6 +15,7 @@ pub struct Told {
     pub role: Role,
     /// Where other peers reach it.
     pub address: IpAddr,
+    pub epoch: u64,
 }
 
 impl From<&Peer> for Told {
@@ -23,6 +24,7 @@ impl From<&Peer> for Told {
             id: peer.id,
             role: peer.role,
             address: peer.holder.address,
+            epoch: peer.epoch,
         }
     }
 }
@@ -40,12 +42,12 @@ pub(super) struct Seats {
 }
 
 /// How many stand next to each other: two pages of memory.
-const BRIEFS: usize = 1_024;
+const BRIEFS: usize = 512;
 
-/// What is told of a peer, if that goes into eight octets.
+/// What is told of a peer, if that goes into sixteen octets.
 #[derive(Debug, Clone, Copy)]
 enum Brief {
-    V4(Ipv4Addr, Role),
+    V4(Ipv4Addr, Role, u64),
     /// Only the peer itself says it.
     Long,
 }
@@ -53,7 +55,7 @@ enum Brief {
 impl Brief {
     fn of(peer: &Peer) -> Self {
         match peer.holder.address {
-            IpAddr::V4(address) => Self::V4(address, peer.role),
+            IpAddr::V4(address) => Self::V4(address, peer.role, peer.epoch),
             IpAddr::V6(_) => Self::Long,
         }
     }
@@ -76,10 +78,11 @@ impl Seat<'_> {
     /// What everyone is told of the peer that has the ID.
     pub fn told(&self) -> Option<Told> {
         match *self.brief {
-            Some(Brief::V4(address, role)) => Some(Told {
+            Some(Brief::V4(address, role, epoch)) => Some(Told {
                 id: self.id,
                 role,
                 address: address.into(),
+                epoch,
             }),
             Some(Brief::Long) => {
                 let peer = self.seats.get(self.id.number)?;
@@ -133,6 +136,6 @@ mod tests {
     /// Where that is not so, what it is for is lost.
     #[test]
     fn it_is_brief() {
-        assert_eq!(size_of::<Option<Brief>>(), 8);
+        assert_eq!(size_of::<Option<Brief>>(), 16);
     }
 }

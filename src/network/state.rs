@@ -30,8 +30,22 @@ pub struct Peer {
     pub id: PeerId,
     pub role: Role,
     pub holder: Holder,
+    /// Rises whenever an ID gets another holder, and never falls: the revision of
+    /// the network at which this holder was registered. Of two processes that were
+    /// told one ID, the one with the lower epoch has lost it.
+    pub epoch: u64,
     /// Shared with everyone who has seen this peer; a heartbeat writes here.
     pub lease: Lease,
+}
+
+/// A registration as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPeer {
+    pub host: Hostname,
+    pub id: PeerId,
+    pub role: Role,
+    pub holder: Holder,
+    pub epoch: u64,
 }
 
 /// A record of the store contradicts the rules or another record.
@@ -75,6 +89,8 @@ pub struct Network {
     pub(super) revision: u64,
     /// The latest time that was seen: a clock set back changes nothing.
     pub(super) now: Time,
+    /// Since when the service hears its peers without a break.
+    pub(super) heard_since: Time,
 }
 
 /// The numbers of one sequence.
@@ -132,6 +148,7 @@ impl Network {
             sequences,
             revision,
             now: Time::default(),
+            heard_since: Time::default(),
         }
     }
 
@@ -141,19 +158,29 @@ impl Network {
     pub fn restore(
         rules: Arc<Rules>,
         revision: u64,
-        peers: impl IntoIterator<Item = (Hostname, PeerId, Role, Holder)>,
+        peers: impl IntoIterator<Item = StoredPeer>,
         pins: impl IntoIterator<Item = (Hostname, PeerId)>,
         now: Time,
     ) -> Result<Self, Conflict> {
         let mut network = Self::new(rules, revision);
         network.now = now;
-        for (host, id, role, holder) in peers {
+        let mut latest_epoch = 0;
+        for peer in peers {
+            let StoredPeer {
+                host,
+                id,
+                role,
+                holder,
+                epoch,
+            } = peer;
             network.check(&host, id, role)?;
+            latest_epoch = epoch.max(latest_epoch);
             network.seat(Peer {
                 host,
                 id,
                 role,
                 holder,
+                epoch,
                 lease: Lease::granted(now),
             });
         }
@@ -165,7 +192,7 @@ impl Network {
                 refusal,
             })?;
         }
-        network.revision = revision;
+        network.revision = revision.max(latest_epoch);
         Ok(network)
     }
 
@@ -275,40 +302,6 @@ impl Network {
         })
     }
 
-    /// The root nodes that a peer is told: live peers of the root sequence
-    /// other than itself, lowest number first.
-    pub fn roots(&self, asker: PeerId) -> impl Iterator<Item = &Arc<Peer>> {
-        self.live_roots()
-            .filter(move |root| root.id != asker)
-            .take(self.rules.roots)
-    }
-
-    /// Whether a peer may be told which root nodes there are. Only a peer of the
-    /// root sequence may be the first of its network; every other one waits for
-    /// a root node.
-    pub fn finds_root(&self, asker: PeerId) -> bool {
-        self.has_root_for(asker.sequence)
-    }
-
-    /// Whether peers of that sequence may start.
-    pub(super) fn has_root_for(&self, sequence: Sequence) -> bool {
-        let root_sequence = self.rules.root_sequence;
-        sequence == root_sequence || self.numbers(root_sequence).live.len() > 0
-    }
-
-    /// All live peers of the root sequence, lowest number first.
-    pub fn live_roots(&self) -> impl Iterator<Item = &Arc<Peer>> {
-        let numbers = self.numbers(self.rules.root_sequence);
-        let live = numbers.live.numbers();
-        live.filter_map(|number| numbers.taken.get(number))
-    }
-
-    /// Whether the peer is told the same root nodes by both, of the same holders.
-    pub fn has_roots_of(&self, other: &Self, asker: PeerId) -> bool {
-        let theirs = other.roots(asker).map(Arc::as_ptr);
-        self.roots(asker).map(Arc::as_ptr).eq(theirs)
-    }
-
     /// When [`expire`](Self::expire) has something to look at.
     pub fn next_deadline(&self) -> Option<Time> {
         self.sequences
@@ -326,11 +319,23 @@ impl Network {
         &mut self.sequences[usize::from(sequence.0)]
     }
 
+    /// The service could not hear its peers until that time, for longer than it
+    /// can vouch for: the leases that have not ended yet run one lease on.
+    pub fn resume(&mut self, time: Time) {
+        self.heard_since = self.heard_since.max(time);
+    }
+
+    /// When the peer's lease runs out if it stays silent. Only silence counts
+    /// that the service was there to hear.
+    pub(super) fn runs_out(&self, peer: &Peer) -> Time {
+        peer.lease.heard().max(self.heard_since) + self.rules.lease
+    }
+
     /// Puts a peer with a running lease at its number.
     pub(super) fn seat(&mut self, peer: Peer) -> Arc<Peer> {
         let peer = Arc::new(peer);
         let number = peer.id.number;
-        let deadline = peer.lease.heard() + self.rules.lease;
+        let deadline = self.runs_out(&peer);
         let numbers = self.numbers_mut(peer.id.sequence);
         numbers.free.remove(number);
         numbers.taken.insert(peer.clone());

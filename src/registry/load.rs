@@ -7,13 +7,13 @@ use tracing::warn;
 use super::{Published, StartError};
 use crate::{
     clock::Clock,
-    network::{Holder, Hostname, Network, Peer, PeerId, Sequence},
+    network::{Holder, Hostname, Network, Peer, PeerId, Sequence, StoredPeer},
     store::{Contents, Pin, Registration, Store, StoreError},
     zone::Zone,
 };
 
 /// The network as it is stored.
-pub fn load(zone: &Zone, contents: Contents, clock: Clock) -> Result<Network, StartError> {
+pub fn load(zone: &Zone, contents: Contents, clock: &Clock) -> Result<Network, StartError> {
     let misfit = |reason: String, remedy| StartError::Misfit {
         path: zone.path.display().to_string(),
         zone: zone.to_string(),
@@ -29,6 +29,7 @@ pub fn load(zone: &Zone, contents: Contents, clock: Clock) -> Result<Network, St
             role,
             source,
             address,
+            epoch,
         } = registration;
         let unknown = |what: &str| {
             misfit(
@@ -57,11 +58,17 @@ pub fn load(zone: &Zone, contents: Contents, clock: Clock) -> Result<Network, St
             sequence: Sequence(place as u16),
             number,
         };
-        peers.push((hostname, id, role, Holder { source, address }));
+        peers.push(StoredPeer {
+            host: hostname,
+            id,
+            role,
+            holder: Holder { source, address },
+            epoch,
+        });
     }
     // Far faster than in the order of the hosts: what goes into the network's
     // maps one after the other is then next to each other there.
-    peers.sort_unstable_by_key(|(_, id, ..)| *id);
+    peers.sort_unstable_by_key(|peer| peer.id);
     let mut pins = Vec::with_capacity(contents.pins.len());
     for Pin {
         host,
@@ -120,5 +127,6 @@ pub(super) fn registration(zone: &Zone, peer: &Peer) -> Registration {
         role: zone.rules.role(peer.role).name.clone(),
         source: peer.holder.source,
         address: peer.holder.address,
+        epoch: peer.epoch,
     }
 }

@@ -175,7 +175,7 @@ impl Registry {
         for zone in zones {
             let contents = store.load(&zone.origin_text())?;
             let serial = contents.serial.max(1);
-            let network = load(&zone, contents, clock)?;
+            let network = load(&zone, contents, &clock)?;
             info!("zone {zone}: {} registered peers", network.len());
             reserved.push(serial);
             published.push(Arc::new(Published {

@@ -17,7 +17,7 @@ use super::{
     load::{pin, registration},
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Moment},
     network::{Change, Hostname, Network, Peer, PeerId, Time},
     store::{Store, Write},
 };
@@ -41,7 +41,7 @@ const LOOKS: usize = 4_096;
 /// The writer looks for leases that have run out no more often than this.
 const LEAST_WAIT: Duration = Duration::from_millis(20);
 /// And no less often than this.
-const MOST_WAIT: Duration = Duration::from_secs(1);
+const MOST_WAIT: Duration = Duration::from_millis(250);
 
 pub(super) struct Writer {
     zones: Vec<Arc<Published>>,
@@ -87,8 +87,11 @@ impl Writer {
 
     /// Serves requests until all who could make one are gone.
     pub fn run(mut self, requests: &Receiver<Command>) {
+        let tick = self.clock.register_loop();
         loop {
-            match requests.recv_timeout(self.wait()) {
+            let received = requests.recv_timeout(self.wait());
+            tick.tick();
+            match received {
                 Ok(first) => {
                     let waiting = requests.try_iter().take(BATCH - 1);
                     let commands = std::iter::once(first).chain(waiting).collect();
@@ -138,11 +141,12 @@ impl Writer {
 
     /// Ends the leases that have run out, in every zone.
     fn expire(&mut self) {
-        let now = self.clock.now();
+        let moment = self.clock.moment();
         let mut networks = self.networks();
         for (network, published) in networks.iter_mut().zip(&self.zones) {
             let live = network.live_len();
-            network.expire(now, LOOKS);
+            network.resume(moment.heard_since);
+            network.expire(moment.now, LOOKS);
             let ended = live - network.live_len();
             if ended > 0 {
                 info!("zone {}: {ended} leases have run out", published.zone);
@@ -158,6 +162,7 @@ impl Writer {
 
     /// Decides all commands, commits them together, and answers.
     fn serve(&mut self, commands: Vec<Command>) {
+        let moment = self.clock.moment();
         let mut networks = self.networks();
         let mut shown = self.published();
         let mut changes = Vec::new();
@@ -165,7 +170,8 @@ impl Writer {
         for command in &commands {
             let place = command.zone;
             let mut own = Vec::new();
-            let decision = self.decide(command, &mut networks[place], &mut shown[place], &mut own);
+            let network = &mut networks[place];
+            let decision = self.decide(command, moment, network, &mut shown[place], &mut own);
             decisions.push(decision);
             changes.extend(own.into_iter().map(|change| (place, change)));
         }
@@ -174,7 +180,7 @@ impl Writer {
         if !may_write || self.commit(&networks, &changes) || !must_write {
             self.log(&changes);
         } else {
-            (networks, decisions) = self.decide_without_disk(&commands);
+            (networks, decisions) = self.decide_without_disk(&commands, moment);
         }
         self.publish(networks);
         for (command, decision) in commands.into_iter().zip(decisions) {
@@ -187,11 +193,13 @@ impl Writer {
     fn decide(
         &self,
         command: &Command,
+        moment: Moment,
         network: &mut Network,
         shown: &mut Arc<Network>,
         changes: &mut Vec<Change>,
     ) -> Decision {
-        let now = self.clock.now();
+        let now = moment.now;
+        network.resume(moment.heard_since);
         let mut is_new = false;
         let peer = match &command.action {
             Action::Register { host, role, asker } => {
@@ -215,7 +223,7 @@ impl Writer {
                 return Ok(Granted::Updated);
             }
         };
-        if !network.has_roots_of(shown, peer.id) {
+        if !network.has_roots_of(shown, &peer) {
             *shown = Arc::new(network.clone());
         }
         Ok(Granted::Peer {
@@ -226,7 +234,11 @@ impl Writer {
     }
 
     /// The disk takes nothing: grants what needs none, refuses the rest.
-    fn decide_without_disk(&self, commands: &[Command]) -> (Vec<Network>, Vec<Decision>) {
+    fn decide_without_disk(
+        &self,
+        commands: &[Command],
+        moment: Moment,
+    ) -> (Vec<Network>, Vec<Decision>) {
         let mut networks = self.networks();
         let mut shown = self.published();
         let mut decisions = Vec::with_capacity(commands.len());
@@ -234,7 +246,8 @@ impl Writer {
             let network = &mut networks[command.zone];
             let before = network.clone();
             let mut changes = Vec::new();
-            let decision = self.decide(command, network, &mut shown[command.zone], &mut changes);
+            let shown = &mut shown[command.zone];
+            let decision = self.decide(command, moment, network, shown, &mut changes);
             decisions.push(if changes.is_empty() && !self.is_doubtful(command) {
                 decision
             } else {

@@ -220,13 +220,12 @@ impl<'b> Packets<'b> {
         }
     }
 
-    /// Which of our addresses a packet was sent to; `None` where the socket has
-    /// only one.
-    pub fn sent_to(&self, place: usize) -> Option<IpAddr> {
+    /// The way that a packet came; `None` where the socket has only one address.
+    pub fn way(&self, place: usize) -> Option<Way> {
         let length = self.headers[place].msg_hdr.msg_controllen;
         let mut control = self.controls[place];
         let info = PacketInfo::of(&mut control).filter(|_| length > 0);
-        info.map(|info| info.address())
+        info.map(|info| info.way())
     }
 
     /// To whom the reply to a packet goes, and from which of our addresses.
@@ -238,6 +237,15 @@ impl<'b> Packets<'b> {
             control_length: self.headers[place].msg_hdr.msg_controllen,
         }
     }
+}
+
+/// The way that a packet came.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    /// The address of ours that it was sent to.
+    pub server: IpAddr,
+    /// The index of the interface that it came by.
+    pub interface: u32,
 }
 
 /// A packet's way back.
@@ -350,11 +358,16 @@ impl<'c> PacketInfo<'c> {
         }
     }
 
-    /// The address of ours that the packet was sent to.
-    fn address(&self) -> IpAddr {
+    fn way(&self) -> Way {
         match self {
-            Self::V4(info) => IpAddr::V4(u32::from_be(info.ipi_spec_dst.s_addr).into()),
-            Self::V6(info) => IpAddr::V6(info.ipi6_addr.s6_addr.into()),
+            Self::V4(info) => Way {
+                server: IpAddr::V4(u32::from_be(info.ipi_spec_dst.s_addr).into()),
+                interface: info.ipi_ifindex as u32,
+            },
+            Self::V6(info) => Way {
+                server: IpAddr::V6(info.ipi6_addr.s6_addr.into()),
+                interface: info.ipi6_ifindex,
+            },
         }
     }
 }

@@ -6,11 +6,14 @@ use super::{
     cookie::{Cookie, Moment},
     handler::Inner,
     register,
-    reply::{UDP_OCTETS, room},
+    reply::{EXTENDED_ERROR, UDP_OCTETS, room},
     source::Source,
     wire::{self, CD, Edns, Query, RD},
 };
-use crate::{network::Holder, zone::Counts};
+use crate::{
+    network::Holder,
+    zone::{Counts, NO_HOST_NAME},
+};
 
 /// What a reply has besides the question.
 pub enum Says {
@@ -24,6 +27,7 @@ pub enum Says {
 }
 
 /// Who asks, and what the options of the query say.
+#[derive(Clone, Copy)]
 pub struct Client<'p> {
     query: &'p Query<'p>,
     pub source: &'p Source,
@@ -33,6 +37,8 @@ pub struct Client<'p> {
     pub is_proven: bool,
     /// What makes its cookie.
     cookies: &'p Moment,
+    /// The text of the extended error (RFC 8914) that the reply has.
+    error: Option<&'static str>,
 }
 
 impl<'p> Client<'p> {
@@ -56,7 +62,14 @@ impl<'p> Client<'p> {
             again,
             is_proven,
             cookies,
+            error: None,
         })
+    }
+
+    /// The same client, which asks for the parameters of a peer by its ID.
+    pub fn with_id(mut self) -> Self {
+        self.error = Some(NO_HOST_NAME);
+        self
     }
 
     /// Whether that is who asks; `None` where it states an address that no peer can
@@ -116,13 +129,20 @@ impl<'p> Client<'p> {
                 _ => reply.extend_from_slice(octets),
             }
         }
+        if let Some(text) = self.error {
+            let [l1, l0] = (2 + text.len() as u16).to_be_bytes();
+            // Its info code is 0, "Other" (RFC 8914, section 4.1).
+            reply.extend_from_slice(&[0, EXTENDED_ERROR as u8, l1, l0, 0, 0]);
+            reply.extend_from_slice(text.as_bytes());
+        }
     }
 
     /// How many octets the options of the reply have.
     fn options(&self) -> usize {
         let subnet = self.query.subnet();
         let subnet = subnet.map_or(0, |subnet| 4 + subnet.len());
-        subnet + self.query.cookie().map_or(0, |_| 4 + 24)
+        let error = self.error.map_or(0, |text| 6 + text.len());
+        error + subnet + self.query.cookie().map_or(0, |_| 4 + 24)
     }
 
     /// How many octets the OPT record of the reply has, if there is one.

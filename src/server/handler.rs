@@ -19,6 +19,7 @@ use super::{
     identity,
     limits::{Limits, Verdict},
     register::{Asking, Registering, asker},
+    replay::Replays,
     reply::{ExtendedError, Reply, Terms, bare},
     short::ShortWay,
     source::{Source, Transport},
@@ -58,6 +59,7 @@ pub(super) struct Inner {
     pub(super) registry: Registry,
     pub(super) access: Access,
     keys: Keys,
+    pub(super) replays: Replays,
     forwarder: Option<Forwarder>,
     pub(super) clock: Clock,
     pub(super) cookies: Arc<Cookies>,
@@ -81,6 +83,7 @@ impl Handler {
             registry,
             access: config.access.clone(),
             keys: config.keys.clone(),
+            replays: Replays::new(tsig::now()),
             forwarder,
             clock,
             cookies,
@@ -105,6 +108,10 @@ impl Handler {
     /// Whether the source may ask anything at all.
     pub fn may_query(&self, source: Source) -> bool {
         self.inner.access.query.may_allow(source.ip)
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
     }
 
     /// The reply to a plain query (one that [`ShortWay`] has read) of which the
@@ -278,6 +285,12 @@ impl Inner {
         // First of all, so that a forged source is sent no more than this.
         if !proven {
             return prove_yourself(&reply, cookie);
+        }
+        if let Some(signature) = terms.signature.as_ref()
+            && let Err(replay) = self.replays.admit(signature, tsig::now())
+        {
+            let error = ExtendedError::prohibited(replay.to_string());
+            return reply.error(ResponseCode::Refused, Some(error)).into();
         }
         if !self.access.register.allows(source.ip, key) {
             let error = ExtendedError::prohibited("your network may not register");

@@ -149,7 +149,7 @@ impl Limits {
         let Some(responses) = self.responses.as_ref().filter(|_| !proven) else {
             return Verdict::Send;
         };
-        let network = network(source.ip, 24, 56);
+        let network = network_of(source.ip);
         if responses.take(&network, now).is_some() {
             return Verdict::Send;
         }
@@ -206,6 +206,12 @@ impl Limits {
 #[derive(Debug)]
 #[must_use]
 pub struct NewHost(Option<Taken>);
+
+/// The network that an address counts for: what one customer or one site is given
+/// at the least.
+pub fn network_of(address: IpAddr) -> IpNet {
+    network(address, 24, 56)
+}
 
 /// The network that the address is in, with that many bits.
 fn network(address: IpAddr, v4: u8, v6: u8) -> IpNet {

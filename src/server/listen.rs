@@ -45,8 +45,16 @@ pub const TLS_PORT: u16 = 853;
 /// octets. It grants what `net.core.rmem_max` allows.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
+/// What the kernel may hold of a connection, in octets: answers that the client has
+/// not read, and queries that the service has not. It takes twice as much memory.
+const SEND_BUFFER: usize = 64 << 10;
+const QUERY_BUFFER: usize = 16 << 10;
+
 /// How often it is looked whether the service stops.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// The interface of the loopback addresses.
+const LOOPBACK_DEVICE: &[u8] = b"lo";
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1_024;
@@ -161,8 +169,13 @@ fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
         socket.set_only_v6(true)?;
     }
     // Where it listens on all addresses, each packet says which of them it was
-    // sent to, so that the answer can be sent from there.
-    if address.ip().is_unspecified() {
+    // sent to, so that the answer can be sent from there, and by which interface it
+    // came.
+    // Nothing else than loopback shall reach a loopback address. Before Linux 5.7
+    // only a privileged process can say so.
+    let is_confined =
+        address.ip().is_loopback() && socket.bind_device(Some(LOOPBACK_DEVICE)).is_ok();
+    if address.ip().is_unspecified() || (address.ip().is_loopback() && !is_confined) {
         match address {
             SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
@@ -188,6 +201,10 @@ fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     // Connections of a service that has just ended must not keep a new one out.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Connections inherit these. The kernel would otherwise hold megabytes for a
+    // client that sends and does not read.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.set_recv_buffer_size(QUERY_BUFFER)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

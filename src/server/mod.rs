@@ -3,6 +3,7 @@
 //! * [`listen`]: opens the sockets.
 //! * `udp`, `tcp`: the loops that receive and send; `batch`: packets by the
 //!   batch.
+//! * `connections`: those that are open, and the memory that they may take.
 //! * [`tls`]: the handshake of DNS over TLS, and its certificates.
 //! * [`short`]: the short way of a plain query, from packet to reply; `client`:
 //!   who asks it, and the end of the reply.
@@ -19,6 +20,7 @@
 //! * [`limits`]: how much the service does for others, by `rate`.
 //! * [`cookie`]: DNS cookies, by which UDP can be trusted.
 //! * [`tsig`]: signed messages.
+//! * `replay`: those that come a second time.
 //! * `identity`: what the service tells of itself.
 //! * [`config`]: the configuration file.
 //! * [`forward`]: names outside all zones go to upstream resolvers.
@@ -28,6 +30,7 @@ mod background;
 mod batch;
 mod client;
 pub mod config;
+mod connections;
 pub mod cookie;
 pub mod forward;
 pub mod handler;
@@ -38,6 +41,7 @@ pub mod listen;
 mod packing;
 mod rate;
 pub mod register;
+mod replay;
 pub mod reply;
 mod secrets;
 pub mod short;
@@ -61,8 +65,14 @@ use tokio::{
 use crate::{clock::Clock, registry::Registry};
 
 use self::{
-    config::Config, cookie::Cookies, forward::Forwarder, handler::Handler, limits::Limits,
-    listen::Listeners, tcp::Connections, transfer::Transfers,
+    config::Config,
+    connections::{Bounds, Connections},
+    cookie::Cookies,
+    forward::Forwarder,
+    handler::Handler,
+    limits::Limits,
+    listen::Listeners,
+    transfer::Transfers,
 };
 
 /// How many messages may wait for the disk or for an upstream at once. Each
@@ -76,6 +86,9 @@ const REGISTERING: usize = 16_000;
 /// How long the disk or an upstream may take before nobody waits any more. Who
 /// asked has given up by then, and asks again.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the runtime shows that it is not held up.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How often it is looked whether cookies need a new secret.
 const ROTATION_CHECK: Duration = Duration::from_secs(600);
@@ -124,7 +137,7 @@ impl Server {
             ),
             pending: Arc::new(Semaphore::new(PENDING)),
             registering: Arc::new(Semaphore::new(REGISTERING)),
-            connections: Connections::new(),
+            connections: Connections::new(Bounds::default()),
             transfers: Transfers::new(config.limits.transfers),
         });
         let (stop, stopping) = watch::channel(false);
@@ -154,6 +167,14 @@ impl Server {
                 .is_err()
             {
                 cookies.rotate();
+            }
+        });
+        // For all that the runtime receives: TCP, TLS, and replies that wait.
+        let tick = shared.handler.clock().register_loop();
+        let mut stopped = stop.subscribe();
+        tokio::spawn(async move {
+            while tokio::time::timeout(TICK, stopped.changed()).await.is_err() {
+                tick.tick();
             }
         });
         let mut stopped = stop.subscribe();

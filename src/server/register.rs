@@ -297,11 +297,25 @@ pub(super) fn stated(subnet: Option<(IpAddr, u8)>, source: IpAddr) -> Option<IpA
     may_be_a_peers(address, source).then_some(address)
 }
 
-/// Whether other peers could reach a peer there.
+/// Whether other peers could reach a peer there. Loopback is for who is on this
+/// machine.
 fn may_be_a_peers(address: IpAddr, source: IpAddr) -> bool {
-    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    !address.is_unspecified()
-        && !address.is_multicast()
-        && !is_broadcast
-        && (!address.is_loopback() || source.is_loopback())
+    if address.is_loopback() {
+        return source.is_loopback();
+    }
+    match address {
+        // "This network" and the reserved block, which includes the broadcast
+        // address (RFC 6890, section 2.2.2), are nobody's.
+        IpAddr::V4(v4) => {
+            let [first, ..] = v4.octets();
+            first != 0 && first < 240 && !v4.is_multicast()
+        }
+        // The unspecified address and those that once embedded an IPv4 one
+        // (RFC 4291, section 2.5.5.1), and the discard prefix (RFC 6666).
+        IpAddr::V6(v6) => {
+            let is_compatible = v6.segments()[..6] == [0; 6];
+            let is_discard = v6.segments()[..4] == [0x100, 0, 0, 0];
+            !is_compatible && !is_discard && !v6.is_multicast()
+        }
+    }
 }

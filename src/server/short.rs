@@ -185,6 +185,9 @@ impl ShortWay {
         let (query, ready) = (&question.query, &question.laid.ready);
         let called = ready.called(question.name.as_ref()?, question.found.as_ref()?)?;
         let client = Client::of(query, &self.cookies, source)?;
+        let is_id = called.host().is_none() && registers(query.rtype());
+        let without_error = client;
+        let client = if is_id { client.with_id() } else { client };
         let counts = self.write(query, ready, &called, &client, reply)?;
         let registers = called.host().filter(|_| registers(query.rtype()));
         if let Some(peer) = registers {
@@ -199,7 +202,7 @@ impl ShortWay {
                 Verdict::Drop => return Some(Short::Silence),
                 Verdict::Truncate => {
                     reply.truncate(HEADER + query.question().len());
-                    client.finish(&self.inner, &Says::Truncated, reply);
+                    without_error.finish(&self.inner, &Says::Truncated, reply);
                     return Some(Short::Reply);
                 }
             }

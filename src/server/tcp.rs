@@ -1,113 +1,38 @@
 //! The TCP loop, and a connection's (RFC 7766), which is the same over TLS.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    io,
-    net::IpAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
-    sync::{Semaphore, mpsc, watch},
+    runtime::Handle,
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        watch,
+    },
     time::timeout,
 };
 use tracing::{debug, warn};
 
 use super::{
     GRACE, PATIENCE, Shared, background,
+    connections::{Connection, IDLE, LARGEST_REPLY, Reserved},
     handler::Outcome,
     source::{Source, Transport},
     tls::{self, Credentials},
     transfer::{Running, Transfer},
 };
 
-/// How long a connection may be idle, or a message take to come or to go.
-const IDLE: Duration = Duration::from_secs(10);
-
-/// The same when most connections are taken (RFC 7766, section 6.2.3).
-const IDLE_WHEN_BUSY: Duration = Duration::from_millis(500);
-
-/// How many messages of a connection are being answered at once.
-const IN_FLIGHT: usize = 64;
-
-/// How many answers of a connection wait to be written.
-const WAITING: usize = 16;
-
 /// How long to wait when no connection can be accepted, for want of file
 /// descriptors for example.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How many connections are open at once. More wait in the kernel.
-const CONNECTIONS: usize = 1_024;
+/// What a query takes that waits for the registry or an upstream, in octets.
+const WAITING_OCTETS: usize = 4_096;
 
-/// How many of them may come from one address. Many peers may share one, behind
-/// a node's masquerading, but `dig` keeps none open.
-const CONNECTIONS_OF_SOURCE: usize = 256;
-
-/// The connections that are open, with TLS or without.
-pub struct Connections {
-    free: Arc<Semaphore>,
-    by_source: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Connections {
-    pub fn new() -> Self {
-        Self {
-            free: Arc::new(Semaphore::new(CONNECTIONS)),
-            by_source: Arc::default(),
-        }
-    }
-
-    /// Waits until all have ended.
-    pub async fn ended(&self) {
-        // The semaphore is never closed.
-        let _ = self.free.acquire_many(CONNECTIONS as u32).await;
-    }
-
-    /// How long a connection may be idle now.
-    pub fn idle(&self) -> Duration {
-        match self.free.available_permits() < CONNECTIONS / 4 {
-            true => IDLE_WHEN_BUSY,
-            false => IDLE,
-        }
-    }
-
-    /// Counts a connection of that source, if it may have one more.
-    fn admit(&self, source: IpAddr) -> Option<Admitted> {
-        let mut by_source = self.by_source.lock().ok()?;
-        let open = by_source.entry(source).or_default();
-        if *open >= CONNECTIONS_OF_SOURCE {
-            return None;
-        }
-        *open += 1;
-        Some(Admitted {
-            source,
-            by_source: self.by_source.clone(),
-        })
-    }
-}
-
-/// A connection that is counted until this is dropped.
-struct Admitted {
-    source: IpAddr,
-    by_source: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        if let Ok(mut by_source) = self.by_source.lock()
-            && let Entry::Occupied(mut open) = by_source.entry(self.source)
-        {
-            *open.get_mut() -= 1;
-            if *open.get() == 0 {
-                open.remove();
-            }
-        }
-    }
-}
+/// How many parts of a transfer wait to be written.
+const TRANSFER_PARTS: usize = 16;
 
 /// Takes the connections of a socket. Where there are credentials, they are
 /// for TLS.
@@ -118,12 +43,8 @@ pub async fn run(
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
     loop {
-        let accept = async {
-            let permit = shared.connections.free.clone().acquire_owned().await;
-            (listener.accept().await, permit)
-        };
-        let (accepted, permit) = tokio::select! {
-            accepted = accept => accepted,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             _ = stopping.changed() => return Ok(()),
         };
         match accepted {
@@ -140,10 +61,7 @@ pub async fn run(
                 if !shared.handler.may_query(source) {
                     continue;
                 }
-                let Some(admitted) = shared.connections.admit(source.ip) else {
-                    debug!("{peer} has too many connections");
-                    continue;
-                };
+                let connection = shared.connections.admit(source);
                 let credentials = credentials.clone();
                 let shared = shared.clone();
                 let stopping = stopping.clone();
@@ -151,22 +69,30 @@ pub async fn run(
                     // Answers are written whole; waiting for more to send only
                     // delays them. Where it cannot be set, they are delayed.
                     let _ = stream.set_nodelay(true);
-                    let served = match credentials {
-                        None => {
-                            let (reader, writer) = stream.into_split();
-                            serve(reader, writer, source, &shared, stopping).await
-                        }
-                        Some(credentials) => {
-                            let served =
-                                tls::serve(stream, &credentials, source, &shared, stopping);
+                    let client = Client {
+                        source,
+                        connection: &connection,
+                        shared: &shared,
+                    };
+                    let serving = async {
+                        match credentials {
+                            None => {
+                                let (reader, writer) = stream.into_split();
+                                serve(reader, writer, client, stopping).await
+                            }
                             // Far larger, and no part of what a plain one needs.
-                            Box::pin(served).await
+                            Some(credentials) => {
+                                Box::pin(tls::serve(stream, &credentials, client, stopping)).await
+                            }
                         }
+                    };
+                    let served = tokio::select! {
+                        served = serving => served,
+                        () = connection.evicted() => Err(io::Error::other("its place is needed")),
                     };
                     if let Err(error) = served {
                         debug!("connection of {peer}: {error}");
                     }
-                    drop((admitted, permit));
                 });
             }
             Err(error) => {
@@ -177,52 +103,87 @@ pub async fn run(
     }
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy)]
+pub struct Client<'c> {
+    pub source: Source,
+    pub connection: &'c Connection,
+    pub shared: &'c Arc<Shared>,
+}
+
 /// Takes the messages of a connection until it ends or idles, or the service
 /// stops. Each is answered when it can be, whatever the order (RFC 7766,
-/// section 7), and what has been taken is answered before the end.
+/// section 7), and what has been taken is answered before the end. No message is
+/// read for whose answer there is no room.
 pub async fn serve(
-    mut reader: impl AsyncRead + Unpin,
-    writer: impl AsyncWrite + Unpin + Send + 'static,
-    source: Source,
-    shared: &Arc<Shared>,
-    mut stopping: watch::Receiver<bool>,
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin,
+    client: Client<'_>,
+    stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let (answers, outgoing) = mpsc::channel(WAITING);
+    let (answers, outgoing) = mpsc::unbounded_channel();
     let last = over(stopping.clone());
-    let writing = tokio::spawn(async move {
+    let reading = read_all(reader, client, answers, stopping);
+    let writing = async {
         tokio::select! {
             written = write_all(writer, outgoing) => written,
             () = last => Err(io::Error::other("the service ends")),
         }
-    });
-    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
-    while !answers.is_closed() {
-        let Ok(permit) = in_flight.clone().acquire_owned().await else {
-            break;
+    };
+    let ((), written) = tokio::join!(reading, writing);
+    written
+}
+
+/// Reads messages and has them answered.
+async fn read_all(
+    mut reader: impl AsyncRead + Unpin,
+    client: Client<'_>,
+    answers: UnboundedSender<Outgoing>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let Client {
+        source,
+        connection,
+        shared,
+    } = client;
+    loop {
+        let next = async {
+            connection.has_room().await;
+            timeout(shared.connections.idle(), read(&mut reader, connection)).await
         };
         let message = tokio::select! {
-            message = timeout(shared.connections.idle(), read(&mut reader)) => message,
+            message = next => message,
             // The writer has ended: a limit was passed, or the client is gone.
-            () = answers.closed() => break,
-            _ = stopping.changed() => break,
+            () = answers.closed() => return,
+            _ = stopping.changed() => return,
         };
         // Closed, broken or idle: there is nothing more to take.
-        let Ok(Ok(Some(message))) = message else {
-            break;
+        let Ok(Ok(Some((message, reserved)))) = message else {
+            return;
+        };
+        drop(reserved);
+        let Some(mut reserved) = connection.reserve(LARGEST_REPLY) else {
+            return;
         };
         let outcome = shared.handler.handle(&message, source);
-        if matches!(outcome, Outcome::Silence) {
-            break;
+        // Whoever has sent very many lets the others have their turn.
+        tokio::task::yield_now().await;
+        match outcome {
+            Outcome::Silence => return,
+            Outcome::Reply(reply) => {
+                reserved.shrink(reply.len() + 2);
+                // Where the writer is gone, so is the client.
+                let _ = answers.send(Outgoing::message(&reply, Some(reserved)));
+            }
+            outcome => {
+                reserved.shrink(WAITING_OCTETS);
+                let (answers, shared) = (answers.clone(), shared.clone());
+                tokio::spawn(async move {
+                    answer_later(outcome, source, &shared, &answers, reserved).await;
+                });
+            }
         }
-        let answers = answers.clone();
-        let shared = shared.clone();
-        tokio::spawn(async move {
-            answer(outcome, source, &shared, &answers).await;
-            drop(permit);
-        });
     }
-    drop(answers);
-    writing.await.map_err(io::Error::other)?
 }
 
 /// Waits until the service stops and waits for nobody any more. A transfer may
@@ -234,45 +195,50 @@ async fn over(mut stopping: watch::Receiver<bool>) {
     tokio::time::sleep(GRACE).await;
 }
 
-/// Hands the messages of an outcome to the writer. Where that is gone, so is
-/// the client.
-async fn answer(
+/// Hands the messages of an outcome that takes time to the writer. Where that is
+/// gone, so is the client.
+async fn answer_later(
     outcome: Outcome,
     source: Source,
     shared: &Shared,
-    answers: &mpsc::Sender<Outgoing>,
+    answers: &UnboundedSender<Outgoing>,
+    reserved: Reserved,
 ) {
     match outcome {
-        Outcome::Silence => {}
-        Outcome::Reply(reply) => {
-            let _ = answers.send(reply.into()).await;
-        }
+        Outcome::Silence | Outcome::Reply(_) => {}
         Outcome::Later(reply) => {
             if let Ok(Some(reply)) = timeout(PATIENCE, reply).await {
-                let _ = answers.send(reply.into()).await;
+                let _ = answers.send(Outgoing::message(&reply, Some(reserved)));
             }
         }
         Outcome::Transfer(transfer) => {
             let Some(running) = shared.transfers.begin(&transfer, source.address) else {
                 if let Some(refused) = transfer.refused() {
-                    let _ = answers.send(refused.into()).await;
+                    let _ = answers.send(Outgoing::message(&refused, Some(reserved)));
                 }
                 return;
             };
             let transfer = Arc::<Transfer>::from(transfer);
             let (made, taken) = (transfer.clone(), answers.clone());
+            let parts = Arc::new(Semaphore::new(TRANSFER_PARTS));
+            let runtime = Handle::current();
             // A large zone must keep neither other connections waiting nor
             // queries by UDP.
             let making = background::run("transfer", move || {
                 made.make(|octets| {
-                    let transfer = Some(running.clone());
-                    taken.blocking_send(Outgoing { octets, transfer }).ok()
+                    let part = runtime.block_on(parts.clone().acquire_owned()).ok()?;
+                    let outgoing = Outgoing {
+                        octets,
+                        transfer: Some((running.clone(), part)),
+                        _reserved: None,
+                    };
+                    taken.send(outgoing).ok()
                 });
             });
             if let Err(error) = making.await {
                 warn!("no thread for a transfer: {error}");
                 if let Some(refused) = transfer.refused() {
-                    let _ = answers.send(refused.into()).await;
+                    let _ = answers.send(Outgoing::message(&refused, Some(reserved)));
                 }
             }
         }
@@ -283,16 +249,19 @@ async fn answer(
 /// transfer that they are part of.
 struct Outgoing {
     octets: Vec<u8>,
-    transfer: Option<Arc<Running>>,
+    transfer: Option<(Arc<Running>, OwnedSemaphorePermit)>,
+    /// Given back when it is written.
+    _reserved: Option<Reserved>,
 }
 
-impl From<Vec<u8>> for Outgoing {
-    fn from(message: Vec<u8>) -> Self {
+impl Outgoing {
+    fn message(message: &[u8], reserved: Option<Reserved>) -> Self {
         let mut octets = Vec::with_capacity(2 + message.len());
-        framed(&mut octets, &message);
+        framed(&mut octets, message);
         Self {
             octets,
             transfer: None,
+            _reserved: reserved,
         }
     }
 }
@@ -309,16 +278,17 @@ pub fn framed(octets: &mut Vec<u8>, message: &[u8]) {
 /// transfer passes its limits.
 async fn write_all(
     mut writer: impl AsyncWrite + Unpin,
-    mut outgoing: mpsc::Receiver<Outgoing>,
+    mut outgoing: UnboundedReceiver<Outgoing>,
 ) -> io::Result<()> {
-    while let Some(Outgoing { octets, transfer }) = outgoing.recv().await {
-        let left = match &transfer {
-            Some(transfer) => transfer.allow(octets.len())?.min(IDLE),
+    while let Some(next) = outgoing.recv().await {
+        let transfer = next.transfer.as_ref().map(|(running, _)| running);
+        let left = match transfer {
+            Some(transfer) => transfer.allow(next.octets.len())?.min(IDLE),
             None => IDLE,
         };
-        match (timeout(left, write(&mut writer, &octets)).await, transfer) {
-            (Ok(written), _) => written?,
-            (Err(late), transfer) => {
+        match timeout(left, write(&mut writer, &next.octets)).await {
+            Ok(written) => written?,
+            Err(late) => {
                 if let Some(transfer) = transfer {
                     // Says so if it is the transfer's time that has run out.
                     transfer.allow(0)?;
@@ -333,16 +303,23 @@ async fn write_all(
     Ok(())
 }
 
-/// A message, or `None` when the client has closed the connection.
-async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
+/// A message, and what is reserved for it; `None` when the client has closed the
+/// connection, or its place is needed.
+async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    connection: &Connection,
+) -> io::Result<Option<(Vec<u8>, Reserved)>> {
     let length = match stream.read_u16().await {
-        Ok(length) => length,
+        Ok(length) => usize::from(length),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut message = vec![0; usize::from(length)];
+    let Some(reserved) = connection.reserve(length) else {
+        return Ok(None);
+    };
+    let mut message = vec![0; length];
     stream.read_exact(&mut message).await?;
-    Ok(Some(message))
+    Ok(Some((message, reserved)))
 }
 
 /// In one segment, or one record of TLS, so far as it has room there (RFC 7766,

@@ -25,7 +25,7 @@ use tokio_rustls::{
 };
 use tracing::{info, warn};
 
-use super::{Shared, source::Source, tcp};
+use super::tcp::{self, Client};
 
 /// What clients call the protocol (RFC 7301), if they say it.
 const PROTOCOL: &[u8] = b"dot";
@@ -38,17 +38,16 @@ const LOOK: Duration = Duration::from_secs(5);
 pub(super) async fn serve(
     stream: TcpStream,
     credentials: &Credentials,
-    source: Source,
-    shared: &Arc<Shared>,
+    client: Client<'_>,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(credentials.current.load_full());
     let stream = tokio::select! {
-        stream = timeout(shared.connections.idle(), acceptor.accept(stream)) => stream??,
+        stream = timeout(client.shared.connections.idle(), acceptor.accept(stream)) => stream??,
         _ = stopping.changed() => return Ok(()),
     };
     let (reader, writer) = tokio::io::split(stream);
-    tcp::serve(reader, writer, source, shared, stopping).await
+    tcp::serve(reader, writer, client, stopping).await
 }
 
 /// The PEM files, and what is asked of clients.

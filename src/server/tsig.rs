@@ -52,6 +52,10 @@ pub enum Signed {
     Good(Signature),
 }
 
+/// By how many seconds the clocks may differ at the most, whatever a client allows:
+/// the value that RFC 8945, section 10, recommends.
+const MOST_FUDGE: u64 = 300;
+
 /// How replies to a signed request are signed.
 #[derive(Debug, Clone)]
 pub struct Signature {
@@ -64,8 +68,9 @@ pub struct Signature {
     mac: Vec<u8>,
     /// The ID that the message had before any forwarder changed it.
     id: u16,
-    /// When the request was signed.
+    /// When the request was signed, and by how many seconds the clocks may differ.
     time: u64,
+    fudge: u64,
     error: Option<TsigError>,
 }
 
@@ -137,6 +142,7 @@ impl Keys {
             mac: Vec::new(),
             id: tsig.oid,
             time: tsig.time,
+            fudge: u64::from(tsig.fudge).min(MOST_FUDGE),
             error: None,
         };
         let mut bad = |error, key, mac| {
@@ -165,7 +171,7 @@ impl Keys {
         if key.signer.verify(&covered, &tsig.mac).is_err() {
             return bad(TsigError::BadSig, None, Vec::new());
         }
-        if now.abs_diff(tsig.time) > u64::from(tsig.fudge) {
+        if now.abs_diff(tsig.time) > u64::from(tsig.fudge).min(MOST_FUDGE) {
             return bad(TsigError::BadTime, Some(key.clone()), tsig.mac.clone());
         }
         signature.key = Some(key.clone());
@@ -175,6 +181,35 @@ impl Keys {
 }
 
 impl Signature {
+    /// The MAC of the request.
+    pub fn request_mac(&self) -> &[u8] {
+        &self.mac
+    }
+
+    /// When the request was signed, in seconds since 1970.
+    pub fn time(&self) -> u64 {
+        self.time
+    }
+
+    /// Until when the request would be taken for good if it came again.
+    pub fn good_until(&self) -> u64 {
+        self.time.saturating_add(self.fudge)
+    }
+
+    #[cfg(test)]
+    pub fn sample(mac: Vec<u8>, time: u64) -> Self {
+        Self {
+            name: Name::root(),
+            algorithm: TsigAlgorithm::HmacSha256,
+            key: None,
+            mac,
+            id: 0,
+            time,
+            fudge: MOST_FUDGE,
+            error: None,
+        }
+    }
+
     /// The key's name, in lower case.
     pub fn key(&self) -> Option<&Name> {
         self.key.as_ref().map(|key| &key.name)

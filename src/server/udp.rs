@@ -2,6 +2,7 @@
 
 use std::{io, net::UdpSocket, os::fd::AsRawFd, sync::Arc};
 
+use nix::net::if_::if_nametoindex;
 use tokio::{runtime::Handle, sync::watch, time::timeout};
 use tracing::debug;
 
@@ -23,16 +24,20 @@ pub fn run(
     runtime: &Handle,
 ) -> io::Result<()> {
     let bound = socket.local_addr()?.ip();
+    // Without that interface nothing can come by it.
+    let loopback = if_nametoindex("lo").unwrap_or(0);
     let socket = Arc::new(socket);
     let late = Late::start(socket.clone(), shared.clone())?;
     let mut short_way = shared.handler.short_way();
     let mut batch = Batch::new();
+    let tick = shared.handler.clock().register_loop();
     while !*stopping.borrow() {
         let received = match batch.receive(socket.as_raw_fd()) {
             Ok(received) => received,
             Err(error) if is_passing(&error) => 0,
             Err(error) => return Err(error),
         };
+        tick.tick();
         // Also where nothing came, so that a state that is over is not kept.
         short_way.refresh();
         let (packets, replies) = batch.parts();
@@ -45,8 +50,11 @@ pub fn run(
             else {
                 continue;
             };
-            let server = packets.sent_to(place).unwrap_or(bound);
-            let source = Source::new(peer, Transport::Udp, server);
+            let way = packets.way(place);
+            let server = way.map_or(bound, |way| way.server);
+            // A socket that is bound to a loopback address gets nothing else.
+            let is_loopback = way.map_or(bound.is_loopback(), |way| way.interface == loopback);
+            let source = Source::new(peer, Transport::Udp, server).from_interface(is_loopback);
             match short_way.answer_to(questions.at(place), source, reply) {
                 Short::Reply | Short::Silence => continue,
                 Short::Long => {}

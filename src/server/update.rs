@@ -12,6 +12,7 @@ use super::{
     handler::{Inner, Outcome},
     reply::{ExtendedError, Reply, Terms},
     source::Source,
+    tsig,
 };
 use crate::registry::{Action, Denial};
 
@@ -44,6 +45,14 @@ impl Inner {
         // Before the prerequisites, which would tell what there is.
         if !self.access.update.allows(source.ip, terms.key()) {
             let error = ExtendedError::prohibited("your network may not update zones");
+            return reply.error(ResponseCode::Refused, Some(error)).into();
+        }
+        // Whoever may update by its address alone can say it again as often as it
+        // likes.
+        if let Some(signature) = terms.signature.as_ref()
+            && let Err(replay) = self.replays.admit_update(signature, tsig::now())
+        {
+            let error = ExtendedError::prohibited(replay.to_string());
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
         let update = match published

@@ -20,6 +20,9 @@ pub struct Registration {
     pub source: IpAddr,
     /// Where other peers reach it.
     pub address: IpAddr,
+    /// Rises whenever the ID gets another holder; 0 where a dump does not say it.
+    #[serde(default)]
+    pub epoch: u64,
 }
 
 /// A number that is kept for a host. Also the form of a pin in a JSON dump.

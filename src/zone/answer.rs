@@ -1,22 +1,14 @@
 //! The answer to a question.
 
-use std::{net::IpAddr, sync::atomic::Ordering};
+use std::net::IpAddr;
 
 use hickory_proto::{
     op::ResponseCode,
-    rr::{
-        Name, RData, Record, RecordType,
-        rdata::{HINFO, TXT},
-    },
+    rr::{Name, RData, Record, RecordType, rdata::HINFO},
 };
-
-use tracing::error;
 
 use super::{Form, QueryName, Who, Zone, records};
-use crate::{
-    network::{Network, Peer, Role},
-    params::RenderError,
-};
+use crate::network::{Network, Peer};
 
 /// How many aliases are followed, should they go round in a circle.
 const MOST_ALIASES: usize = 8;
@@ -24,6 +16,10 @@ const MOST_ALIASES: usize = 8;
 /// What an SRV record takes at the least: a pointer to its owner, ten octets of
 /// type, class, TTL and length, six of numbers, and its target.
 const LEAST_SERVICE_OCTETS: usize = 20;
+
+/// Told to whoever asks for the parameters of a peer by its ID: it may be a host
+/// that is named like an ID, which would never be registered.
+pub const NO_HOST_NAME: &str = "the name is an ID, not a host name: it registers nobody";
 
 /// Whether an ID is kept for a host of that name.
 fn is_awaited(network: &Network, who: &Who) -> bool {
@@ -118,7 +114,10 @@ impl Zone {
                 None if self.has_names_below(owner) => self.no_data(network),
                 // An ID is kept for it: the name is there.
                 None if is_awaited(network, who) => self.no_data(network),
-                None => self.nx_domain(network),
+                None => Answer {
+                    reason: matches!(who, Who::Id(_)).then(|| NO_HOST_NAME.to_owned()),
+                    ..self.nx_domain(network)
+                },
             },
             QueryName::Leave(host) if network.host(host).is_some() => self.no_data(network),
             QueryName::Status | QueryName::Empty => self.no_data(network),
@@ -127,138 +126,6 @@ impl Zone {
             }
             QueryName::Leave(_) | QueryName::Unknown => self.nx_domain(network),
         }
-    }
-
-    /// The registered peer that is called so; in a role, only if it is its.
-    fn peer_called<'n>(&self, network: &'n Network, who: &Who) -> Option<&'n Peer> {
-        let peer = match who {
-            Who::Id(id) => network.peer(*id)?,
-            Who::Host { host, role } => network
-                .host(host)
-                .filter(|peer| role.is_none_or(|role| role == peer.role))?,
-        };
-        Some(peer)
-    }
-
-    /// What a registered peer's name gives.
-    pub fn peer_answer(
-        &self,
-        network: &Network,
-        peer: &Peer,
-        who: &Who,
-        form: Form,
-        asked: &Asked<'_>,
-    ) -> Answer {
-        let Asked {
-            rtype,
-            owner,
-            server,
-        } = *asked;
-        if matches!(rtype, RecordType::TXT | RecordType::SRV) && !network.finds_root(peer.id) {
-            return self.refused(self.no_root_text(peer.role));
-        }
-        // Answers that register must reach the service each time.
-        let ttl = match who {
-            Who::Host { .. } => 0,
-            Who::Id(_) => self.ttl,
-        };
-        let answer = |data: Vec<RData>, ttl, additional| Answer {
-            additional,
-            ..self.positive(owner, ttl, data)
-        };
-        let in_role = matches!(who, Who::Host { role: Some(_), .. });
-        match (form, rtype) {
-            (_, RecordType::ANY) => answer(vec![minimal()], self.ttl, vec![]),
-            (Form::Environment, RecordType::TXT) => {
-                let environment = self.environment(network, peer, server);
-                self.note_failing(peer, environment.as_ref().err());
-                let data = match environment {
-                    Ok(data) => data,
-                    Err(error) => return self.not_rendered(peer, &error),
-                };
-                if data.is_empty() {
-                    return self.no_data(network);
-                }
-                // The summary says who the holder is, so that the asker sees in
-                // one message whether this environment is its own.
-                let summary = self.summary(&self.roots(network), peer);
-                let summary = Record::from_rdata(owner.base_name(), ttl, summary);
-                answer(data, ttl, vec![summary])
-            }
-            (Form::Plain, RecordType::TXT) => {
-                answer(vec![self.summary(&self.roots(network), peer)], ttl, vec![])
-            }
-            (Form::Plain, RecordType::SRV) => {
-                let roots = self.roots(network);
-                let (data, roots): (Vec<_>, Vec<_>) = self.root_services(&roots, peer).unzip();
-                if data.is_empty() {
-                    return self.no_data(network);
-                }
-                answer(data, ttl, self.target_addresses(roots))
-            }
-            (Form::Plain, RecordType::A | RecordType::AAAA) if !in_role => {
-                if !network.is_live(peer.id) {
-                    return self.lease_ended(network, peer);
-                }
-                let data = vec![records::address(peer.holder.address)];
-                self.of_type(network, rtype, owner, data)
-            }
-            _ => self.no_data(network),
-        }
-    }
-
-    /// The address of a peer whose lease has ended may be another's by now, so
-    /// nobody is led there.
-    fn lease_ended(&self, network: &Network, peer: &Peer) -> Answer {
-        let id = self.rules.id_text(peer.id);
-        let text = format!("the lease of {} ({id}) has ended", peer.host);
-        Answer {
-            reason: Some(text),
-            ..self.no_data(network)
-        }
-    }
-
-    /// The reason for which a peer of that role waits.
-    pub fn no_root_text(&self, role: Role) -> String {
-        format!(
-            "no root node is live, and a peer of the role {} cannot be the first: \
-             start one of the sequence {}",
-            self.rules.role(role).name,
-            self.rules.sequence(self.rules.root_sequence).name
-        )
-    }
-
-    fn refused(&self, reason: String) -> Answer {
-        Answer {
-            reason: Some(reason),
-            ..Answer::empty(ResponseCode::Refused)
-        }
-    }
-
-    /// Logs when the environments of a role begin to fail.
-    fn note_failing(&self, peer: &Peer, error: Option<&RenderError>) {
-        let is_failing = &self.profiles[usize::from(peer.role.0)].is_failing;
-        match error {
-            None => is_failing.store(false, Ordering::Relaxed),
-            Some(error) if !is_failing.swap(true, Ordering::Relaxed) => {
-                error!("zone {self}: the environment of {}: {error}", peer.host);
-            }
-            Some(_) => {}
-        }
-    }
-
-    /// No peer starts with a part of its environment.
-    fn not_rendered(&self, peer: &Peer, error: &RenderError) -> Answer {
-        Answer {
-            reason: Some(format!("the environment of {}: {error}", peer.host)),
-            ..Answer::empty(ResponseCode::ServFail)
-        }
-    }
-
-    /// `left=vp1`.
-    pub fn left_answer(&self, peer: &Peer, owner: &Name) -> Answer {
-        let text = format!("left={}", self.rules.id_text(peer.id));
-        self.positive(owner, 0, vec![RData::TXT(TXT::new(vec![text]))])
     }
 
     pub fn soa_answer(&self, network: &Network) -> Answer {
@@ -325,7 +192,7 @@ impl Zone {
     }
 
     /// Those of the data that have the type asked for, or NODATA.
-    fn of_type(
+    pub(super) fn of_type(
         &self,
         network: &Network,
         rtype: RecordType,
@@ -345,7 +212,7 @@ impl Zone {
         }
     }
 
-    fn positive(&self, owner: &Name, ttl: u32, data: Vec<RData>) -> Answer {
+    pub(super) fn positive(&self, owner: &Name, ttl: u32, data: Vec<RData>) -> Answer {
         let record = |data| Record::from_rdata(owner.clone(), ttl, data);
         Answer {
             answers: data.into_iter().map(record).collect(),
@@ -368,7 +235,7 @@ impl Zone {
         }
     }
 
-    fn target_addresses(&self, peers: Vec<&Peer>) -> Vec<Record> {
+    pub(super) fn target_addresses(&self, peers: Vec<&Peer>) -> Vec<Record> {
         let address = |peer: &Peer| {
             let data = records::address(peer.holder.address);
             Record::from_rdata(self.id_name(peer), self.ttl, data)
@@ -427,6 +294,6 @@ impl Answer {
 }
 
 /// What a query for ANY is given (RFC 8482, section 4.2).
-fn minimal() -> RData {
+pub(super) fn minimal() -> RData {
     RData::HINFO(HINFO::new("RFC8482".into(), String::new()))
 }

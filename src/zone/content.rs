@@ -150,6 +150,7 @@ impl Zone {
                 format!("address={}", peer.holder.address),
                 format!("state={state}"),
                 format!("heard={}", heard.as_secs()),
+                format!("epoch={}", peer.epoch),
             ];
             if network.pinned(&peer.host).is_some() {
                 strings.push(PINNED.to_owned());
@@ -234,6 +235,7 @@ pub fn status_in(record: &Record) -> Option<Status> {
         role: role.to_owned(),
         source: address("source")?,
         address: address("address")?,
+        epoch: value("epoch")?.parse().ok()?,
     };
     let registered = Registered {
         registration,

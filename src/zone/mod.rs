@@ -10,7 +10,7 @@
 //! * `ready`: the same as octets, for the short way; `sets`: for transfers;
 //!   `packet`: how octets are laid out.
 //! * `sample`: renders every environment once, when the zone file is read.
-//! * `answer`: the answer to a question.
+//! * `answer`: the answer to a question; `peer`: to one about a peer.
 //! * `update`: what an administrator may change of it.
 //! * `content`: the whole zone, as a stream of records.
 //! * `master`: master files (RFC 1035, section 5): further records in, dumps out.
@@ -21,6 +21,7 @@ mod file;
 pub mod master;
 mod name;
 pub mod packet;
+mod peer;
 mod ready;
 mod records;
 mod sample;
@@ -39,7 +40,7 @@ use hickory_proto::rr::Name;
 
 use crate::{network::Rules, params::Environment};
 
-pub use answer::{Answer, Asked, Question};
+pub use answer::{Answer, Asked, NO_HOST_NAME, Question};
 pub use content::{Part, Registered, Status, status_in, status_of};
 pub use file::{parse, read, read_directory};
 pub use name::{Form, QueryName, Who};

@@ -76,9 +76,9 @@ pub fn string(out: &mut Vec<u8>, text: impl FnOnce(&mut Vec<u8>)) -> Option<()> 
 }
 
 /// Writes a number in decimal notation.
-pub fn decimal(mut number: u32, out: &mut Vec<u8>) {
+pub fn decimal(mut number: u64, out: &mut Vec<u8>) {
     let length = number.checked_ilog10().map_or(1, |log| log as usize + 1);
-    begin::<10>(out, |text| {
+    begin::<20>(out, |text| {
         for digit in text[..length].iter_mut().rev() {
             *digit = b'0' + (number % 10) as u8;
             number /= 10;
@@ -145,7 +145,7 @@ mod tests {
         let numbers = powers.flat_map(|power| [power - 1, power, power + 1, power * 4]);
         for number in numbers.chain([u32::MAX]) {
             let mut text = vec![b'='];
-            decimal(number, &mut text);
+            decimal(number.into(), &mut text);
             assert_eq!(String::from_utf8(text).unwrap(), format!("={number}"));
         }
     }

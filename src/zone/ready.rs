@@ -28,7 +28,8 @@ pub struct Ready {
     told: Strings,
     /// `id=vp` with an octet for its length before it, by sequence.
     ids: Vec<Vec<u8>>,
-    /// What follows an address: `:7051`, and `role=mixed` with its length, by role.
+    /// What follows an address, by role: `:7051`, `role=mixed` with its length, and
+    /// `epoch=` with an octet for its length before it.
     tails: Vec<Vec<u8>>,
     /// How long `:7051` is.
     port_octets: usize,
@@ -36,19 +37,21 @@ pub struct Ready {
 
 /// A root node as others are told it.
 struct Root {
-    id: PeerId,
     /// `10.0.1.3:7051`
     text: String,
     /// `vp0` in the zone, as it stands in a packet.
     name: Vec<u8>,
     address: IpAddr,
-    /// What it is told itself.
+    /// What is told there: no peer is told its own address.
     told: Strings,
 }
 
 /// `root=10.0.1.3:7051`, `n=4` and `f=1`, each with its length; nothing where one
 /// is too long for that.
 type Strings = Option<Vec<u8>>;
+
+/// How long `epoch=` is, with its length before it.
+const EPOCH_OCTETS: usize = 7;
 
 /// How many records an answer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,10 +125,9 @@ impl Ready {
     pub fn new(zone: Arc<Zone>, network: Arc<Network>) -> Self {
         let rules = zone.rules.clone();
         let roots = network
-            .live_roots()
-            .take(rules.roots + 1)
+            .root_nodes()
+            .into_iter()
             .map(|peer| Root {
-                id: peer.id,
                 text: zone.socket(peer.holder.address),
                 name: packet::name(&zone.id_name(peer)),
                 address: peer.holder.address,
@@ -135,7 +137,7 @@ impl Ready {
         let port = format!(":{}", zone.root_port);
         let tails = rules.roles.iter().map(|role| {
             let role = strings([&format!("role={}", role.name)]).unwrap_or_default();
-            [port.as_bytes(), &role].concat()
+            [port.as_bytes(), &role, b"\0epoch="].concat()
         });
         let ids = rules.sequences.iter();
         let ids = ids.map(|sequence| format!("\0id={}", sequence.name).into());
@@ -151,15 +153,14 @@ impl Ready {
         };
         ready.told = ready.strings_for(None);
         for place in 0..ready.roots.len() {
-            ready.roots[place].told = ready.strings_for(Some(ready.roots[place].id));
+            ready.roots[place].told = ready.strings_for(Some(ready.roots[place].address));
         }
         ready
     }
 
-    /// What that peer is told of the network; nobody if it is none of the root
-    /// nodes.
-    fn strings_for(&self, peer: Option<PeerId>) -> Strings {
-        let roots: Vec<_> = self.roots_for(peer).map(|root| &*root.text).collect();
+    /// What a peer is told of the network; at that address, if a root node is there.
+    fn strings_for(&self, address: Option<IpAddr>) -> Strings {
+        let roots: Vec<_> = self.roots_for(address).map(|root| &*root.text).collect();
         let roots = format!("root={}", roots.join(","));
         strings([&roots].into_iter().chain(&self.zone.size()))
     }
@@ -276,7 +277,7 @@ impl Ready {
         out: &mut Vec<u8>,
     ) -> Option<Counts> {
         match (rtype, peer.address) {
-            (TXT | SRV, _) if !self.network.finds_root(peer.id) => None,
+            (TXT | SRV, _) if !self.finds_root(peer) => None,
             (TXT, _) => self.summary(peer, ttl, out),
             (SRV, _) => self.root_services(peer, ttl, out),
             (A, address @ IpAddr::V4(_)) | (AAAA, address @ IpAddr::V6(_))
@@ -293,10 +294,16 @@ impl Ready {
         }
     }
 
+    /// Whether a peer may start: one of another sequence needs a root node.
+    fn finds_root(&self, peer: &Told) -> bool {
+        peer.id.sequence == self.zone.rules.root_sequence
+            || self.roots_for(Some(peer.address)).next().is_some()
+    }
+
     /// The peer's strings, as [`Zone::summary`] has them.
     pub(super) fn summary(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
         let mut roots = self.roots.iter();
-        let network = match roots.find(|root| root.id == peer.id) {
+        let network = match roots.find(|root| root.address == peer.address) {
             Some(root) => &root.told,
             None => &self.told,
         };
@@ -304,7 +311,7 @@ impl Ready {
         packet::record(TXT, ttl, out, |out| {
             let start = out.len();
             out.extend_from_slice(&self.ids[usize::from(peer.id.sequence.0)]);
-            packet::decimal(peer.id.number, out);
+            packet::decimal(peer.id.number.into(), out);
             out[start] = u8::try_from(out.len() - start - 1).ok()?;
             out.extend_from_slice(network);
             let start = out.len();
@@ -316,6 +323,9 @@ impl Ready {
             }
             out[start] = u8::try_from(out.len() - start - 1 + self.port_octets).ok()?;
             out.extend_from_slice(&self.tails[usize::from(peer.role.0)]);
+            let start = out.len() - EPOCH_OCTETS;
+            packet::decimal(peer.epoch, out);
+            out[start] = u8::try_from(out.len() - start - 1).ok()?;
             Some(())
         })?;
         Some(Counts {
@@ -327,7 +337,7 @@ impl Ready {
     /// The root nodes, and their addresses.
     fn root_services(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
         let count = self.services(peer, ttl, out)?;
-        for root in self.roots_for(Some(peer.id)) {
+        for root in self.roots_for(Some(peer.address)) {
             out.extend(&root.name);
             packet::address_record(root.address, self.zone.ttl, out);
         }
@@ -340,7 +350,7 @@ impl Ready {
     /// The root nodes; gives how many they are.
     pub(super) fn services(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<u16> {
         let mut count = 0u16;
-        for root in self.roots_for(Some(peer.id)) {
+        for root in self.roots_for(Some(peer.address)) {
             packet::record(SRV, ttl, out, |out| {
                 out.extend(count.to_be_bytes());
                 out.extend([0, 0]);
@@ -353,9 +363,10 @@ impl Ready {
         Some(count)
     }
 
-    /// The root nodes that a peer is told.
-    fn roots_for(&self, peer: Option<PeerId>) -> impl Iterator<Item = &Root> {
-        let others = self.roots.iter().filter(move |root| Some(root.id) != peer);
+    /// The root nodes that a peer at that address is told.
+    fn roots_for(&self, address: Option<IpAddr>) -> impl Iterator<Item = &Root> {
+        let others = self.roots.iter();
+        let others = others.filter(move |root| Some(root.address) != address);
         others.take(self.zone.rules.roots)
     }
 }

@@ -41,7 +41,8 @@ impl Zone {
         self.name(&[NAME_SERVER, NAME_SERVER_PARENT])
     }
 
-    /// A peer's strings: `id=vp1`, `root=…`, `n=4`, `f=1`, `address=…`, `role=mixed`.
+    /// A peer's strings: `id=vp1`, `root=…`, `n=4`, `f=1`, `address=…`,
+    /// `role=mixed`, `epoch=3`.
     pub(super) fn summary(&self, roots: &Roots<'_>, peer: &Peer) -> RData {
         let mut strings = vec![
             ["id=", &self.rules.id_text(peer.id)].concat(),
@@ -50,6 +51,7 @@ impl Zone {
         strings.extend(self.size());
         strings.push(["address=", &self.socket(peer.holder.address)].concat());
         strings.push(["role=", &self.rules.role(peer.role).name].concat());
+        strings.push(format!("epoch={}", peer.epoch));
         RData::TXT(TXT::new(strings))
     }
 
@@ -69,9 +71,8 @@ impl Zone {
 
     /// The root nodes that the peers of the network are told of.
     pub(super) fn roots<'n>(&self, network: &'n Network) -> Roots<'n> {
-        let live = network.live_roots();
-        // One more than a peer is told of, since it may be one itself.
-        let first = live.take(self.rules.roots + 1).map(|peer| Root {
+        let nodes = network.root_nodes().into_iter();
+        let first = nodes.map(|peer| Root {
             address: self.socket(peer.holder.address),
             name: self.id_name(peer),
             peer,
@@ -151,7 +152,7 @@ impl Zone {
         server: IpAddr,
     ) -> Result<Vec<String>, RenderError> {
         let environment = &self.profiles[usize::from(peer.role.0)].environment;
-        let roots = network.roots(peer.id);
+        let roots = network.roots(peer);
         let roots = roots.map(|root| self.member(network, root.id)).collect();
         let members = match environment.names("members") {
             true => self.members(network),
@@ -171,6 +172,7 @@ impl Zone {
             n: self.n,
             f: self.f(),
             origin: &origin,
+            epoch: peer.epoch,
             server,
         })?;
         let variables = variables.into_iter();
@@ -243,10 +245,13 @@ struct Root<'n> {
 }
 
 impl Roots<'_> {
-    /// Those that the peer is told of: not itself.
+    /// Those that the peer is told of: not itself, nor who else is registered at
+    /// its address.
     fn of(&self, peer: &Peer) -> impl Iterator<Item = &Root<'_>> {
-        let others = self.first.iter().filter(|root| root.peer.id != peer.id);
-        others.take(self.most)
+        let is_other = |root: &&Root<'_>| {
+            root.peer.id != peer.id && root.peer.holder.address != peer.holder.address
+        };
+        self.first.iter().filter(is_other).take(self.most)
     }
 
     pub(super) fn addresses(&self, peer: &Peer) -> Vec<&str> {

@@ -43,6 +43,7 @@ fn peer(id: PeerId, role: Role) -> Option<Peer> {
         id,
         role,
         holder: holder(2),
+        epoch: 1,
         lease: Lease::granted(Time::default()),
     })
 }

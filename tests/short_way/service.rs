@@ -76,7 +76,7 @@ impl Both {
         fs::write(directory.path().join("below.toml"), below).unwrap();
         let zones = zone::read_directory(directory.path()).unwrap();
         let clock = Clock::start();
-        let (registry, _end) = Registry::start(zones, Box::new(Nowhere), clock).unwrap();
+        let (registry, _end) = Registry::start(zones, Box::new(Nowhere), clock.clone()).unwrap();
         let place = registry
             .zones()
             .iter()

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Instant;
 
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::rdata::TXT;
@@ -26,28 +27,59 @@ pub enum Answer {
 
 #[derive(Clone)]
 pub struct Peer {
+    pub id: &'static str,
     /// The address that holds the name, as it is printed before a port.
     pub holder: &'static str,
+    /// What else the summary says: `epoch=3 lease=30`.
+    pub more: &'static str,
     pub variables: Vec<Vec<u8>>,
     /// Whether the summary comes in the additional section.
     pub summary: bool,
 }
 
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            id: "vp1",
+            holder: MINE,
+            more: "",
+            variables: vec![b"CORE_PEER_ID=vp1".to_vec()],
+            summary: true,
+        }
+    }
+}
+
 impl Peer {
     pub fn with(variables: Vec<Vec<u8>>) -> Answer {
-        Answer::Peer(Self {
-            holder: MINE,
-            variables,
-            summary: true,
-        })
+        Self::at(MINE, variables)
     }
 
     pub fn held_by(holder: &'static str) -> Answer {
-        let variables = vec![b"CORE_PEER_ID=vp1".to_vec()];
+        Answer::Peer(Self {
+            holder,
+            ..Self::default()
+        })
+    }
+
+    pub fn at(holder: &'static str, variables: Vec<Vec<u8>>) -> Answer {
         Answer::Peer(Self {
             holder,
             variables,
-            summary: true,
+            ..Self::default()
+        })
+    }
+
+    pub fn id(id: &'static str) -> Answer {
+        Answer::Peer(Self {
+            id,
+            ..Self::default()
+        })
+    }
+
+    pub fn saying(more: &'static str) -> Answer {
+        Answer::Peer(Self {
+            more,
+            ..Self::default()
         })
     }
 }
@@ -58,6 +90,8 @@ pub struct Responder {
     answer: Arc<Mutex<Answer>>,
     /// What it was asked: the name, and the address that the query states.
     asked: Arc<Mutex<Vec<(String, String)>>>,
+    /// When it last answered as for a peer.
+    heard: Arc<Mutex<Instant>>,
 }
 
 impl Responder {
@@ -68,6 +102,7 @@ impl Responder {
             port: udp.local_addr().unwrap().port(),
             answer: Arc::new(Mutex::new(answer)),
             asked: Arc::default(),
+            heard: Arc::new(Mutex::new(Instant::now())),
         };
         let (over_udp, over_tcp) = (responder.clone(), responder.clone());
         thread::spawn(move || over_udp.serve_udp(&udp));
@@ -81,6 +116,10 @@ impl Responder {
 
     pub fn say(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
+    }
+
+    pub fn heard(&self) -> Instant {
+        *self.heard.lock().unwrap()
     }
 
     /// How often this name was asked for.
@@ -148,10 +187,16 @@ impl Responder {
                 edns.options_mut().insert(EdnsOption::Unknown(15, error));
             }
             Answer::Peer(peer) => {
-                let address = format!("address={}:7051", peer.holder);
-                let summary: &[&[u8]] = &[b"id=vp1", b"root=", address.as_bytes()];
+                let strings = format!(
+                    "id={}\nroot=\naddress={}:7051\n{}",
+                    peer.id,
+                    peer.holder,
+                    peer.more.replace(' ', "\n")
+                );
+                let summary: Vec<&[u8]> = strings.lines().map(str::as_bytes).collect();
+                *self.heard.lock().unwrap() = Instant::now();
                 if !name.to_ascii().starts_with("_env.") {
-                    message.add_answer(txt(name, summary));
+                    message.add_answer(txt(name, &summary));
                     return Some(message);
                 }
                 for variable in &peer.variables {
@@ -159,7 +204,7 @@ impl Responder {
                 }
                 if peer.summary {
                     let owner = Name::from_ascii(format!("{HOST}.{ZONE}.")).unwrap();
-                    message.add_additional(txt(&owner, summary));
+                    message.add_additional(txt(&owner, &summary));
                 }
             }
         }

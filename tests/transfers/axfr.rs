@@ -35,6 +35,7 @@ pub fn asked(zone: &Arc<Zone>, network: &Arc<Network>, content: Content, edns: b
         request: Request::from_bytes(query, client, Protocol::Tcp).expect("it is a query"),
         terms: Terms {
             transport: Transport::Tcp,
+            server: std::net::Ipv4Addr::LOCALHOST.into(),
             recursive: false,
             by_address: false,
             cookie: None,

@@ -28,7 +28,7 @@ struct Stored<'a> {
     peers: Vec<StoredPeer<'a>>,
 }
 
-/// Number, host, role, source and address.
+/// Number, host, role, source, address and epoch.
 #[derive(Serialize, Deserialize)]
 struct StoredPeer<'a>(
     u32,
@@ -36,6 +36,7 @@ struct StoredPeer<'a>(
     #[serde(borrow)] Cow<'a, str>,
     IpAddr,
     IpAddr,
+    u64,
 );
 
 const VERSION: u32 = 1;
@@ -74,6 +75,7 @@ impl Block {
                 Cow::from(&it.role),
                 it.source,
                 it.address,
+                it.epoch,
             )
         });
         let stored = Stored {
@@ -91,7 +93,7 @@ impl Block {
             return Err(serde_json::Error::custom(later));
         }
         let mut block = Self::default();
-        for StoredPeer(number, host, role, source, address) in peers {
+        for StoredPeer(number, host, role, source, address, epoch) in peers {
             if Self::place(number) != place {
                 let elsewhere = format!("{sequence}{number} is in another block than its own");
                 return Err(serde_json::Error::custom(elsewhere));
@@ -103,6 +105,7 @@ impl Block {
                 role: role.into_owned(),
                 source,
                 address,
+                epoch,
             });
         }
         Ok(block)
@@ -123,6 +126,7 @@ mod tests {
             role: "mixed".to_owned(),
             source: "127.0.0.1".parse().unwrap(),
             address,
+            epoch: u64::from(number) + 1,
         }
     }
 
@@ -163,7 +167,7 @@ mod tests {
         let said = |value: &[u8]| Block::from_value("vp", 0, value).unwrap_err().to_string();
         let later = said(br#"{"version":2,"peers":[]}"#);
         assert!(later.contains("version 2 of its form"), "{later}");
-        let strange = said(br#"{"version":1,"peers":[[32,"a","mixed","::1","::1"]]}"#);
+        let strange = said(br#"{"version":1,"peers":[[32,"a","mixed","::1","::1",1]]}"#);
         assert!(strange.contains("vp32 is in another block"), "{strange}");
     }
 }
