@@ -37,7 +37,8 @@ COPY zones /etc/paramd/zones
 ENV PARAMD_ZONES=/etc/paramd/zones \
     PARAMD_DATA=/var/lib/paramd
 USER paramd
-VOLUME ["/etc/paramd/zones", "/var/lib/paramd"]
+# None for the zone files: those of the first image would hide those of a new one.
+VOLUME ["/var/lib/paramd"]
 EXPOSE 53/udp 53/tcp 853/tcp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["paramd", "health"]

@@ -1,0 +1,222 @@
+# What the images and the stack promise. For scripts/test-swarm.
+# shellcheck shell=bash disable=SC2154
+
+# run_joining MOUNT REASON: a peer that is to join network weave ends with
+# status 1 and one line.
+run_joining() {
+    local status=0 said
+    said=$(docker run --rm ${1:+-v "$1"} -e CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE=weave \
+        "$images:peer" 192.0.2.1 2>&1) || status=$?
+    [ "$status" -eq 1 ] || fail "status $status, not 1, for '$2': $said"
+    [ "$(wc -l <<<"$said")" -eq 1 ] || fail "more than one line: $said"
+    grep -q "^start_peer: .*$2" <<<"$said" || fail "it does not say '$2': $said"
+}
+
+joining_fails_clearly() {
+    mkdir "$work/dead"
+    docker run --rm -v "$work/dead:/dead" --entrypoint python3 "$images:peer" \
+        -c 'import socket; socket.socket(socket.AF_UNIX).bind("/dead/docker.sock")'
+    run_joining '' 'no Docker socket at /var/run/docker.sock'
+    run_joining "$work/dead/docker.sock:/var/run/docker.sock" \
+        'cannot join network weave .*onnect to'
+    run_joining /var/run/docker.sock:/var/run/docker.sock \
+        'cannot join network weave .*network weave not found'
+}
+
+image_is_small_and_healthy() {
+    local size capabilities container
+    size=$(docker image inspect -f '{{.Size}}' "$images:service")
+    note "the image has $((size / 1000000)) MB"
+    [ "$size" -lt 120000000 ] || fail "the image has $size bytes"
+    eventually 40 "the service is healthy" is_healthy
+    container=$(container "$server")
+    [ "$(docker exec "$container" id -u)" -ne 0 ] || fail "it runs as root"
+    # Bit 10 is the right to bind ports below 1024.
+    capabilities=$(docker exec "$container" sed -n 's/^CapEff:\s*//p' /proc/1/status)
+    [ $((16#$capabilities)) -eq $((1 << 10)) ] || fail "its capabilities are $capabilities"
+    # The zone files are the image's own where nobody gives others.
+    [ "$(docker run --rm --entrypoint sh "$images:service" -c 'cd /etc/paramd/zones && echo *')" = \
+        "noops.toml pbft.toml" ] || fail "the image has other zone files"
+    docker run --rm "$images:service" check >/dev/null || fail "the image's zone files are wrong"
+}
+
+is_healthy() {
+    local container
+    container=$(container "$server")
+    [ -n "$container" ] && [ "$(docker inspect -f '{{.State.Health.Status}}' "$container")" = healthy ]
+}
+
+four_replicas_meet() {
+    local slot container id address
+    eventually 60 "five live peers" lives pbft 5
+    [ "$(table pbft | cut -d ' ' -f 1 | paste -sd ' ')" = "nvp0 vp0 vp1 vp2 vp3" ] || fail "other IDs: $(table pbft)"
+    for slot in 1 2 3 4; do
+        container=$(container "${stack}_peer.$slot")
+        id=$(id_of pbft "${stack}_peer-$slot")
+        address=$(address_on "$pbft" "$container")
+        has_line pbft "$id ${stack}_peer-$slot $address live" || fail "$address is not the address of $id"
+        eventually 20 "$id listens" says "$container" \
+            "^$id listens on 7051, is reached at $id.pbft.fabric.internal:7051, network pbft-fabric-internal,"
+        [ "$(docker exec "$container" cat /proc/sys/net/ipv4/tcp_retries2)" -eq 5 ] ||
+            fail "TCP does not give up early in $container"
+    done
+    eventually 40 "all of PBFT see each other" pbft_peers_meet
+    eventually 20 "two noops peers" lives noops 2
+    eventually 40 "the noops peers see each other" noops_peers_meet
+}
+
+rest_is_published() {
+    local answer id
+    answer=$(curl --silent --show-error --max-time 5 "http://$PARAM_DNS:7050/network/peers") ||
+        fail "nobody answers at port 7050 of the node"
+    for id in nvp0 vp0 vp1 vp2 vp3; do
+        grep -q "\"name\":\"$id\"" <<<"$answer" || fail "$id is not in $answer"
+    done
+}
+
+names_resolve_in_tasks() {
+    local container
+    # This one is given nothing but resolv.conf, the next one asks the service itself.
+    container=$(container "${stack}_noops.1")
+    resolves "$container" vp0 "$(address_of noops vp0)"
+    resolves "$container" "${stack}_noops-2" "$(address_on "$noops" "$(container "${stack}_noops.2")")"
+    container=$(container "${stack}_peer.1")
+    resolves "$container" vp0.pbft.fabric.internal "$(address_of pbft vp0)"
+    resolves "$container" "${stack}_peer-2" "$(address_on "$pbft" "$(container "${stack}_peer.2")")"
+    # With the zone's name it is the service that answers, not the engine.
+    resolves "$container" "${stack}_noops-2.noops.fabric.internal" \
+        "$(address_on "$noops" "$(container "${stack}_noops.2")")"
+}
+
+# Without PARAMD_FORWARD the service refuses names that are in no zone, and the
+# engine goes on to the next dns entry.
+refused_names_go_to_the_next_entry() {
+    local answer
+    ! docker exec "$(container "${stack}_peer.1")" getent hosts "$public_name" >/dev/null ||
+        fail "$public_name resolves, and nothing forwards it"
+    answer=$(docker run --rm --network "$pbft" --dns "$PARAM_DNS" --dns "$gateway" --entrypoint sh "$images:peer" \
+        -c "getent hosts $public_name; getent hosts vp1.pbft.fabric.internal" | awk '{ print $1 }' | paste -sd ' ')
+    [ "$answer" = "$public_address $(address_of pbft vp1)" ] || fail "with a second entry: $answer"
+}
+
+# A task may have another tool than the script has, and know no other resolver than
+# the engine's.
+every_tool_registers() {
+    local container tool answer number=0
+    container=$(container "${stack}_noops.1")
+    docker exec "$container" grep -qx 'nameserver 127.0.0.11' /etc/resolv.conf ||
+        fail "the engine is not the resolver of a task"
+    for tool in 'dig TXT' 'dig +nocookie TXT' 'dig +noedns TXT' 'kdig TXT' 'host -t TXT' 'nslookup -type=TXT'; do
+        # shellcheck disable=SC2086  # a word each
+        answer=$(docker exec "$container" $tool "host-$number.tools.fabric.internal." 2>&1) || fail "$tool: $answer"
+        grep -q "\"id=vp$number\"" <<<"$answer" || fail "$tool is not given vp$number: $answer"
+        number=$((number + 1))
+    done
+    lives tools "$number" || fail "not $number live hosts: $(table tools)"
+}
+
+# As a peer starts its chaincode: by the name, on the network and with the resolver
+# that its environment says. One stays, to be in the way of the stack's removal.
+chaincode_reaches_every_peer() {
+    local zone peer network name
+    for zone in pbft noops; do
+        peer=$(container "${stack}_$([ "$zone" = noops ] || echo peer; [ "$zone" = pbft ] || echo noops).1")
+        network=$(peer_variable "$peer" CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE)
+        name=$(peer_variable "$peer" CORE_PEER_NETWORKID)-$(peer_id "$peer")-$(printf %064d 7)
+        docker run -d --name "$name" --label "$label" --network "$network" \
+            --dns "$(peer_variable "$peer" CORE_VM_DOCKER_HOSTCONFIG_DNS)" \
+            --entrypoint sleep "$images:peer" 1000 >/dev/null
+        # shellcheck disable=SC2016,SC2046  # for the shell inside; a word each
+        docker exec "$name" bash -c '
+            for peer; do
+                timeout 3 bash -c "exec 3<>/dev/tcp/$peer/7051" || { echo "not $peer"; exit 1; }
+            done' bash $(table "$zone" | sed "s/ .*/.$zone.fabric.internal/") || fail "a peer of $zone is not reached"
+    done
+}
+
+unnamed_task_takes_over() {
+    local old task id host address began
+    eventually 20 "two unnamed peers" lives unnamed 2
+    task=${stack}_unnamed.1
+    old=$(container "$task")
+    id=$(id_of unnamed "${old:0:12}")
+    began=$SECONDS
+    docker rm -fv "$old" >/dev/null
+    eventually 20 "a new container" is_replaced "$task" "$old"
+    host=${new:0:12}
+    address=$(address_on fabric_unnamed "$new")
+    eventually 10 "it waits, and says why" says "$new" '^start_peer: waiting: .* REFUSED: '
+    has_line unnamed "$id ${old:0:12} .*" || fail "it need not have waited"
+    docker logs "$new" 2>&1 | sed -n 's/^start_peer: waiting/            waiting/p'
+    eventually 30 "$host is $id at $address" has_line unnamed "$id $host $address live"
+    note "$id is its own $((SECONDS - began)) s after the other was killed"
+}
+
+# N is 2: who comes third waits until there is room.
+scaling_follows_n() {
+    local slot
+    deploy_stack TEST_REPLICAS=4
+    for slot in 3 4; do
+        eventually 30 "slot $slot starts" is_replaced "${stack}_unnamed.$slot" ''
+        eventually 15 "slot $slot waits, and says why" says "$new" '^start_peer: waiting: .* REFUSED: .*2'
+    done
+    docker logs "$new" 2>&1 | sed -n 's/^start_peer: waiting/            waiting/p'
+    lives unnamed 2 || fail "not two live peers while two wait: $(table unnamed)"
+
+    # A new version of the zone files, and names that are in no zone are forwarded
+    # to the resolver that the node has at 127.0.0.53.
+    sed -i 's/^n = 2$/n = 4/' "$work/zones/unnamed.toml"
+    deploy_stack PARAM_VERSION=2 PARAMD_FORWARD=127.0.0.53
+    eventually 60 "four live peers" lives unnamed 4
+    [ "$(table unnamed | cut -d ' ' -f 1 | paste -sd ' ')" = "vp0 vp1 vp2 vp3" ] || fail "other IDs: $(table unnamed)"
+    resolves "$(container "${stack}_peer.1")" "$public_name" "$public_address"
+    resolves "$(container "${stack}_noops.1")" "$public_name" "$public_address"
+
+    deploy_stack TEST_REPLICAS=2
+    # Nobody waits for these leases: they are ended.
+    eventually $((lease - 3)) "two leases end" lives unnamed 2
+}
+
+# Without their state: who is gone counts as live for one lease after a restart.
+registrations() { table pbft noops unnamed | cut -d ' ' -f 1-3; }
+
+service_comes_back_to_its_volume() {
+    local old before peer containers
+    old=$(container "$server")
+    before=$(registrations)
+    containers=$(container "${stack}_(noops|peer|rest|unnamed)")
+    [ "$(wc -l <<<"$containers")" -eq 9 ] || fail "not nine peers: $containers"
+    docker kill "$old" >/dev/null
+    docker service scale --detach "${stack}_noops=3" >/dev/null 2>&1
+    eventually 20 "a third noops peer starts" is_replaced "${stack}_noops.3" ''
+    peer=$new
+    eventually 15 "it waits" says "$peer" '^start_peer: waiting: '
+    [ -z "$(container "$server")" ] || fail "the service was back before the peer could wait"
+    docker logs "$peer" 2>&1 | sed -n 's/^start_peer: waiting/            waiting/p'
+    eventually 30 "the service is back" is_replaced "$server" "$old"
+    eventually 30 "three live noops peers" lives noops 3
+    eventually 5 "the new peer is vp2" says "$peer" "^start_peer: ${stack}_noops-3 is vp2 "
+    [ "$(registrations | grep -v " ${stack}_noops-3 ")" = "$before" ] ||
+        fail "before: $before; now: $(registrations)"
+    for peer in $containers; do
+        [ "$(docker inspect -f '{{.State.Running}}' "$peer")" = true ] || fail "peer $peer has ended"
+    done
+}
+
+# With a network of the engine in its name, a container that is not on it joins.
+plain_container_joins() {
+    local plain address
+    plain=$(docker run -d --hostname plain --dns "$PARAM_DNS" -e CONSEN=noops \
+        -v /var/run/docker.sock:/var/run/docker.sock \
+        -e CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE="$noops" "$images:peer" "$PARAM_DNS")
+    eventually 20 "it is registered" says "$plain" '^start_peer: plain is '
+    address=$(address_on "$noops" "$plain")
+    [ -n "$address" ] || fail "it has no address on $noops"
+    has_line noops "vp[0-9]* plain $address live" || fail "not registered at $address: $(table noops)"
+    docker restart "$plain" >/dev/null
+    address=$(address_on "$noops" "$plain")
+    eventually 20 "it is there again" has_line noops "vp[0-9]* plain $address live"
+    docker stop "$plain" >/dev/null
+    has_line noops "vp[0-9]* plain $address gone" || fail "it left no word: $(docker logs "$plain" 2>&1)"
+    docker rm -v "$plain" >/dev/null
+}

@@ -1,0 +1,55 @@
+# The images: a base, the service, a peer. For scripts/test-swarm.
+# shellcheck shell=bash disable=SC2154
+
+# The root file system of the base: the smallest Debian there is, without what
+# only people read, and with an apt that keeps no caches, as Debian's own images.
+make_base() {
+    local root=$work/root
+    debootstrap --variant=minbase "$suite" "$root"
+    rm -rf "$root"/usr/share/{doc,man,locale,info}/* \
+        "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* "$root"/var/log/*.log
+    cat >"$root/etc/apt/apt.conf.d/no-caches" <<'CONF'
+DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+CONF
+    tar -C "$root" -c . >"$1"
+}
+
+build_base() {
+    local made cached
+    made=$(declare -f make_base | cat - <(echo "$suite") | sha256sum | cut -c1-16)
+    cached=target/swarm/base-$made.tar
+    if [ ! -s "$cached" ]; then
+        mkdir -p target/swarm
+        rm -f target/swarm/base-*
+        in_background "$work/base.log" make_base "$cached.part"
+        finished "$!" "the base" "$work/base.log"
+        mv "$cached.part" "$cached"
+    fi
+    docker import "$cached" "$images:base" >/dev/null
+    rm -rf "$work/root"
+}
+
+# build TAG ARGUMENT...
+build() {
+    local tag=$1
+    shift
+    DOCKER_BUILDKIT=0 docker build --force-rm -t "$images:$tag" --build-arg "BASE_IMAGE=$images:base" "$@"
+}
+
+build_peer() {
+    build standin -f tests/swarm/Dockerfile.standin tests/swarm
+    build peer -f Dockerfile.peer --build-arg "PEER_IMAGE=$images:standin" .
+}
+
+# The stage that compiles is made by itself, to have a tag by which it is removed.
+build_service() {
+    local rust
+    rust=$(rustc --print sysroot)
+    tar -c -C "$PWD/tests/swarm" Dockerfile.rust -C /etc/ssl/certs --dereference ca-certificates.crt \
+        -C "$rust" --exclude=lib/rustlib/src --exclude=share --exclude=etc . |
+        build rust -f Dockerfile.rust -
+    build compiled --build-arg "RUST_IMAGE=$images:rust" --target build .
+    build service --build-arg "RUST_IMAGE=$images:rust" .
+}

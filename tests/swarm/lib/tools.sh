@@ -1,0 +1,135 @@
+# What a check is made of. For scripts/test-swarm, which has the variables.
+# shellcheck shell=bash disable=SC2154
+
+# check_that WHAT FUNCTION: one check.
+check_that() {
+    local began=$SECONDS
+    check=$1
+    "$2"
+    passed=$((passed + 1))
+    printf 'ok %4d s  %s\n' $((SECONDS - began)) "$check"
+    check=''
+}
+
+note() { printf '            %s\n' "$*"; }
+
+fail() {
+    trap - ERR
+    printf 'FAILED: %s: %s\n' "${check:-making ready}" "$*" >&2
+    [ -z "$swarm" ] || show_services >&2
+    exit 1
+}
+
+show_services() {
+    local service
+    for service in $(docker service ls --format '{{.Name}}'); do
+        printf '\n== %s\n' "$service"
+        docker service ps --no-trunc --format '{{.Name}}  {{.CurrentState}}  {{.Error}}' "$service"
+        timeout 10 docker service logs --tail 60 "$service" 2>&1 || true
+    done
+    printf '\n== registered\n'
+    table pbft noops unnamed || true
+    cat "$work/peers.err"
+}
+
+# eventually SECONDS WHAT COMMAND...: tries until it succeeds.
+eventually() {
+    local limit=$1 what=$2 deadline=$((SECONDS + $1))
+    shift 2
+    until "$@"; do
+        [ "$SECONDS" -lt "$deadline" ] || fail "not within $limit s: $what"
+        sleep 0.3
+    done
+}
+
+# The running container of a task, as SERVICE.SLOT, or all of a SERVICE.
+container() {
+    docker ps -q --no-trunc --filter "name=^$1\\."
+}
+
+# address_on NETWORK CONTAINER
+address_on() {
+    docker inspect -f "{{with index .NetworkSettings.Networks \"$1\"}}{{.IPAddress}}{{end}}" "$2"
+}
+
+# table ZONE...: who is registered, a line each: ID HOST ADDRESS live|gone.
+table() {
+    local zone
+    for zone; do
+        docker exec "$(container "$server")" paramd peers "$zone.fabric.internal" 2>"$work/peers.err" || true
+    done | awk '$1 ~ /^n?vp[0-9]+$/ { print $1, $2, $4, $5 }'
+}
+
+has_line() { table "$1" | grep -x -- "$2" >/dev/null; }
+lives() { [ "$(table "$1" | grep -c ' live$')" -eq "$2" ]; }
+id_of() { table "$1" | awk -v host="$2" '$2 == host { print $1 }'; }
+address_of() { table "$1" | awk -v id="$2" '$1 == id { print $3 }'; }
+says() { docker logs "$1" 2>&1 | grep -- "$2" >/dev/null; }
+
+# A task's container that is another than the one given; sets new.
+is_replaced() {
+    new=$(container "$1")
+    [ -n "$new" ] && [ "$new" != "$2" ]
+}
+
+# The ID that a container's peer runs as.
+peer_id() {
+    docker logs "$1" 2>&1 | sed -n 's/^\(n\?vp[0-9]*\) listens on .*/\1/p'
+}
+
+# The value of a variable in the environment of a container's peer.
+peer_variable() {
+    # shellcheck disable=SC2016  # for the shell inside
+    docker exec "$1" sh -c '
+        for process in /proc/[0-9]*; do
+            tr "\0" "\n" <"$process/cmdline" 2>/dev/null | grep -qx /usr/local/bin/peer || continue
+            tr "\0" "\n" <"$process/environ" | sed -n "s/^$1=//p"
+        done' sh "$2"
+}
+
+# All of these see each other now, and nobody else: all_see "vp0 vp1" CONTAINER...
+all_see() {
+    local ids=$1 container id others
+    shift
+    for container; do
+        id=$(peer_id "$container")
+        [ -n "$id" ] || return 1
+        others=$(tr ' ' '\n' <<<"$ids" | grep -vx "$id" | paste -sd ' ')
+        docker logs "$container" 2>&1 | sed -n "s/^$id sees \(.*\) of n=.*/\1/p" | tail -n 1 |
+            grep -x "$others" >/dev/null || return 1
+    done
+}
+
+# All peers of the stack's networks see each other.
+pbft_peers_meet() {
+    # shellcheck disable=SC2046  # a word each
+    all_see "nvp0 vp0 vp1 vp2 vp3" $(container "${stack}_peer") $(container "${stack}_rest")
+}
+
+noops_peers_meet() {
+    # shellcheck disable=SC2046
+    all_see "vp0 vp1" $(container "${stack}_noops")
+}
+
+# resolves CONTAINER NAME ADDRESS
+resolves() {
+    local answer
+    answer=$(docker exec "$1" getent hosts "$2") || fail "$2 is not found"
+    [ "${answer%% *}" = "$3" ] || fail "$2 is not $3 but $answer"
+}
+
+# Long commands run so, that a signal need not wait for them; each is a process
+# group, to be ended with all that it started.
+in_background() {
+    local log=$1
+    shift
+    set -m
+    "$@" >"$log" 2>&1 &
+    set +m
+    background+=("$!")
+}
+
+# finished PID WHAT LOG
+finished() {
+    wait "$1" || { tail -n 30 "$3" >&2; fail "$2 cannot be made"; }
+}
