@@ -141,6 +141,20 @@ fn three_thousand_hosts_register_while_the_service_is_killed_ten_times() {
     let mut again = Flock::new(HOSTS);
     again.ask(&service, 64, Instant::now() + Duration::from_secs(60));
     assert_eq!(again.ids, flock.ids);
+    // And what dumps and journal bring back.
+    service.kill();
+    lose_store(data.path());
+    let service = Service::start_with(&options);
+    let mut again = Flock::new(HOSTS);
+    again.ask(&service, 64, Instant::now() + Duration::from_secs(60));
+    assert_eq!(again.ids, flock.ids);
+}
+
+/// Takes sled's files away and has `paramd restore` bring back everything.
+fn lose_store(data: &Path) {
+    fs::remove_dir_all(data.join("peers.sled")).unwrap();
+    let said = run(PARAMD, &["restore", "--data", data.to_str().unwrap()]);
+    assert!(said.contains("everything that was answered"), "{said}");
 }
 
 /// A file system in memory, unmounted when dropped.
@@ -229,17 +243,24 @@ fn a_full_disk_refuses_new_hosts_answers_known_ones_and_recovers() {
     known.push((id.unwrap(), refused));
     let distinct: BTreeSet<&String> = known.iter().map(|(id, _)| id).collect();
     assert_eq!(distinct.len(), known.len());
-    // What was answered has survived, and what was not has left no trace.
+    // What was answered has survived, and what was not has left no trace: neither
+    // in the store nor in the journal.
     service.kill();
-    let service = Service::start(zones.path(), &data);
-    for (id, name) in &known {
-        assert_eq!(service.value(name, "id").as_ref(), Some(id), "{name}");
+    for is_lost in [false, true] {
+        if is_lost {
+            lose_store(&data);
+        }
+        let service = Service::start(zones.path(), &data);
+        for (id, name) in &known {
+            assert_eq!(service.value(name, "id").as_ref(), Some(id), "{name}");
+        }
+        let apex = service.short(&["TXT", "test.internal"]);
+        assert!(
+            apex[0].contains(&format!("peers={}", known.len())),
+            "{apex:?}"
+        );
+        service.kill();
     }
-    let apex = service.short(&["TXT", "test.internal"]);
-    assert!(
-        apex[0].contains(&format!("peers={}", known.len())),
-        "{apex:?}"
-    );
 }
 
 fn refusal(zones: &Path, data: &Path) -> String {

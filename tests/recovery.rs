@@ -5,7 +5,7 @@ mod common;
 #[path = "recovery/place.rs"]
 mod place;
 
-use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, thread, time::Duration};
 
 use common::{PARAMD, eventually, fails_with, pipe, run, simple_zone};
 use place::{Place, assert_ids, copy, damage_after, id, serial};
@@ -166,6 +166,29 @@ fn what_cannot_be_brought_back_is_named_and_the_rest_is_restored() {
         assert_eq!(id(&service, "f"), "vp5");
         assert_eq!(id(&service, "g"), "vp3");
     }
+}
+
+/// The lock is the service's for a moment at each of its starts.
+#[test]
+fn a_restore_has_its_turn_while_a_supervisor_goes_on_trying() {
+    let place = Place::new();
+    let service = place.start();
+    assert_ids(&service, &["a", "b"]);
+    service.kill();
+    place.lose_store();
+    let service = thread::scope(|scope| {
+        let supervisor = scope.spawn(|| {
+            let starts = (0..400).map(|_| place.try_start(&[]));
+            starts
+                .flatten()
+                .next()
+                .expect("it starts after the restore")
+        });
+        let said = place.restore();
+        assert!(said.contains("restored 2 registrations"), "{said}");
+        supervisor.join().unwrap()
+    });
+    assert_ids(&service, &["a", "b", "c"]);
 }
 
 /// Of two zones one was restored from a file, and the service starts in between.

@@ -38,10 +38,11 @@ fuzz_target!(|input: &[u8]| {
     let again = Segment::parse(&written).expect("it is of this release");
     assert_eq!(again.head, segment.head);
     assert_eq!(again.records().count(), read);
-    assert!(
-        again.records().eq(segment.records()),
-        "read as it was written"
-    );
+    let commits = |segment: &Segment| -> Vec<_> {
+        let records = segment.records();
+        records.map(|it| (it.number, it.writes())).collect()
+    };
+    assert_eq!(commits(&again), commits(&segment), "read as it was written");
     assert!(!again.is_torn());
     assert_eq!(again.end, written.len());
 });

@@ -247,9 +247,9 @@ impl Service {
             .max_by_key(|(_, zone)| zone.origin.num_labels())
     }
 
-    /// How often anything that is stored has changed.
+    /// Another number whenever anything that is stored has changed.
     pub fn changes(&self) -> u64 {
-        self.zones.iter().map(|zone| zone.changes()).sum()
+        self.zones.iter().map(|zone| zone.changed()).sum()
     }
 
     /// Ends when the writer has.

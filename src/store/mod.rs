@@ -140,6 +140,11 @@ impl Write {
             | Self::Serial { origin, .. } => origin,
         }
     }
+
+    /// Whether it is about a registration or a pin.
+    pub fn is_change(&self) -> bool {
+        !matches!(self, Self::Serial { .. })
+    }
 }
 
 /// What a store can fail at: all but the last end a start, the last a commit.

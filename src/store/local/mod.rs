@@ -49,8 +49,8 @@ pub struct LocalStore {
     last: u64,
     /// What was read when it was opened, until it is asked for or changes.
     loaded: BTreeMap<String, Contents>,
-    /// By origin: the last commit before it was opened that changed the zone; and
-    /// the same for every other zone.
+    /// By origin: the last commit that changed the zone; and the same for every
+    /// other zone.
     changes: (BTreeMap<String, u64>, u64),
     /// Keeps every other process away for as long as it is open.
     _lock: File,
@@ -98,6 +98,18 @@ impl LocalStore {
         changes.get(origin).copied().unwrap_or(*others)
     }
 
+    /// Notes which zones a commit has changed.
+    fn note_changes(&mut self, number: u64, writes: &[Write]) {
+        let mut noted = None;
+        for write in writes.iter().filter(|write| write.is_change()) {
+            let origin = write.origin();
+            if noted != Some(origin) {
+                self.changes.0.insert(origin.to_string(), number);
+                noted = Some(origin);
+            }
+        }
+    }
+
     fn unwritable(&self, name: &str, error: &io::Error) -> StoreError {
         StoreError::Write {
             path: self.data.join(name),
@@ -132,6 +144,7 @@ impl Store for LocalStore {
             Ok(()) => {
                 self.journal.keep();
                 self.witness.note(number);
+                self.note_changes(number, writes);
                 Ok(number)
             }
             Err(error) => {

@@ -29,14 +29,18 @@ impl LocalStore {
     /// Opens the store of a data directory, or makes it, and locks the directory.
     pub fn open(data: &Path, opening: Opening) -> Result<Self, StoreError> {
         let place = Place::lock(data)?;
-        let opened = match (place.open(), opening) {
+        let opened = place.open().and_then(|(mut database, mut loaded)| {
+            place.replay(&mut database, &mut loaded)?;
+            Ok((database, loaded))
+        });
+        let opened = match (opened, opening) {
             (Ok(opened), _) => Ok(opened),
             (Err(error), Opening::Tool) => return Err(error),
             (Err(error @ StoreError::Corrupt { .. }), _) => Ok(rebuilt(&place, error)?),
             (Err(error), _) => Err(error),
         };
         match opened {
-            Ok((database, loaded)) if opening == Opening::Tool => join(place, database, loaded),
+            Ok((database, loaded)) if opening == Opening::Tool => place.join(database, loaded, &[]),
             Ok((mut database, loaded)) => {
                 warn_of_problems(&place);
                 let lacking = place.lacking(&mut database, &loaded)?;
@@ -44,7 +48,7 @@ impl LocalStore {
                     .into_iter()
                     .partition::<Vec<_>, _>(|(_, zone)| zone.may_name_peers());
                 let mut store = match (missing.is_empty(), opening) {
-                    (true, _) => join(place, database, loaded)?,
+                    (true, _) => place.join(database, loaded, &[])?,
                     (false, Opening::Anew) => begin_anew(place, database, loaded, missing)?,
                     (false, _) => return Err(lacks(data, &missing)),
                 };
@@ -87,15 +91,6 @@ impl LocalStore {
             false => self.commit(&writes).map(drop),
         }
     }
-}
-
-fn join(
-    place: Place<'_>,
-    mut database: SledStore,
-    mut loaded: Loaded,
-) -> Result<LocalStore, StoreError> {
-    place.replay(&mut database, &mut loaded)?;
-    place.join(database, loaded, &[])
 }
 
 fn warn_of_problems(place: &Place<'_>) {
@@ -154,12 +149,9 @@ fn rebuilt(place: &Place<'_>, error: StoreError) -> Result<(SledStore, Loaded), 
 fn begin_anew(
     place: Place<'_>,
     mut database: SledStore,
-    mut loaded: Loaded,
+    loaded: Loaded,
     zones: Vec<Zone>,
 ) -> Result<LocalStore, StoreError> {
-    if database.last_commit() > 0 {
-        place.replay(&mut database, &mut loaded)?;
-    }
     let commit = place.next(&database);
     let zones: Vec<(String, Contents)> = zones
         .into_iter()

@@ -152,7 +152,11 @@ impl<'d> Place<'d> {
     ) -> Result<Vec<Zone>, StoreError> {
         let mut lacking = Vec::new();
         for origin in self.chain.origins() {
-            if loaded.contains_key(&origin) || database.load(&origin)?.serial > 0 {
+            if loaded.contains_key(&origin) {
+                continue;
+            }
+            let stored = database.load(&origin)?;
+            if stored.serial > 0 || stored.names_peers() {
                 continue;
             }
             let zone = self.chain.zone(&origin);
