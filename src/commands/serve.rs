@@ -19,11 +19,11 @@ use crate::{
         limits::Limits,
         listen::{self, Listener, Listeners},
     },
-    store::{SledStore, Store},
+    store::{LocalStore, local::Opening},
 };
 
 use super::{
-    ADDRESS_FILE,
+    ADDRESS_FILE, advised,
     backup::{self, Backup},
     missing_keys, told, zones_in,
 };
@@ -58,9 +58,16 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         return Err(told(missing));
     }
     let data = &options.data.data;
-    let store: Box<dyn Store> = match options.store {
-        StoreKind::Sled => Box::new(SledStore::open(data)?),
+    let opening = match options.new {
+        true => Opening::Anew,
+        false => Opening::Serve,
     };
+    let mut store = match options.store {
+        StoreKind::Sled => LocalStore::open(data, opening).map_err(advised)?,
+    };
+    let origins: Vec<String> = zones.iter().map(|zone| zone.origin_text()).collect();
+    store.dump_others(&origins);
+    let dumps = store.dumps().clone();
     let cookies = match config.cookie_secrets.take() {
         Some((current, previous)) => Cookies::configured(current, previous),
         None => Cookies::own(data).context("cannot make a secret for cookies")?,
@@ -82,9 +89,9 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         upstreams => Some(Forwarder::new(upstreams).map_err(anyhow::Error::msg)?),
     };
     let clock = Clock::start();
-    let (registry, mut writer) = Registry::start(zones, store, clock.clone())?;
+    let (registry, mut writer) = Registry::start(zones, Box::new(store), clock.clone())?;
     note_address(data, &listeners.plain)?;
-    let mut backup = Backup::new(data, registry.zones());
+    let mut backup = Backup::new(data, dumps, registry.zones());
     let plain = listeners
         .plain
         .iter()
@@ -112,14 +119,14 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         addresses.join(", ")
     );
 
-    let mut interval = tokio::time::interval(backup::INTERVAL);
+    let mut interval = tokio::time::interval(backup::LOOK);
     let ended = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok("SIGTERM"),
             _ = interrupt.recv() => break Ok("SIGINT"),
             error = server.failed() => break Err(error),
             _ = &mut writer => break Err(anyhow!("the writer has failed: see the log")),
-            _ = interval.tick() => backup = taken(backup).await?,
+            _ = interval.tick() => backup = aside(backup, Backup::look).await?,
         }
     };
     server.stop().await;
@@ -130,18 +137,18 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         .await
         .context("the disk hangs: the last registrations may not be on it")?
         .context("the writer has failed: see the log")?;
-    taken(backup).await?;
+    aside(backup, Backup::take).await?;
     info!("ended by {signal}");
     Ok(())
 }
 
-/// Takes a backup, away from the threads that answer.
-async fn taken(mut backup: Backup) -> anyhow::Result<Backup> {
-    let taking = tokio::task::spawn_blocking(move || {
-        backup.take();
+/// Has the backup do something, away from the threads that answer.
+async fn aside(mut backup: Backup, work: fn(&mut Backup)) -> anyhow::Result<Backup> {
+    let working = tokio::task::spawn_blocking(move || {
+        work(&mut backup);
         backup
     });
-    taking.await.context("a defect in the service")
+    working.await.context("a defect in the service")
 }
 
 /// Lets the service have as many open files as it may: each TCP connection is
