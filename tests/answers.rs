@@ -579,14 +579,16 @@ fn malformed_options_are_not_logged() {
     let mut query = txt_query(1, &format!("a.{O}"), Some("10.0.0.1"));
     let length = query.len();
     query[length - 9] = 200;
-    let before = service.log();
+    // How old its dumps are, the service says a moment after its start.
+    let lines = |log: &str| log.lines().filter(|line| !line.contains("dump")).count();
+    let before = lines(&service.log());
     let mut buffer = [0; 4096];
     for _ in 0..100 {
         socket.send_to(&query, service.address).unwrap();
         socket.recv(&mut buffer).unwrap();
     }
     let log = service.log();
-    let more = log.lines().count() - before.lines().count();
+    let more = lines(&log) - before;
     assert!(more <= 1, "{log}");
 }
 

@@ -3,7 +3,10 @@
 use std::{fs, io::Write as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -46,6 +49,10 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     // Before anything else: a signal that comes early must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let (ignored, mut others) = mpsc::channel(1);
+    for (kind, name) in IGNORED {
+        tokio::spawn(report(signal(kind())?, name, ignored.clone()));
+    }
 
     raise_file_limit();
     let mut zones = zones_in(&options.zones.zones)?;
@@ -124,6 +131,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break Ok("SIGTERM"),
             _ = interrupt.recv() => break Ok("SIGINT"),
+            Some(name) = others.recv() => info!("{name} is ignored: SIGTERM ends the service"),
             error = server.failed() => break Err(error),
             _ = &mut writer => break Err(anyhow!("the writer has failed: see the log")),
             _ = interval.tick() => backup = aside(backup, Backup::look).await?,
@@ -140,6 +148,19 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     aside(backup, Backup::take).await?;
     info!("ended by {signal}");
     Ok(())
+}
+
+/// Signals that end a process which does not handle them.
+const IGNORED: [(fn() -> SignalKind, &str); 4] = [
+    (SignalKind::hangup, "SIGHUP"),
+    (SignalKind::quit, "SIGQUIT"),
+    (SignalKind::user_defined1, "SIGUSR1"),
+    (SignalKind::user_defined2, "SIGUSR2"),
+];
+
+/// Passes on the name of a signal each time that it comes.
+async fn report(mut signals: Signal, name: &'static str, to: mpsc::Sender<&'static str>) {
+    while signals.recv().await.is_some() && to.send(name).await.is_ok() {}
 }
 
 /// Has the backup do something, away from the threads that answer.
