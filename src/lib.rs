@@ -20,6 +20,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod keys;
+pub mod log;
 pub mod network;
 pub mod params;
 pub mod registry;

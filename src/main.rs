@@ -5,16 +5,12 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use param_daemon::{
     cli::{Cli, Command},
-    commands,
-};
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{
-    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    commands, log,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log(cli.log);
+    log::start(cli.log);
     let done = match cli.command {
         Command::Serve(options) => commands::serve::run(&options),
         Command::Check(options) => commands::check::run(&options),
@@ -29,34 +25,8 @@ fn main() -> ExitCode {
         // Whoever read our output has seen enough.
         Err(error) if commands::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("paramd: {error:#}");
+            eprintln!("paramd: {}", commands::printable(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
-}
-
-/// Logs on standard error. What hickory says of packets that it cannot read is
-/// for debugging: strangers could fill the log with it.
-fn log(level: LevelFilter) {
-    let hickory = if level >= LevelFilter::DEBUG {
-        level
-    } else {
-        LevelFilter::OFF
-    };
-    let targets = [
-        "hickory_net",
-        "hickory_proto",
-        "hickory_resolver",
-        "hickory_server",
-    ];
-    let filter = Targets::new()
-        .with_default(level)
-        .with_targets(targets.map(|target| (target, hickory)));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    tracing_subscriber::registry()
-        .with(lines)
-        .with(filter)
-        .init();
 }

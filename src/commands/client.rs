@@ -107,7 +107,7 @@ fn reason(message: &Message) -> Option<String> {
     match edns.option(EdnsCode::Unknown(EXTENDED_ERROR))? {
         EdnsOption::Unknown(_, value) => {
             let text = String::from_utf8_lossy(value.get(2..)?).into_owned();
-            (!text.is_empty()).then_some(text)
+            (!text.is_empty()).then(|| text.replace('\n', " "))
         }
         _ => None,
     }

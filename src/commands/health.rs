@@ -1,7 +1,10 @@
 //! `paramd health`: whether the running server answers for its zones.
 
 use std::{
+    io::{Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    os::unix::net::UnixStream,
+    path::Path,
     time::Duration,
 };
 
@@ -11,22 +14,50 @@ use hickory_proto::{
     rr::{Name, RecordType},
 };
 
-use crate::cli::Health;
+use crate::{cli::Health, server::control};
 
 use super::{running_on, zones_in};
 
 /// How long the server may take for each zone.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long the answer of the control socket may be.
+const MOST_OCTETS: u64 = 4_096;
+
+/// Asks the service that was named by DNS, and one on this machine by its control
+/// socket, which no limit and no access list closes.
 pub fn run(options: &Health) -> anyhow::Result<()> {
+    let data = &options.place.data.data;
     let server = match options.place.server {
         Some(server) => server,
-        None => running_on(&options.place.data.data)?,
+        None if data.join(control::FILE).exists() => return ask_control(data),
+        None if !data.is_dir() => bail!(
+            "there is no data directory {}: name it with --data, or a running server with --server",
+            data.display()
+        ),
+        None => running_on(data)?,
     };
     for zone in zones_in(&options.place.zones.zones)? {
         ask(server, &zone.origin).with_context(|| format!("{server} does not serve {zone}"))?;
     }
     Ok(())
+}
+
+fn ask_control(data: &Path) -> anyhow::Result<()> {
+    let path = data.join(control::FILE);
+    let shown = path.display();
+    let mut stream = UnixStream::connect(&path)
+        .with_context(|| format!("no service answers at {shown}: is it running?"))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    writeln!(stream, "{}", control::HEALTH)?;
+    let mut answer = String::new();
+    let read = stream.take(MOST_OCTETS).read_to_string(&mut answer);
+    read.with_context(|| format!("the service at {shown} does not answer"))?;
+    match answer.trim() {
+        "ok" => Ok(()),
+        other => bail!("the service at {shown} says: {other}"),
+    }
 }
 
 /// Asks for the SOA, which registers nothing.

@@ -32,6 +32,19 @@ use self::client::Client;
 /// The file in the data directory that says where its server answers.
 const ADDRESS_FILE: &str = "address";
 
+/// The text as a terminal may have it: what a server says may hold sequences that a
+/// terminal obeys. Line feeds are ours.
+pub fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() && character != '\n' {
+            true => printable.extend(character.escape_default()),
+            false => printable.push(character),
+        }
+    }
+    printable
+}
+
 /// Whether the error is that nobody reads our output any more.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error

@@ -4,7 +4,7 @@ use std::{fs, io::Write as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     cli::{Serve, StoreKind},
@@ -13,6 +13,7 @@ use crate::{
     server::{
         Server,
         config::{self, Config},
+        control::Control,
         cookie::Cookies,
         forward::Forwarder,
         limits::Limits,
@@ -96,6 +97,14 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let mut server = Server::start(
         listeners, registry, config, forwarder, cookies, limits, clock,
     );
+    match Control::open(data) {
+        Ok(control) => server.control(control),
+        // The service does without.
+        Err(error) => warn!(
+            "cannot open the control socket in {}: {error}",
+            data.display()
+        ),
+    }
     // Whoever started the service may have closed its standard output.
     let _ = writeln!(
         std::io::stdout(),
@@ -159,7 +168,7 @@ fn note_address(data: &Path, listeners: &[Listener]) -> anyhow::Result<()> {
     let path = data.join(ADDRESS_FILE);
     // The service does without it, so a full disk does not keep it from starting.
     if let Err(error) = fs::write(&path, format!("{address}\n")) {
-        tracing::warn!("cannot write {}: {error}", path.display());
+        warn!("cannot write {}: {error}", path.display());
     }
     Ok(())
 }

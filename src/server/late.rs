@@ -68,7 +68,7 @@ impl Late {
         let Ok(permit) = self.shared.registering.clone().try_acquire_owned() else {
             return true;
         };
-        let Some(new_host) = self.shared.handler.inner().admit(&asking) else {
+        let Ok(new_host) = self.shared.handler.inner().admit(&asking) else {
             return false;
         };
         let (zone, action) = (asking.place, asking.action());

@@ -21,7 +21,7 @@ use super::{
     transfer::TransferLimits,
 };
 use crate::{
-    network::Time,
+    network::{Hostname, Time},
     settings::{self, Table},
 };
 
@@ -44,6 +44,10 @@ pub struct Allowed {
     pub new_hosts_per_source: u32,
     /// How long it takes until it may register one more.
     pub new_host_every: Duration,
+    /// How often a host may change its holder, or leave, at once; 0 for no limit.
+    pub changes_per_host: u32,
+    /// How long it takes until it may do so once more.
+    pub change_every: Duration,
     pub transfers: TransferLimits,
 }
 
@@ -55,6 +59,8 @@ impl Default for Allowed {
             slip: 2,
             new_hosts_per_source: 16_384,
             new_host_every: Duration::from_secs(1),
+            changes_per_host: 32,
+            change_every: Duration::from_secs(5),
             transfers: TransferLimits::default(),
         }
     }
@@ -79,7 +85,9 @@ impl Allowed {
             1_000_000,
             default.new_hosts_per_source,
         );
+        let changes_per_host = number("changes_per_host", 1_000_000, default.changes_per_host);
         let every = table.duration("new_host_every", 1..86_401, source);
+        let change_every = table.duration("change_every", 1..86_401, source);
         let mut transfers = default.transfers;
         transfers.take(table, source);
         table.finish(source);
@@ -88,6 +96,8 @@ impl Allowed {
             slip,
             new_hosts_per_source,
             new_host_every: every.unwrap_or(default.new_host_every),
+            changes_per_host,
+            change_every: change_every.unwrap_or(default.change_every),
             transfers,
         }
     }
@@ -113,6 +123,11 @@ pub struct Limits {
     refused: Tally,
     /// Why a new host is refused.
     too_many: String,
+    /// By host; `None` for no limit.
+    changes: Option<Rate>,
+    unchanged: Tally,
+    /// Why a host is refused that changes too often.
+    too_often: String,
 }
 
 impl Limits {
@@ -139,6 +154,12 @@ impl Limits {
             too_many: format!(
                 "too many new hosts from your address: it may register one more every {}",
                 humantime::format_duration(every)
+            ),
+            changes: rate(allowed.changes_per_host, allowed.change_every)?,
+            unchanged: Tally::default(),
+            too_often: format!(
+                "the host has changed its holder or left too often: it may once every {}",
+                humantime::format_duration(allowed.change_every)
             ),
         })
     }
@@ -177,6 +198,22 @@ impl Limits {
         &self.too_many
     }
 
+    /// Whether a host of the zone at that place may have another holder, or leave.
+    /// Each time is a commit, or a new serial, and a line in the log.
+    pub fn may_change(&self, place: usize, host: &Hostname, now: Time) -> bool {
+        let Some(changes) = &self.changes else {
+            return true;
+        };
+        // What is taken is not given back.
+        changes.take(&(place, host), now).is_some()
+    }
+
+    /// Counts the source of a host that may not, and says why.
+    pub fn refuse_change(&self, source: IpAddr) -> &str {
+        self.unchanged.add(network(source, 32, 64));
+        &self.too_often
+    }
+
     /// The host was not registered, or no longer new.
     pub fn give_back(&self, new_host: NewHost) {
         if let Some((new_hosts, taken)) = self.new_hosts.as_ref().zip(new_host.0) {
@@ -197,6 +234,12 @@ impl Limits {
             info!(
                 "too many new hosts: {network} and perhaps others, {count} refused in the \
                  last {seconds} s"
+            );
+        }
+        if let Some((network, count)) = self.unchanged.take() {
+            info!(
+                "hosts that change too often: {network} and perhaps others, {count} refused in \
+                 the last {seconds} s"
             );
         }
     }

@@ -23,6 +23,7 @@
 //! * `replay`: those that come a second time.
 //! * `identity`: what the service tells of itself.
 //! * [`config`]: the configuration file.
+//! * [`control`]: commands on this machine reach the service by it.
 //! * [`forward`]: names outside all zones go to upstream resolvers.
 
 pub mod access;
@@ -31,6 +32,7 @@ mod batch;
 mod client;
 pub mod config;
 mod connections;
+pub mod control;
 pub mod cookie;
 pub mod forward;
 pub mod handler;
@@ -67,6 +69,7 @@ use crate::{clock::Clock, registry::Registry};
 use self::{
     config::Config,
     connections::{Bounds, Connections},
+    control::Control,
     cookie::Cookies,
     forward::Forwarder,
     handler::Handler,
@@ -191,6 +194,12 @@ impl Server {
             loops,
             stop,
         }
+    }
+
+    /// Answers commands on this machine, too.
+    pub fn control(&self, control: Control) {
+        let clock = self.shared.handler.clock().clone();
+        tokio::spawn(control.run(clock, self.stop.subscribe()));
     }
 
     /// Ends when a loop does, which none should.

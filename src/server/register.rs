@@ -53,6 +53,13 @@ impl Asking {
     }
 }
 
+/// What somebody asks for too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TooMuch {
+    NewHosts,
+    Changes,
+}
+
 /// A refusal: its code and why.
 pub(super) type Refused = (ResponseCode, Option<ExtendedError>);
 
@@ -122,16 +129,25 @@ impl Inner {
                     role,
                     asker,
                 };
-                let Some(new_host) = self.admit(&asking) else {
-                    let why = self.limits.refuse_new_host(asker.source);
-                    let error = ExtendedError::other(why);
-                    return reply.error(ResponseCode::Refused, Some(error));
+                let new_host = match self.admit(&asking) {
+                    Ok(new_host) => new_host,
+                    Err(too_much) => {
+                        let error = ExtendedError::other(self.reason(too_much, asker.source));
+                        return reply.error(ResponseCode::Refused, Some(error));
+                    }
                 };
                 let decision = self.registry.ask(place, asking.action()).await;
                 self.settle(new_host, &decision);
                 self.decided(reply, asking, form, rtype, &owner, decision)
             }
             QueryName::Leave(host) => {
+                let network = published.network();
+                let peer = network.host(&host).filter(|peer| peer.holder == asker);
+                let ends = peer.is_some_and(|peer| network.is_live(peer.id));
+                if ends && !self.limits.may_change(place, &host, self.clock.now()) {
+                    let error = ExtendedError::other(self.limits.refuse_change(asker.source));
+                    return reply.error(ResponseCode::Refused, Some(error));
+                }
                 let action = Action::Leave {
                     host: host.clone(),
                     asker,
@@ -147,15 +163,32 @@ impl Inner {
     }
 
     /// Whether the host may ask the registry: a source may register only so many
-    /// that nobody knows. Who gives up while the disk hangs has used that up: the
-    /// host may be registered yet.
-    pub(super) fn admit(&self, asking: &Asking) -> Option<Option<NewHost>> {
-        let network = self.registry.zones()[asking.place].network();
-        if network.host(&asking.host).is_some() {
-            return Some(None);
-        }
+    /// that nobody knows, and a host may change its holder only so often. Who gives
+    /// up while the disk hangs has used that up: the host may be registered yet.
+    pub(super) fn admit(&self, asking: &Asking) -> Result<Option<NewHost>, TooMuch> {
+        let Asking {
+            place, host, asker, ..
+        } = asking;
+        let network = self.registry.zones()[*place].network();
         let now = self.clock.now();
-        self.limits.new_host(asking.asker.source, now).map(Some)
+        let Some(peer) = network.host(host) else {
+            let new_host = self.limits.new_host(asker.source, now);
+            return new_host.map(Some).ok_or(TooMuch::NewHosts);
+        };
+        // While a lease runs, nobody else gets it.
+        let changes = peer.holder != *asker && !peer.lease.runs(now, network.rules().lease);
+        if changes && !self.limits.may_change(*place, host, now) {
+            return Err(TooMuch::Changes);
+        }
+        Ok(None)
+    }
+
+    /// Counts what is too much, and says why.
+    fn reason(&self, too_much: TooMuch, source: IpAddr) -> &str {
+        match too_much {
+            TooMuch::NewHosts => self.limits.refuse_new_host(source),
+            TooMuch::Changes => self.limits.refuse_change(source),
+        }
     }
 
     /// What was admitted as a new host was perhaps none.

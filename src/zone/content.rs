@@ -198,6 +198,12 @@ pub fn status_of(origin: &Name) -> Result<Name, ProtoError> {
     origin.prepend_label(STATUS)
 }
 
+/// Whether a text may be the name of a sequence or a role.
+fn is_word(text: &str) -> bool {
+    let is_of_word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    !text.is_empty() && text.bytes().all(is_of_word)
+}
+
 /// What a TXT record of the zone below `_peers` says.
 pub fn status_in(record: &Record) -> Option<Status> {
     let RData::TXT(txt) = &record.data else {
@@ -209,8 +215,11 @@ pub fn status_in(record: &Record) -> Option<Status> {
             string.strip_prefix(key)?.strip_prefix('=')
         })
     };
-    let host = std::str::from_utf8(record.name.iter().next()?).ok()?;
-    let sequence = value("sequence")?;
+    // A server that is no friend may say anything.
+    let host = Hostname::from_label(record.name.iter().next()?).ok()?;
+    let host = host.as_str();
+    let word = |key| value(key).filter(|word| is_word(word));
+    let sequence = word("sequence")?;
     let number = value("number")?.parse().ok()?;
     let is_pinned = txt
         .txt_data
@@ -221,7 +230,7 @@ pub fn status_in(record: &Record) -> Option<Status> {
         sequence: sequence.to_owned(),
         number,
     });
-    let Some(role) = value("role") else {
+    let Some(role) = word("role") else {
         return Some(Status {
             pin,
             registered: None,

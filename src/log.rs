@@ -1,0 +1,179 @@
+//! The log: lines on standard error, of each kind only so many.
+//!
+//! A kind of line is one place in the source. Strangers can make the service write
+//! some kinds as often as they like, and must not fill a disk with them. What is left
+//! out is counted, and the count is logged.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tracing::{
+    Event, Metadata, Subscriber, callsite::Identifier, level_filters::LevelFilter, warn,
+};
+use tracing_subscriber::{
+    Layer as _,
+    filter::Targets,
+    layer::{Context, Filter, SubscriberExt as _},
+    util::SubscriberInitExt as _,
+};
+
+/// How many lines of a kind are written at once, and how many a second after that.
+const BURST: f64 = 200.0;
+const PER_SECOND: f64 = 5.0;
+
+/// How often it is told what was left out.
+const REPORTS: Duration = Duration::from_secs(10);
+
+/// Starts to log what has that level at least. What hickory says of packets that it
+/// cannot read is for debugging: strangers could fill the log with it.
+pub fn start(level: LevelFilter) {
+    let is_debugging = level >= LevelFilter::DEBUG;
+    let hickory = if is_debugging {
+        level
+    } else {
+        LevelFilter::OFF
+    };
+    let targets = [
+        "hickory_net",
+        "hickory_proto",
+        "hickory_resolver",
+        "hickory_server",
+    ];
+    let filter = Targets::new()
+        .with_default(level)
+        .with_targets(targets.map(|target| (target, hickory)));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    // Whoever debugs wants every line.
+    let limit = (!is_debugging).then(Limit::default);
+    if let Some(limit) = &limit {
+        limit.report_from_now_on();
+    }
+    tracing_subscriber::registry()
+        .with(lines.with_filter(limit))
+        .with(filter)
+        .init();
+}
+
+/// Lets through so many lines of each kind.
+#[derive(Clone, Default)]
+struct Limit {
+    kinds: Arc<Mutex<HashMap<Identifier, Kind>>>,
+}
+
+/// The lines of one kind.
+struct Kind {
+    /// The file and line of the source that they come from.
+    place: String,
+    /// How many may be written now.
+    allowance: f64,
+    since: Instant,
+    left_out: u64,
+}
+
+impl Limit {
+    /// Whether one more line of that kind is written.
+    fn admits(&self, metadata: &Metadata<'_>, now: Instant) -> bool {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = kinds.entry(metadata.callsite()).or_insert_with(|| Kind {
+            place: format!(
+                "{}:{}",
+                metadata.file().unwrap_or_default(),
+                metadata.line().unwrap_or_default()
+            ),
+            allowance: BURST,
+            since: now,
+            left_out: 0,
+        });
+        let passed = now.saturating_duration_since(kind.since).as_secs_f64();
+        kind.allowance = (kind.allowance + passed * PER_SECOND).min(BURST);
+        kind.since = now;
+        if kind.allowance < 1.0 {
+            kind.left_out += 1;
+            return false;
+        }
+        kind.allowance -= 1.0;
+        true
+    }
+
+    /// What was left out since this was asked last, by place.
+    fn left_out(&self) -> Vec<(String, u64)> {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let left_out = kinds.values_mut().filter(|kind| kind.left_out > 0);
+        left_out
+            .map(|kind| (kind.place.clone(), std::mem::take(&mut kind.left_out)))
+            .collect()
+    }
+
+    fn report_from_now_on(&self) {
+        let limit = self.clone();
+        // Without the thread the counts are missing, and nothing else.
+        let _ = thread::Builder::new().name("log".into()).spawn(move || {
+            loop {
+                thread::sleep(REPORTS);
+                for (place, count) in limit.left_out() {
+                    warn!("{count} lines of one kind were left out ({place})");
+                }
+            }
+        });
+    }
+}
+
+impl<S: Subscriber> Filter<S> for Limit {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+        self.admits(event.metadata(), Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The description of a line, as the subscriber is given it.
+    fn metadata() -> &'static Metadata<'static> {
+        use tracing::{callsite::Callsite, field::FieldSet, subscriber::Interest};
+        struct Here;
+        static HERE: Here = Here;
+        static METADATA: Metadata<'static> = Metadata::new(
+            "a line",
+            "param_daemon",
+            tracing::Level::INFO,
+            Some("src/x.rs"),
+            Some(7),
+            None,
+            FieldSet::new(&[], Identifier(&HERE)),
+            tracing::metadata::Kind::EVENT,
+        );
+        impl Callsite for Here {
+            fn set_interest(&self, _: Interest) {}
+            fn metadata(&self) -> &Metadata<'_> {
+                &METADATA
+            }
+        }
+        &METADATA
+    }
+
+    #[test]
+    fn a_kind_has_its_burst_and_then_its_rate_and_the_rest_is_counted() {
+        let limit = Limit::default();
+        let start = Instant::now();
+        let admitted = |seconds: u64, lines: u64| {
+            let now = start + Duration::from_secs(seconds);
+            (0..lines).filter(|_| limit.admits(metadata(), now)).count()
+        };
+        assert_eq!(admitted(0, 1_000), 200);
+        assert_eq!(limit.left_out(), [("src/x.rs:7".to_owned(), 800)]);
+        assert!(limit.left_out().is_empty());
+        assert_eq!(admitted(10, 1_000), 50);
+        assert_eq!(admitted(1_000, 1_000), 200);
+    }
+}
