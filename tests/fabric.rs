@@ -11,10 +11,11 @@ mod namespaces;
 
 use std::{
     collections::BTreeSet,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
+use common::{Service, zones};
 use fabric::{Fabric, HEALED, Peer, Start, TOUCH, address};
 
 /// Without consensus there may be one validator, and a peer that only serves REST.
@@ -163,5 +164,29 @@ fn answered_only_at(peer: &Peer, hosts: &[usize]) {
         }
         assert!(Instant::now() < deadline, "only {met:?}: {}", peer.log());
         thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// With the member services, each peer is given its own identity and token.
+#[test]
+fn each_peer_is_given_the_token_of_its_id() {
+    let example = common::shipped_zones().join("examples/pbft-member-services.toml");
+    let zones = zones(&[("pbft.toml", &fs::read_to_string(example).unwrap())]);
+    let data = tempfile::tempdir().unwrap();
+    let service = Service::start(zones.path(), data.path());
+    for (host, id) in [
+        ("peer-1.mixed", "vp0"),
+        ("peer-2.validator", "vp1"),
+        ("rest-1.rest", "nvp0"),
+        ("peer-3", "vp2"),
+        ("rest-2.rest", "nvp1"),
+    ] {
+        let stated = format!("+subnet=10.0.0.{}/32", host.len());
+        let name = format!("_env.{host}.pbft.fabric.internal");
+        let variables = service.short(&[&stated, "TXT", &name]);
+        for variable in ["ENROLLID=", "ENROLLSECRET=token-of-"] {
+            let variable = format!("\"CORE_SECURITY_{variable}{id}\"");
+            assert!(variables.contains(&variable), "{variable}: {variables:?}");
+        }
     }
 }

@@ -220,3 +220,18 @@ plain_container_joins() {
     has_line noops "vp[0-9]* plain $address gone" || fail "it left no word: $(docker logs "$plain" 2>&1)"
     docker rm -v "$plain" >/dev/null
 }
+
+# The script brings dig and curl, and needs nothing else than busybox.
+busybox_alone_registers() {
+    local container address
+    container=$(docker run -d --hostname small --dns "$PARAM_DNS" -e CONSEN=tools \
+        -v /var/run/docker.sock:/var/run/docker.sock \
+        -e CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE=fabric_unnamed "$images:busybox-peer")
+    eventually 20 "it is registered" says "$container" '^start_peer: small is '
+    address=$(address_on fabric_unnamed "$container")
+    has_line tools "vp[0-9]* small $address live" || fail "not registered at $address: $(table tools)"
+    eventually 10 "the peer runs" says "$container" '^vp[0-9]* runs, is reached at vp[0-9]*.tools.fabric.internal:7051'
+    docker stop "$container" >/dev/null
+    has_line tools "vp[0-9]* small $address gone" || fail "it left no word: $(docker logs "$container" 2>&1)"
+    docker rm -v "$container" >/dev/null
+}

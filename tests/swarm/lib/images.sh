@@ -38,9 +38,16 @@ build() {
     DOCKER_BUILDKIT=0 docker build --force-rm -t "$images:$tag" --build-arg "BASE_IMAGE=$images:base" "$@"
 }
 
+# build_peer TAG PEER_IMAGE
 build_peer() {
+    build "$1" -f Dockerfile.peer --build-arg "PEER_IMAGE=$2" --build-arg "TOOLS_IMAGE=$images:base" .
+}
+
+build_peers() {
     build standin -f tests/swarm/Dockerfile.standin tests/swarm
-    build peer -f Dockerfile.peer --build-arg "PEER_IMAGE=$images:standin" .
+    build_peer peer "$images:standin"
+    build busybox -f tests/swarm/Dockerfile.busybox tests/swarm
+    build_peer busybox-peer "$images:busybox"
 }
 
 # The stage that compiles is made by itself, to have a tag by which it is removed.
