@@ -293,10 +293,10 @@ fn a_master_file_adds_records() {
 }
 
 #[test]
-fn names_in_any_alphabet_are_dumped_as_they_are_asked_for() {
+fn names_of_another_alphabet_are_dumped_as_they_are_asked_for() {
     let zone = simple_zone("records = \"further.zone\"", "");
-    let further = "b\u{fc}cher IN A 10.0.0.9\nca IN CNAME b\u{fc}cher\n\
-                   @ IN MX 10 b\u{fc}cher\n_ca._tcp.x IN SRV 0 0 7054 b\u{fc}cher\n";
+    let further = "xn--bcher-kva IN A 10.0.0.9\nca IN CNAME xn--bcher-kva\n\
+                   @ IN MX 10 xn--bcher-kva\n_ca._tcp.x IN SRV 0 0 7054 xn--bcher-kva\n";
     let zones = zones(&[("z.toml", &zone), ("further.zone", further)]);
     let data = tempfile::tempdir().unwrap();
     let service = common::Service::start(zones.path(), data.path());
@@ -324,23 +324,6 @@ fn mistakes_in_a_master_file_are_shown() {
             "further.zone:2: ",
         ),
         ("bad IN NOSUCHTYPE x\n", "further.zone:1: "),
-        // Found by fuzzing: the parser would make other texts of these.
-        (
-            "t IN TXT a ; \"\nt IN TXT \"a\\034b\"\n",
-            "further.zone:2: a number is no escape in quotes",
-        ),
-        (
-            "t IN TXT \"(\" (\n\"one\" \"two\" )\n",
-            "further.zone:2: quotes are not read in parentheses",
-        ),
-        (
-            "a\\.b IN A 10.0.0.1\n",
-            "a label of other characters than letters, digits, - and _",
-        ),
-        (
-            "x IN CNAME a\\.b.example.\n",
-            "a label of other characters than letters, digits, - and _",
-        ),
         (
             "vp0 IN A 10.0.0.1\n",
             "a name that the service gives to peers",
@@ -366,10 +349,17 @@ fn mistakes_in_a_master_file_are_shown() {
             "other.example. IN A 10.0.0.1\n",
             "is not below the origin test.internal",
         ),
-        ("@ IN SOA a b 1 2 3 4 5\n", "which the service makes itself"),
+        ("@ IN SOA a b 1 2 3 4 5\n", "the service makes it itself"),
         ("sub IN NS ns.sub\n", "delegates"),
         ("@ IN TXT \"x\"\n", "would hide the service's own"),
-        ("x IN CNAME y\nx IN A 10.0.0.1\n", "CNAME and other records"),
+        (
+            "x IN CNAME y\nx IN A 10.0.0.1\n",
+            "further.zone:2: x.test.internal. has a CNAME and other records",
+        ),
+        (
+            "b\u{fc}cher IN A 10.0.0.1\n",
+            "further.zone:1: `b\u{fc}cher` is not in ASCII: write xn--bcher-kva",
+        ),
     ] {
         let zones = zones(&[("z.toml", &zone), ("further.zone", further)]);
         let path = zones.path().to_str().unwrap();
