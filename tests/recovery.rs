@@ -111,6 +111,23 @@ fn a_damaged_store_is_rebuilt_at_the_start_when_the_journal_is_whole() {
     assert!(place.path("peers.sled.damaged-2").is_dir());
 }
 
+/// What the tools change while no service runs is journaled too.
+#[test]
+fn what_was_released_by_hand_is_not_brought_back() {
+    let place = Place::new();
+    let service = place.start();
+    assert_ids(&service, &["a", "b", "c"]);
+    service.kill();
+    let data = place.data.path().to_str().unwrap();
+    run(PARAMD, &["release", place::ZONE, "vp1", "--data", data]);
+    place.lose_store();
+    let said = place.restore();
+    assert!(said.contains("restored 2 registrations"), "{said}");
+    let service = place.start();
+    assert_eq!(id(&service, "c"), "vp2");
+    assert_eq!(id(&service, "d"), "vp1");
+}
+
 /// The newest dump is damaged: the one before it and the journal have it all.
 #[test]
 fn one_damaged_dump_loses_nothing() {

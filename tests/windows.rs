@@ -4,125 +4,32 @@
 //! back.
 
 mod common;
+#[path = "windows/model.rs"]
+mod model;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, path::Path, thread, time::Duration};
 
+use model::{Model, ORIGINS, registration, serial, write};
 use param_daemon::store::{
-    Contents, LocalStore, Pin, Registration, SledStore, Store, StoreError, Write, journal,
+    LocalStore, SledStore, Store as _, StoreError, Write, journal,
     local::{self, Opening, RestoreError},
 };
 use proptest::prelude::*;
 
-const ORIGINS: [&str; 2] = ["a.internal.", "b."];
-
-/// Each host has one number that it may have, as in a network.
-fn write() -> impl Strategy<Value = Write> {
-    let place = (prop::sample::select(&ORIGINS[..]), 0u32..30);
-    (place, 0..6, any::<std::net::IpAddr>()).prop_map(|((origin, number), kind, address)| {
-        let origin = origin.into();
-        let (host, sequence) = (format!("host-{number}"), "vp".to_owned());
-        match kind {
-            0 => Write::Delete {
-                origin,
-                host,
-                sequence,
-                number,
-            },
-            1 => Write::Pin {
-                origin,
-                pin: Pin {
-                    host,
-                    sequence,
-                    number,
-                },
-            },
-            2 => Write::Unpin { origin, host },
-            _ => Write::Put {
-                origin,
-                registration: registration(number, address),
-            },
-        }
-    })
-}
-
-fn registration(number: u32, address: std::net::IpAddr) -> Registration {
-    Registration {
-        host: format!("host-{number}"),
-        sequence: "vp".into(),
-        number,
-        role: "mixed".into(),
-        source: address,
-        address,
-        epoch: 1,
-    }
-}
-
-fn serial(serial: u64) -> Write {
-    Write::Serial {
-        origin: ORIGINS[0].into(),
-        serial,
-    }
-}
-
-/// What is stored of both zones.
-#[derive(Debug, Default, Clone, PartialEq)]
-struct Model {
-    registrations: BTreeMap<(String, u32), Registration>,
-    pins: BTreeMap<(String, String), Pin>,
-    serial: u64,
-}
-
-impl Model {
-    fn apply(&mut self, writes: &[Write]) {
-        for write in writes.iter().cloned() {
-            let zone = write.origin().to_string();
-            match write {
-                Write::Put { registration, .. } => {
-                    let key = (zone, registration.number);
-                    self.registrations.insert(key, registration);
-                }
-                Write::Delete { number, .. } => {
-                    self.registrations.remove(&(zone, number));
-                }
-                Write::Pin { pin, .. } => {
-                    self.pins.insert((zone, pin.host.clone()), pin);
-                }
-                Write::Unpin { host, .. } => {
-                    self.pins.remove(&(zone, host));
-                }
-                Write::Serial { serial, .. } => self.serial = serial,
-            }
-        }
-    }
-
-    fn of(mut contents: impl FnMut(&str) -> Contents) -> Self {
-        let mut model = Self::default();
-        for origin in ORIGINS {
-            let contents = contents(origin);
-            let zone = || origin.to_owned();
-            let registrations = contents.registrations.into_iter();
-            let registrations = registrations.map(|it| ((zone(), it.number), it));
-            model.registrations.extend(registrations);
-            let pins = contents.pins.into_iter();
-            model
-                .pins
-                .extend(pins.map(|it| ((zone(), it.host.clone()), it)));
-            model.serial = model.serial.max(contents.serial);
-        }
-        model
-    }
-
-    fn of_store(store: &mut LocalStore) -> Self {
-        Self::of(|origin| store.load(origin).unwrap())
-    }
-}
-
 fn open(data: &Path) -> LocalStore {
-    LocalStore::open(data, Opening::Serve).unwrap()
+    try_open(data, Opening::Serve).unwrap()
+}
+
+/// A process that another test starts has the lock as well for a moment, until it
+/// runs its program.
+fn try_open(data: &Path, opening: Opening) -> Result<LocalStore, StoreError> {
+    for _ in 0..1_000 {
+        match LocalStore::open(data, opening) {
+            Err(StoreError::Locked { .. }) => thread::sleep(Duration::from_millis(10)),
+            opened => return opened,
+        }
+    }
+    LocalStore::open(data, opening)
 }
 
 /// Dumps what has changed, as the service does.
@@ -271,9 +178,7 @@ fn a_directory_of_an_earlier_release_is_taken_over() {
     fs::write(data.join("dumps/a.internal.json"), dump).unwrap();
     // Its witness is believed.
     fs::write(&witness, 3u64.to_be_bytes()).unwrap();
-    let error = LocalStore::open(data, Opening::Serve)
-        .map(drop)
-        .unwrap_err();
+    let error = try_open(data, Opening::Serve).map(drop).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
     fs::write(&witness, 2u64.to_be_bytes()).unwrap();
     let mut store = open(data);
@@ -305,12 +210,12 @@ fn a_rebuild_that_is_broken_off_does_no_harm() {
     let sled = data.join("peers.sled");
     let damage = |folder: &Path| fs::write(folder.join("db"), [0x5a; 4096]).unwrap();
     // Before the new one is complete.
-    copy(&sled, &data.join("peers.sled.new"));
-    damage(&data.join("peers.sled.new"));
+    copy(&sled, &data.join("peers.rebuilding"));
+    damage(&data.join("peers.rebuilding"));
     assert_eq!(Model::of_store(&mut open(data)), model);
     // Before the old one is set aside, and after that.
     for set_aside in [false, true] {
-        copy(&sled, &data.join("peers.sled.rebuilt"));
+        copy(&sled, &data.join("peers.rebuilt"));
         damage(&sled);
         if set_aside {
             fs::rename(&sled, data.join("peers.sled.damaged-9")).unwrap();
@@ -337,7 +242,7 @@ fn a_store_is_not_rebuilt_for_ever() {
     let mut refused = None;
     for _ in 0..7 {
         fs::write(data.join("peers.sled/db"), [0x5a; 4096]).unwrap();
-        match LocalStore::open(data, Opening::Serve) {
+        match try_open(data, Opening::Serve) {
             Ok(store) => drop(store),
             Err(error) => refused = Some(error.to_string()),
         }
@@ -383,13 +288,11 @@ fn what_cannot_be_read_at_all_is_not_restored() {
             error.to_string().contains(path.to_str().unwrap()),
             "{error}"
         );
-        let error = LocalStore::open(data, Opening::Serve)
-            .map(drop)
-            .unwrap_err();
+        let error = try_open(data, Opening::Serve).map(drop).unwrap_err();
         assert!(matches!(error, StoreError::Missing { .. }), "{error}");
     }
     // Only whoever wants that begins anew.
-    let mut store = LocalStore::open(data, Opening::Anew).unwrap();
+    let mut store = try_open(data, Opening::Anew).unwrap();
     assert!(!store.load(ORIGINS[0]).unwrap().names_peers());
     drop(store);
     drop(open(data));

@@ -48,6 +48,8 @@ struct Zone {
     commit: u64,
     serial: u64,
     octets: u64,
+    /// How many dumps there are.
+    dumps: usize,
 }
 
 impl Backup {
@@ -58,6 +60,7 @@ impl Backup {
             commit: 0,
             serial: 0,
             octets: 0,
+            dumps: 0,
         });
         Self {
             journal: journal::directory(data),
@@ -103,9 +106,10 @@ impl Backup {
                 None => "there is no dump".to_owned(),
             };
             if let Some((generation, head)) = newest {
-                zone.note(&generation, head.serial);
+                let dumps = self.dumps.of(&zone.origin).len();
+                zone.note(&generation, head.serial, dumps);
             }
-            let lacks = match zone.has_changed(false) {
+            let lacks = match zone.has_changed() {
                 true => ", and the zone has changed since",
                 false => "",
             };
@@ -114,18 +118,20 @@ impl Backup {
     }
 
     /// The service does without, so a disk that takes no dump is only logged.
-    /// `serials` has those zones dumped too of which only the serial has risen, so
-    /// that the journal can be cut.
-    fn dump(&mut self, serials: bool) {
+    /// `to_cut` has those zones dumped too that keep the journal from being cut.
+    fn dump(&mut self, to_cut: bool) {
         self.taken = Some(Instant::now());
         for zone in &mut self.zones {
-            if !zone.has_changed(serials) {
+            if !(zone.has_changed() || to_cut && zone.needs_journal()) {
                 continue;
             }
             let contents = zone.published.contents();
             let serial = contents.serial;
             match self.dumps.write(&zone.origin, contents) {
-                Ok(generation) => zone.note(&generation, serial),
+                Ok(generation) => {
+                    let dumps = self.dumps.of(&zone.origin).len();
+                    zone.note(&generation, serial, dumps);
+                }
                 Err(error) => warn!("zone {}: cannot dump it: {error}", zone.published.zone),
             }
         }
@@ -143,16 +149,23 @@ impl Backup {
 }
 
 impl Zone {
-    fn note(&mut self, newest: &Generation, serial: u64) {
+    fn note(&mut self, newest: &Generation, serial: u64, dumps: usize) {
         self.commit = newest.commit;
         self.serial = serial;
         self.octets = newest.octets();
+        self.dumps = dumps;
     }
 
-    /// Whether its newest dump lacks anything.
-    fn has_changed(&self, serials: bool) -> bool {
-        let is_higher = serials && self.published.reserved() > self.serial;
-        self.published.changed() > self.commit || is_higher
+    /// Whether its newest dump lacks a registration or a pin.
+    fn has_changed(&self) -> bool {
+        self.published.changed() > self.commit
+    }
+
+    /// Whether there may be anything of it in the journal that two dumps do not
+    /// have, if only a serial.
+    fn needs_journal(&self) -> bool {
+        let is_higher = self.published.reserved() > self.serial;
+        (is_higher || self.dumps < 2) && self.published.commit() > self.commit
     }
 }
 

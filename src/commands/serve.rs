@@ -1,11 +1,18 @@
 //! `paramd serve`: the service itself.
 
-use std::{fs, io::Write as _, path::Path, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
+    time::MissedTickBehavior,
 };
 use tracing::{info, warn};
 
@@ -14,7 +21,7 @@ use crate::{
     clock::Clock,
     registry::Registry,
     server::{
-        Server,
+        Server, background,
         config::{self, Config},
         control::Control,
         cookie::Cookies,
@@ -98,7 +105,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let clock = Clock::start();
     let (registry, mut writer) = Registry::start(zones, Box::new(store), clock.clone())?;
     note_address(data, &listeners.plain)?;
-    let mut backup = Backup::new(data, dumps, registry.zones());
+    let backup = Arc::new(Mutex::new(Backup::new(data, dumps, registry.zones())));
     let plain = listeners
         .plain
         .iter()
@@ -126,7 +133,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         addresses.join(", ")
     );
 
-    let mut interval = tokio::time::interval(backup::LOOK);
+    let dumping = tokio::spawn(dump_at_times(backup.clone()));
     let ended = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok("SIGTERM"),
@@ -134,9 +141,9 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
             Some(name) = others.recv() => info!("{name} is ignored: SIGTERM ends the service"),
             error = server.failed() => break Err(error),
             _ = &mut writer => break Err(anyhow!("the writer has failed: see the log")),
-            _ = interval.tick() => backup = aside(backup, Backup::look).await?,
         }
     };
+    dumping.abort();
     server.stop().await;
     let signal = ended?;
     // The registry is gone with the server; its writer ends when it has
@@ -145,7 +152,9 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         .await
         .context("the disk hangs: the last registrations may not be on it")?
         .context("the writer has failed: see the log")?;
-    aside(backup, Backup::take).await?;
+    // A dump that was begun before is waited for.
+    let last = tokio::task::spawn_blocking(move || locked(&backup).take());
+    last.await.context("a defect in the service")?;
     info!("ended by {signal}");
     Ok(())
 }
@@ -163,13 +172,23 @@ async fn report(mut signals: Signal, name: &'static str, to: mpsc::Sender<&'stat
     while signals.recv().await.is_some() && to.send(name).await.is_ok() {}
 }
 
-/// Has the backup do something, away from the threads that answer.
-async fn aside(mut backup: Backup, work: fn(&mut Backup)) -> anyhow::Result<Backup> {
-    let working = tokio::task::spawn_blocking(move || {
-        work(&mut backup);
-        backup
-    });
-    working.await.context("a defect in the service")
+/// Dumps the zones when it is time to, with what the threads that answer leave of
+/// the processor.
+async fn dump_at_times(backup: Arc<Mutex<Backup>>) {
+    let mut interval = tokio::time::interval(backup::LOOK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let backup = backup.clone();
+        if let Err(error) = background::run("backup", move || locked(&backup).look()).await {
+            warn!("no zone can be dumped: there can be no further thread ({error})");
+        }
+    }
+}
+
+/// Also after a panic: each dump stands for itself.
+fn locked(backup: &Mutex<Backup>) -> MutexGuard<'_, Backup> {
+    backup.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lets the service have as many open files as it may: each TCP connection is

@@ -71,11 +71,16 @@ impl Chain {
     ///
     /// The journal is of a later release, or its directory cannot be read.
     pub fn read(data: &Path, network: Identity, acknowledged: u64) -> io::Result<Self> {
-        let paths = journal::segments(&journal::directory(data))?;
-        let parts: io::Result<Vec<Part>> = paths.into_iter().map(|it| part(it, network)).collect();
+        let dumps = Dumps::new(data, network);
+        // Before the journal: a service may be at work, and has it first there.
+        let acknowledged = acknowledged.max(dumped(&dumps));
+        let mut parts = Vec::new();
+        for path in journal::segments(&journal::directory(data))? {
+            parts.extend(part(path, network)?);
+        }
         Ok(Self {
-            dumps: Dumps::new(data, network),
-            parts: parts?,
+            dumps,
+            parts,
             acknowledged,
         })
     }
@@ -100,16 +105,10 @@ impl Chain {
         self.segments().map(Segment::last).max().unwrap_or(0)
     }
 
-    /// The last commit that is known of by a dump or the witness, so that it was
+    /// The last commit that a dump or the witness tells of, so that it was
     /// acknowledged.
     pub fn acknowledged(&self) -> u64 {
-        let origins = self.dumps.origins();
-        let dumped = origins.iter().filter_map(|origin| {
-            let newest = self.dumps.of(origin).into_iter().next()?;
-            self.dumps.head(&newest, origin).ok()?;
-            Some(newest.commit)
-        });
-        dumped.max().unwrap_or(0).max(self.acknowledged)
+        self.acknowledged
     }
 
     /// The last commit that there can have been, as far as is known.
@@ -283,6 +282,17 @@ impl Chain {
     }
 }
 
+/// The last commit that a dump of this directory has.
+fn dumped(dumps: &Dumps) -> u64 {
+    let origins = dumps.origins();
+    let commits = origins.iter().filter_map(|origin| {
+        let newest = dumps.of(origin).into_iter().next()?;
+        dumps.head(&newest, origin).ok()?;
+        Some(newest.commit)
+    });
+    commits.max().unwrap_or(0)
+}
+
 /// What is said of commits that are not there.
 fn lost(known: u64, last: u64, damages: &[String]) -> String {
     let commits = match last - known {
@@ -295,7 +305,8 @@ fn lost(known: u64, last: u64, damages: &[String]) -> String {
     }
 }
 
-fn part(path: PathBuf, network: Identity) -> io::Result<Part> {
+/// Reads a segment; `None` for one that was cut meanwhile.
+fn part(path: PathBuf, network: Identity) -> io::Result<Option<Part>> {
     let (segment, problem) = match fs::read(&path) {
         Ok(octets) => match Segment::parse(&octets) {
             Ok(segment) => {
@@ -316,13 +327,14 @@ fn part(path: PathBuf, network: Identity) -> io::Result<Part> {
                 )));
             }
         },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => (empty(), Some(error.to_string())),
     };
-    Ok(Part {
+    Ok(Some(Part {
         path,
         segment,
         problem,
-    })
+    }))
 }
 
 fn empty() -> Segment {

@@ -199,8 +199,13 @@ impl Dumps {
         Ok(Generation { path, commit })
     }
 
-    /// Removes the dumps of a zone that are no longer to be kept.
+    /// Removes the dumps of a zone that are no longer to be kept, and what was not
+    /// written to its end.
     fn prune(&self, origin: &str) {
+        let folder = self.folder(origin);
+        for name in names_in(&folder).filter(|name| name.ends_with(".part")) {
+            let _ = fs::remove_file(folder.join(name));
+        }
         let (mut days, mut octets) = (BTreeSet::new(), 0);
         for (place, generation) in self.of(origin).into_iter().enumerate() {
             octets += fs::metadata(&generation.path).map_or(0, |it| it.len());
@@ -247,8 +252,7 @@ impl Dumps {
     /// Up to which commit nothing of a zone needs to be in the journal: the newest
     /// dump but one has it, so that the newest may be damaged.
     pub fn covered(&self, origin: &str) -> u64 {
-        let commits: Vec<u64> = self.of(origin).iter().map(|it| it.commit).collect();
-        commits.get(1).or(commits.first()).copied().unwrap_or(0)
+        self.of(origin).get(1).map_or(0, |before| before.commit)
     }
 
     fn folder(&self, origin: &str) -> PathBuf {

@@ -71,6 +71,7 @@ fn no_dump_takes_the_place_of_a_newer_one() {
         assert!(error.to_string().contains("is not newer"), "{error}");
     }
     assert_eq!(commits(&dumps), [5]);
+    assert_eq!(dumps.covered(ORIGIN), 0, "it may be damaged");
     assert_eq!(fs::read(&dumps.of(ORIGIN)[0].path).unwrap(), before);
     dumps.write(ORIGIN, contents(6, 500)).unwrap();
     assert_eq!(commits(&dumps), [6, 5]);

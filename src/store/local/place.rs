@@ -123,7 +123,7 @@ impl<'d> Place<'d> {
         let named = zones.iter().filter(|(_, zone)| zone.contents.names_peers());
         let named: Vec<&str> = named.map(|(origin, _)| &**origin).collect();
         let reason = match named.as_slice() {
-            [] => format!("there were {last} commits to one"),
+            [] => format!("{last} commits were answered, which nothing beside it tells of"),
             named => format!(
                 "the dumps and the journal beside it name peers of {}",
                 named.join(", ")
@@ -286,8 +286,8 @@ impl<'d> Place<'d> {
 }
 
 /// Names of a database that is being made.
-const UNFINISHED: &str = "peers.sled.new";
-const FINISHED: &str = "peers.sled.rebuilt";
+const UNFINISHED: &str = "peers.rebuilding";
+const FINISHED: &str = "peers.rebuilt";
 
 /// Goes on with a rebuild that was broken off.
 fn finish(data: &Path) -> io::Result<()> {
