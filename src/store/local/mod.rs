@@ -125,6 +125,8 @@ impl Store for LocalStore {
             None => self.database.load(origin)?,
         };
         contents.changed = self.changed(origin);
+        // Also what was read before another zone was written.
+        contents.commit = self.database.last_commit();
         Ok(contents)
     }
 
