@@ -1,15 +1,7 @@
 //! How much one source may ask for: answers that may go to somebody else, and
 //! new hosts.
 
-use std::{
-    io,
-    net::IpAddr,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use tracing::info;
@@ -18,6 +10,7 @@ use super::{
     rate::{Rate, Taken},
     secrets,
     source::Source,
+    tally::Tally,
     transfer::TransferLimits,
 };
 use crate::{
@@ -262,34 +255,6 @@ fn network(address: IpAddr, v4: u8, v6: u8) -> IpNet {
     IpNet::new(address, bits).map_or(address.into(), |network| network.trunc())
 }
 
-/// How often something has happened, and to whom first.
-#[derive(Default)]
-struct Tally {
-    count: AtomicU64,
-    first: Mutex<Option<IpNet>>,
-}
-
-impl Tally {
-    /// Counts one; gives the new count.
-    fn add(&self, network: IpNet) -> u64 {
-        let before = self.count.fetch_add(1, Ordering::Relaxed);
-        // Once between two reports: the others take no lock.
-        if before == 0
-            && let Ok(mut first) = self.first.lock()
-        {
-            *first = Some(network);
-        }
-        before + 1
-    }
-
-    /// Begins anew; gives what there was.
-    fn take(&self) -> Option<(IpNet, u64)> {
-        let mut first = self.first.lock().ok()?;
-        let network = first.take()?;
-        Some((network, self.count.swap(0, Ordering::Relaxed)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -389,19 +354,5 @@ mod tests {
             let taken = limits.new_host([10, 0, 0, 1].into(), Time(1)).unwrap();
             limits.give_back(taken);
         }
-    }
-
-    #[test]
-    fn a_report_has_who_was_first_and_how_many_and_begins_anew() {
-        let tally = Tally::default();
-        assert_eq!(tally.take(), None);
-        let networks = ["10.0.0.0/24", "fd00::/56"].map(|text| text.parse().unwrap());
-        for network in networks {
-            tally.add(network);
-        }
-        assert_eq!(tally.take(), Some((networks[0], 2)));
-        assert_eq!(tally.take(), None);
-        assert_eq!(tally.add(networks[1]), 1);
-        assert_eq!(tally.take(), Some((networks[1], 1)));
     }
 }

@@ -17,7 +17,8 @@
 //! * [`transfer`]: a whole zone in messages; `packing`: records into these.
 //! * [`background`]: work that gives way to queries, on threads of its own.
 //! * `update`: administrators change a zone.
-//! * [`limits`]: how much the service does for others, by `rate`.
+//! * [`limits`]: how much the service does for others, by `rate`; `tally`: what the
+//!   log is told of it.
 //! * [`cookie`]: DNS cookies, by which UDP can be trusted.
 //! * [`tsig`]: signed messages.
 //! * `replay`: those that come a second time.
@@ -48,6 +49,7 @@ pub mod reply;
 mod secrets;
 pub mod short;
 pub mod source;
+mod tally;
 mod tcp;
 pub mod tls;
 pub mod transfer;
