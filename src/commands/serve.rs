@@ -159,8 +159,10 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     Ok(())
 }
 
+type Kind = fn() -> SignalKind;
+
 /// Signals that end a process which does not handle them.
-const IGNORED: [(fn() -> SignalKind, &str); 4] = [
+const IGNORED: [(Kind, &str); 4] = [
     (SignalKind::hangup, "SIGHUP"),
     (SignalKind::quit, "SIGQUIT"),
     (SignalKind::user_defined1, "SIGUSR1"),
