@@ -41,7 +41,11 @@ pub enum Command {
     /// From the running server, by a zone transfer, which it allows to loopback
     /// unless configured otherwise; or, when none runs, from the data directory.
     Dump(Dump),
-    /// Fill an empty store from a JSON dump
+    /// Bring back what the store has lost, or fill an empty one from a JSON dump
+    ///
+    /// Without FILE from the newest sound dump and the journal in the data
+    /// directory, which have everything that was answered; it says so, or names
+    /// what is missing and ends with status 1. A damaged store is set aside.
     Restore(Restore),
     /// Show who is registered: ID, host, role, address, state, last heard
     Peers(Peers),
@@ -117,6 +121,12 @@ pub struct Serve {
     #[arg(long, env = "PARAMD_STORE", default_value = "sled")]
     pub store: StoreKind,
 
+    /// Begin anew where the store is empty, although dumps or journal in the data
+    /// directory name peers: their IDs go to other hosts. To be given once, by
+    /// hand, so there is no environment variable for it
+    #[arg(long)]
+    pub new: bool,
+
     #[command(flatten)]
     pub config: Config,
 }
@@ -134,6 +144,11 @@ pub struct Check {
 
     #[command(flatten)]
     pub config: Config,
+
+    /// Name every registration in this data directory that does not fit the zone
+    /// files; a service may be running on it
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
 }
 
 /// Where the registrations are: with a running server, or on disk.
@@ -181,7 +196,7 @@ pub enum Format {
 pub struct Restore {
     /// A dump that was made with `paramd dump ZONE --format json`; - for
     /// standard input
-    pub file: PathBuf,
+    pub file: Option<PathBuf>,
 
     #[command(flatten)]
     pub data: Data,

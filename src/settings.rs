@@ -76,8 +76,8 @@ pub fn parse<T>(
         problems: Vec::new(),
     };
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        source.problem(error.span().unwrap_or(0..0), error.message());
+    if !errors.is_empty() {
+        return Err(source.syntax_problems(errors));
     }
     let mut table = Table::new(String::new(), table);
     let value = reader(&mut table, &mut source);
@@ -115,6 +115,22 @@ impl Source<'_> {
         }
     }
 
+    /// Whether a mistake was noted.
+    pub fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
+    /// The mistakes of a text that is no TOML: the first of each line, without
+    /// what follows from it, and without what the values would be.
+    fn syntax_problems(mut self, errors: Vec<toml::de::Error>) -> Vec<Problem> {
+        for error in errors {
+            self.problem(error.span().unwrap_or(0..0), error.message());
+        }
+        self.problems.sort_by_key(|problem| problem.line);
+        self.problems.dedup_by_key(|problem| problem.line);
+        self.problems
+    }
+
     /// Notes mistakes that were found in another file.
     pub fn problems(&mut self, problems: impl IntoIterator<Item = Problem>) {
         self.problems.extend(problems);
@@ -126,6 +142,8 @@ pub struct Table<'t> {
     /// How the table is called in messages: `[roles.rest]`.
     name: String,
     span: Span,
+    /// Whether it stands for something that is no table, and so has no entries.
+    is_wrong: bool,
     entries: Vec<Entry<'t>>,
     /// The keys that were asked for.
     known: Vec<&'static str>,
@@ -148,6 +166,7 @@ impl<'t> Table<'t> {
         Self {
             name,
             span,
+            is_wrong: false,
             entries: entries.collect(),
             known: Vec::new(),
         }
@@ -179,6 +198,11 @@ impl<'t> Table<'t> {
         text(value, key, source)
     }
 
+    /// Whether it is no table, which is noted.
+    pub fn is_wrong(&self) -> bool {
+        self.is_wrong
+    }
+
     /// A text that must be there.
     pub fn required(
         &mut self,
@@ -190,6 +214,9 @@ impl<'t> Table<'t> {
             return self.text(key, source);
         }
         self.known.push(key);
+        if self.is_wrong {
+            return None;
+        }
         let name = &self.name;
         let place = if name.is_empty() { "the file" } else { name };
         let message = format!("{place} has no `{key}`: write {key} = {example}");
@@ -294,18 +321,19 @@ impl<'t> Table<'t> {
             .collect()
     }
 
-    /// The numbers that are left, with their names.
+    /// The numbers that are left, with their names; `None` for what is no number
+    /// within the range, which is noted.
     pub fn all_numbers(
         &mut self,
         range: Range<u64>,
         source: &mut Source,
-    ) -> Vec<(Spanned<String>, Spanned<u32>)> {
+    ) -> Vec<(Spanned<String>, Option<Spanned<u32>>)> {
         let entries = std::mem::take(&mut self.entries);
         entries
             .into_iter()
-            .filter_map(|entry| {
-                let value = number(&entry.value, &entry.key, range.clone(), source)?;
-                Some((Spanned::new(entry.key_span, entry.key), value))
+            .map(|entry| {
+                let value = number(&entry.value, &entry.key, range.clone(), source);
+                (Spanned::new(entry.key_span, entry.key), value)
             })
             .collect()
     }
@@ -403,7 +431,10 @@ fn subtable<'t>(name: String, value: Spanned<DeValue<'t>>, source: &mut Source) 
                 span.clone(),
                 format!("this is a table: write it under {name}"),
             );
-            Table::new(name, Spanned::new(span, DeTable::new()))
+            Table {
+                is_wrong: true,
+                ..Table::new(name, Spanned::new(span, DeTable::new()))
+            }
         }
     }
 }

@@ -58,6 +58,20 @@ fn it_passes_whatever_the_lists_say_while_the_service_answers() {
 }
 
 #[test]
+fn only_the_signals_that_should_end_the_service_do() {
+    let data = tempfile::tempdir().unwrap();
+    let service = Service::start(&shipped_zones(), data.path());
+    for name in ["HUP", "QUIT", "USR1", "USR2"] {
+        signal(service.child.id(), name);
+        common::eventually(std::time::Duration::from_secs(5), "the log says it", || {
+            service.log().contains(&format!("SIG{name} is ignored"))
+        });
+    }
+    assert_eq!(service.short(&["TXT", "pbft.fabric.internal"]).len(), 1);
+    assert_eq!(service.terminate(), Some(0));
+}
+
+#[test]
 fn a_host_changes_only_so_often() {
     let zones = zones(&[("t.toml", &simple_zone("", ""))]);
     let data = tempfile::tempdir().unwrap();

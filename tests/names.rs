@@ -244,7 +244,7 @@ fn the_epoch_rises_with_each_holder_and_over_everything() {
         PARAMD,
         &["dump", O, "--server", &server, "--format", "json"],
     );
-    assert!(dump.contains(&format!("\"epoch\": {third}")), "{dump}");
+    assert!(dump.contains(&format!("\"epoch\":{third}")), "{dump}");
     let file = data.path().join("dump.json");
     std::fs::write(&file, dump).unwrap();
     let restored = tempfile::tempdir().unwrap();

@@ -46,6 +46,7 @@ impl Store for SlowStore {
             registrations: (0..self.peers).map(registration).collect(),
             pins: Vec::new(),
             serial: 1,
+            ..Contents::default()
         })
     }
 
@@ -53,15 +54,14 @@ impl Store for SlowStore {
         Ok(Vec::new())
     }
 
-    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError> {
         thread::sleep(Duration::from_millis(100));
         for write in writes {
             if let Write::Serial { serial, .. } = write {
                 self.reserved.store(*serial, Ordering::SeqCst);
             }
         }
-        self.commits.fetch_add(1, Ordering::SeqCst);
-        Ok(())
+        Ok(self.commits.fetch_add(1, Ordering::SeqCst) + 1)
     }
 }
 

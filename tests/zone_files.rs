@@ -223,6 +223,97 @@ fn all_mistakes_are_shown_at_once() {
 }
 
 #[test]
+fn one_mistake_is_one_error() {
+    let good = std::fs::read_to_string(shipped_zones().join("pbft.toml")).unwrap();
+    for (from, to, expected) in [
+        (
+            "\ngrpc = 7051",
+            "\ngrpc = 70510",
+            "`grpc` is a whole number",
+        ),
+        (
+            "\ngrpc = 7051",
+            "\ngrpc = \"7051\"",
+            "`grpc` is a whole number",
+        ),
+        (
+            "\ngrpc = 7051",
+            "\nGRPC = 7051",
+            "`GRPC` is no name for a port",
+        ),
+        ("\ngrpc = 7051", "\ngrpc = ", "string values must be quoted"),
+        ("\nn = 4", "\nn = 0", "`n` is a whole number"),
+        ("\nn = 4", "\nn = = 4", "extra `=`"),
+        ("\nlease = \"30s\"", "\nlease = 30", "`lease` is a text"),
+        ("\nroots = 3", "\nroots = 9", "`roots` is a whole number"),
+        ("[sequences.vp]", "[sequences.vp", "unclosed table"),
+        (
+            "[sequences.vp]",
+            "[sequences.vp1]",
+            "`vp1` is no name for a sequence",
+        ),
+        ("limit = \"n\"", "limit = 0", "`limit` is a whole number"),
+        (
+            "[roles.validator]",
+            "[roles.Validator]",
+            "`Validator` is no name for a role",
+        ),
+        (
+            "[roles.mixed]\n",
+            "[roles.nvp3]\n",
+            "`nvp3` is no name for a role",
+        ),
+        (
+            "[roles.rest]\nsequence = \"nvp\"",
+            "[roles.rest]",
+            "[roles.rest] has no `sequence`",
+        ),
+    ] {
+        assert!(good.contains(from), "{from}");
+        let bad = good.replacen(from, to, 1);
+        let bad = match to {
+            "[roles.Validator]" => bad.replace("[roles.validator.", "[roles.Validator."),
+            "[roles.nvp3]\n" => bad.replace("[roles.mixed.", "[roles.nvp3."),
+            _ => bad,
+        };
+        let said = said_of(&bad);
+        assert_eq!(said.trim_end().lines().count(), 1, "{to}: {said}");
+        assert!(said.contains(expected), "{to}: {said}");
+    }
+    let simple = simple_zone("", "");
+    for (from, to, expected) in [
+        (
+            "[roles.mixed]\nsequence = \"vp\"",
+            "[roles]\nmixed = \"vp\"",
+            "this is a table: write it under [roles.mixed]",
+        ),
+        (
+            "[sequences.vp]\n",
+            "[sequences]\nvp = 3\n",
+            "this is a table",
+        ),
+        ("[ports]\ngrpc = 7051\n", "", "there is no port `grpc`"),
+        (
+            "default_role = \"mixed\"",
+            "default_role = \"mixed\"\nports = 7",
+            "duplicate key",
+        ),
+    ] {
+        assert!(simple.contains(from), "{from}");
+        let said = said_of(&simple.replacen(from, to, 1));
+        assert_eq!(said.trim_end().lines().count(), 1, "{to}: {said}");
+        assert!(said.contains(expected), "{to}: {said}");
+    }
+    let no_ports = simple.replace("[ports]\ngrpc = 7051\n", "");
+    let said = said_of(&no_ports.replacen("default_role", "ports = 7\ndefault_role", 1));
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    assert!(
+        said.contains("this is a table: write it under [ports]"),
+        "{said}"
+    );
+}
+
+#[test]
 fn two_zones_with_one_origin_are_refused() {
     let zone = simple_zone("", "");
     let other = zone.replace("test.internal", "Test.INTERNAL.");
@@ -248,158 +339,6 @@ fn mistakes_stop_the_start_as_well() {
 }
 
 #[test]
-fn a_master_file_adds_records() {
-    let zone = simple_zone("records = \"further.zone\"", "");
-    let further = "; the member services\nmembersrvc 300 IN A 10.0.0.9\n\
-                   ca IN CNAME membersrvc\na.deep IN TXT \"say \\\"hi\\\"; now\"\n@ IN MX 10 membersrvc\n";
-    let zones = zones(&[("z.toml", &zone), ("further.zone", further)]);
-    let data = tempfile::tempdir().unwrap();
-    let service = common::Service::start(zones.path(), data.path());
-    assert_eq!(
-        service.short(&["A", "MemberSrvc.test.internal"]),
-        ["10.0.0.9"]
-    );
-    assert_eq!(
-        service.short(&["A", "ca.test.internal"])[0],
-        "membersrvc.test.internal."
-    );
-    assert_eq!(
-        service.short(&["MX", "test.internal"]),
-        ["10 membersrvc.test.internal."]
-    );
-    assert!(service.short(&["TXT", "test.internal"])[0].contains("peers=0"));
-    assert!(
-        service
-            .dig(&["A", "deep.test.internal"])
-            .contains("NOERROR")
-    );
-    // The name belongs to the file: it registers nobody.
-    let answer = service.dig(&["TXT", "membersrvc.test.internal"]);
-    assert!(answer.contains("ANSWER: 0"), "{answer}");
-    let answer = service.dig(&["TXT", "membersrvc.mixed.test.internal"]);
-    assert!(answer.contains("NXDOMAIN"), "{answer}");
-    let dump = run(
-        PARAMD,
-        &[
-            "dump",
-            "test.internal",
-            "--server",
-            &service.address.to_string(),
-        ],
-    );
-    assert!(dump.contains("\"say \\\"hi\\\"; now\""), "{dump}");
-    let checked = common::pipe("named-checkzone", &["test.internal", "/dev/stdin"], &dump);
-    assert!(checked.status.success(), "{checked:?}");
-}
-
-#[test]
-fn names_in_any_alphabet_are_dumped_as_they_are_asked_for() {
-    let zone = simple_zone("records = \"further.zone\"", "");
-    let further = "b\u{fc}cher IN A 10.0.0.9\nca IN CNAME b\u{fc}cher\n\
-                   @ IN MX 10 b\u{fc}cher\n_ca._tcp.x IN SRV 0 0 7054 b\u{fc}cher\n";
-    let zones = zones(&[("z.toml", &zone), ("further.zone", further)]);
-    let data = tempfile::tempdir().unwrap();
-    let service = common::Service::start(zones.path(), data.path());
-    let encoded = "xn--bcher-kva.test.internal.";
-    assert_eq!(service.short(&["A", encoded]), ["10.0.0.9"]);
-    let server = service.address.to_string();
-    let dump = run(PARAMD, &["dump", "test.internal", "--server", &server]);
-    assert!(dump.is_ascii(), "{dump}");
-    for line in [
-        format!("{encoded}\t5\tIN\tA\t10.0.0.9\n"),
-        format!("CNAME\t{encoded}\n"),
-        format!("MX\t10 {encoded}\n"),
-        format!("SRV\t0 0 7054 {encoded}\n"),
-    ] {
-        assert!(dump.contains(&line), "{line:?} in {dump}");
-    }
-}
-
-#[test]
-fn mistakes_in_a_master_file_are_shown() {
-    let zone = simple_zone("records = \"further.zone\"", "");
-    for (further, expected) in [
-        (
-            "ok IN A 10.0.0.1\nbad IN A 10.0.0.256\n",
-            "further.zone:2: ",
-        ),
-        ("bad IN NOSUCHTYPE x\n", "further.zone:1: "),
-        // Found by fuzzing: the parser would make other texts of these.
-        (
-            "t IN TXT a ; \"\nt IN TXT \"a\\034b\"\n",
-            "further.zone:2: a number is no escape in quotes",
-        ),
-        (
-            "t IN TXT \"(\" (\n\"one\" \"two\" )\n",
-            "further.zone:2: quotes are not read in parentheses",
-        ),
-        (
-            "a\\.b IN A 10.0.0.1\n",
-            "a label of other characters than letters, digits, - and _",
-        ),
-        (
-            "x IN CNAME a\\.b.example.\n",
-            "a label of other characters than letters, digits, - and _",
-        ),
-        (
-            "vp0 IN A 10.0.0.1\n",
-            "a name that the service gives to peers",
-        ),
-        (
-            "vp01 IN A 10.0.0.1\n",
-            "a name that the service gives to peers",
-        ),
-        (
-            "mixed IN A 10.0.0.1\n",
-            "a name that the service gives to peers",
-        ),
-        (
-            "x.mixed IN A 10.0.0.1\n",
-            "a name that the service gives to peers",
-        ),
-        (
-            "_env.x IN A 10.0.0.1\n",
-            "a name that the service gives to peers",
-        ),
-        ("* IN A 10.0.0.1\n", "is a wildcard"),
-        (
-            "other.example. IN A 10.0.0.1\n",
-            "is not below the origin test.internal",
-        ),
-        ("@ IN SOA a b 1 2 3 4 5\n", "which the service makes itself"),
-        ("sub IN NS ns.sub\n", "delegates"),
-        ("@ IN TXT \"x\"\n", "would hide the service's own"),
-        ("x IN CNAME y\nx IN A 10.0.0.1\n", "CNAME and other records"),
-    ] {
-        let zones = zones(&[("z.toml", &zone), ("further.zone", further)]);
-        let path = zones.path().to_str().unwrap();
-        let said = fails_with(1, PARAMD, &["check", "--zones", path]);
-        assert!(said.contains("further.zone"), "{further}: {said}");
-        assert!(said.contains(expected), "{further}: {said}");
-    }
-    let missing = zones(&[("z.toml", &zone)]);
-    let said = fails_with(
-        1,
-        PARAMD,
-        &["check", "--zones", missing.path().to_str().unwrap()],
-    );
-    assert!(said.contains("further.zone: cannot be read"), "{said}");
-}
-
-#[test]
-fn a_mistake_at_the_end_of_a_long_master_file_is_found_at_once() {
-    let mut further: String = (0..20_000)
-        .map(|it| format!("h{it} A 10.0.0.1\n"))
-        .collect();
-    further.push_str("bad A 10.0.0.256\nlast A 10.0.0.1\n");
-    let zone = simple_zone("records = \"further.zone\"", "");
-    let zones = zones(&[("z.toml", &zone), ("further.zone", &further)]);
-    let path = zones.path().to_str().unwrap();
-    let said = fails_with(1, PARAMD, &["check", "--zones", path]);
-    assert!(said.contains("further.zone:20001: "), "{said}");
-}
-
-#[test]
 fn mistakes_in_a_configuration_are_shown() {
     let config = zones(&[(
         "c.toml",
@@ -421,84 +360,6 @@ fn mistakes_in_a_configuration_are_shown() {
     );
     assert!(
         said.contains("c.toml:3: unknown key `regsiter` in [access]"),
-        "{said}"
-    );
-}
-
-#[test]
-fn aliases_are_followed_within_the_zone() {
-    let zone = simple_zone("records = \"further.zone\"", "");
-    let further = "www IN CNAME memb\nmemb IN CNAME vp0\nfar IN CNAME www.example.\n\
-                   a IN CNAME b\nb IN CNAME a\nnone IN CNAME nobody\n";
-    let zones = zones(&[("z.toml", &zone), ("further.zone", further)]);
-    let data = tempfile::tempdir().unwrap();
-    let service = common::Service::start(zones.path(), data.path());
-    service.value("h.test.internal", "id").unwrap();
-    let followed = service.short(&["A", "www.test.internal"]);
-    assert_eq!(
-        followed,
-        ["memb.test.internal.", "vp0.test.internal.", "127.0.0.1"]
-    );
-    assert_eq!(
-        service.short(&["CNAME", "www.test.internal"]),
-        ["memb.test.internal."]
-    );
-    assert_eq!(service.short(&["A", "far.test.internal"]), ["www.example."]);
-    let circle = service.dig(&["A", "a.test.internal"]);
-    assert!(circle.contains("NOERROR"), "{circle}");
-    let none = service.dig(&["A", "none.test.internal"]);
-    assert!(
-        none.contains("NXDOMAIN") && none.contains("CNAME\tnobody"),
-        "{none}"
-    );
-}
-
-#[test]
-fn a_dump_has_every_type_as_the_tools_read_it() {
-    let zone = simple_zone("records = \"further.zone\"", "");
-    let further = "h IN HINFO \"a b\" \"c \\\"d\\\"\"\nc IN CAA 0 issue \"ca.example\"\n\
-                   n IN NAPTR 1 2 \"S\" \"x y\" \"\" _grpc._tcp\n\
-                   k IN SSHFP 1 1 dd465c09cfa51fb45020cc83316fff21b9ec74ac\n";
-    let zones = zones(&[("z.toml", &zone), ("further.zone", further)]);
-    let data = tempfile::tempdir().unwrap();
-    let service = common::Service::start(zones.path(), data.path());
-    let server = service.address.to_string();
-    let dump = run(PARAMD, &["dump", "test.internal", "--server", &server]);
-    let read = common::pipe(
-        "named-compilezone",
-        &["-o", "-", "test.internal", "/dev/stdin"],
-        &dump,
-    );
-    let text = String::from_utf8(read.stdout).unwrap();
-    assert!(read.status.success(), "{dump}");
-    for line in [
-        "HINFO \"a b\" \"c \\\"d\\\"\"",
-        "CAA 0 issue \"ca.example\"",
-        "NAPTR 1 2 \"S\" \"x y\" \"\" _grpc._tcp.test.internal.",
-        "SSHFP 1 1 DD465C09",
-    ] {
-        let line = line.replace(' ', "");
-        let text: String = text.split_whitespace().collect();
-        assert!(text.contains(&line), "{line} in {text}");
-    }
-}
-
-#[test]
-fn a_master_file_cannot_take_the_name_of_a_registered_host() {
-    let data = tempfile::tempdir().unwrap();
-    let plain = zones(&[("z.toml", &simple_zone("", ""))]);
-    let service = common::Service::start(plain.path(), data.path());
-    service.value("membersrvc.test.internal", "id").unwrap();
-    drop(service);
-    let zone = simple_zone("records = \"further.zone\"", "");
-    let zones = zones(&[
-        ("z.toml", &zone),
-        ("further.zone", "membersrvc IN A 10.0.0.9\n"),
-    ]);
-    let options = common::Options::new(zones.path(), data.path());
-    let said = common::Service::try_start(&options).map(drop).unwrap_err();
-    assert!(
-        said.contains("membersrvc is registered, and a name of the zone's master file"),
         "{said}"
     );
 }

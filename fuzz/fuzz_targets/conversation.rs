@@ -196,7 +196,7 @@ impl Kept {
 
 fn registrations(service: &Service) -> BTreeSet<String> {
     let zones = service.zones.iter();
-    let all = zones.flat_map(|zone| zone.registrations());
+    let all = zones.flat_map(|zone| zone.contents().registrations);
     all.map(|registration| format!("{registration:?}"))
         .collect()
 }

@@ -204,7 +204,7 @@ fn check_networks(service: &Service) {
     for published in &service.zones {
         let mut hosts = BTreeSet::new();
         let mut ids = BTreeSet::new();
-        for registration in published.registrations() {
+        for registration in published.contents().registrations {
             let rules = &published.zone.rules;
             let rule = rules
                 .sequences

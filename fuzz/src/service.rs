@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use hickory_proto::rr::Name;
@@ -79,6 +82,7 @@ impl Store for Memory {
             registrations: stored.by_host.values().cloned().collect(),
             pins: stored.pins.values().cloned().collect(),
             serial: stored.serial,
+            ..Contents::default()
         });
         Ok(contents.unwrap_or_default())
     }
@@ -87,7 +91,7 @@ impl Store for Memory {
         Ok(self.stored().keys().cloned().collect())
     }
 
-    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError> {
         let mut stored = self.stored();
         for write in writes {
             match write.clone() {
@@ -118,9 +122,12 @@ impl Store for Memory {
                 }
             }
         }
-        Ok(())
+        Ok(COMMITS.fetch_add(1, Ordering::Relaxed))
     }
 }
+
+/// The number of the next commit.
+static COMMITS: AtomicU64 = AtomicU64::new(1);
 
 /// A service without sockets.
 pub struct Service {
@@ -240,9 +247,9 @@ impl Service {
             .max_by_key(|(_, zone)| zone.origin.num_labels())
     }
 
-    /// How often anything that is stored has changed.
+    /// Another number whenever anything that is stored has changed.
     pub fn changes(&self) -> u64 {
-        self.zones.iter().map(|zone| zone.changes()).sum()
+        self.zones.iter().map(|zone| zone.changed()).sum()
     }
 
     /// Ends when the writer has.

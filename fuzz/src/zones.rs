@@ -37,7 +37,7 @@ pub fn small() -> Vec<Zone> {
         parsed(&text(&longest, "roots = 5", "start = 7")),
         parsed(&text("dns.x", "reclaim = \"never\"", "limit = 2")),
     ];
-    let further = master::parse(Path::new("x.zone"), MASTER, &zones[0]);
+    let further = master::parse(Path::new("x.zone"), MASTER.as_bytes(), &zones[0]);
     zones[0].further = further.expect("the master file is right");
     zones
 }

@@ -1,70 +1,184 @@
-//! The dumps that the service takes of its own accord, so that there is one when
-//! the store is damaged.
+//! The dumps that the service takes of its own accord.
+//!
+//! A zone is dumped when what is stored of it has changed since its newest dump,
+//! whichever run of the service made that. What has changed since then is in the
+//! journal, of which the part that the dumps have is then removed.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Write as _},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
-use tracing::warn;
+use tracing::{info, warn};
 
-use super::dump::{self, JsonDump};
-use crate::registry::Published;
+use crate::{
+    registry::Published,
+    store::{
+        dumps::{Dumps, Generation, Head},
+        journal,
+    },
+};
 
 /// How often a zone is dumped in which anything has changed.
-pub const INTERVAL: Duration = Duration::from_secs(300);
+const INTERVAL: Duration = Duration::from_secs(300);
 
-/// Dumps of the zones of a service, `dumps/ORIGIN.json` in its data directory.
+/// How often it is looked whether there is anything to do.
+pub const LOOK: Duration = Duration::from_secs(10);
+
+/// Zones are dumped sooner when the journal has become longer than this, and than
+/// the dumps are.
+const JOURNAL_OCTETS: u64 = 16 << 20;
+
+/// Dumps of the zones of a service.
 pub struct Backup {
-    directory: PathBuf,
-    /// Each zone, and its changes when it was last dumped.
-    zones: Vec<(Arc<Published>, u64)>,
+    journal: PathBuf,
+    dumps: Dumps,
+    zones: Vec<Zone>,
+    /// When the zones were last dumped; `None` right after the start.
+    taken: Option<Instant>,
+}
+
+struct Zone {
+    published: Arc<Published>,
+    origin: String,
+    /// Of its newest dump: the last commit that is in it, the serial, and the
+    /// octets.
+    commit: u64,
+    serial: u64,
+    octets: u64,
+    /// How many dumps there are.
+    dumps: usize,
 }
 
 impl Backup {
-    pub fn new(data: &Path, zones: &[Arc<Published>]) -> Self {
+    pub fn new(data: &Path, dumps: Dumps, zones: &[Arc<Published>]) -> Self {
+        let zones = zones.iter().map(|published| Zone {
+            published: published.clone(),
+            origin: published.zone.origin_text(),
+            commit: 0,
+            serial: 0,
+            octets: 0,
+            dumps: 0,
+        });
         Self {
-            directory: data.join("dumps"),
-            zones: zones.iter().map(|zone| (zone.clone(), 0)).collect(),
+            journal: journal::directory(data),
+            dumps,
+            zones: zones.collect(),
+            taken: None,
         }
     }
 
-    /// Dumps the zones that have changed. The service does without, so a disk
-    /// that takes none is only logged.
+    /// Dumps what it is time to dump.
+    pub fn look(&mut self) {
+        let due = match self.taken {
+            None => {
+                self.look_at_dumps();
+                true
+            }
+            Some(taken) => taken.elapsed() >= INTERVAL,
+        };
+        let dumped: u64 = self.zones.iter().map(|zone| zone.octets).sum();
+        let is_long = journal::closed_octets(&self.journal) > dumped.max(JOURNAL_OCTETS);
+        if due || is_long {
+            self.dump(is_long);
+        }
+    }
+
+    /// Dumps the zones that have changed since their newest dump.
     pub fn take(&mut self) {
-        for (published, dumped) in &mut self.zones {
-            let changes = published.changes();
-            if changes == *dumped {
+        if self.taken.is_none() {
+            self.look_at_dumps();
+        }
+        self.dump(false);
+    }
+
+    /// Looks which dumps there are, and says how old the newest are.
+    fn look_at_dumps(&mut self) {
+        for zone in &mut self.zones {
+            let (newest, problems) = self.dumps.newest_sound(&zone.origin);
+            for problem in problems {
+                warn!("zone {}: {problem}", zone.published.zone);
+            }
+            let age = match &newest {
+                Some((_, head)) => age(head),
+                None => "there is no dump".to_owned(),
+            };
+            if let Some((generation, head)) = newest {
+                let dumps = self.dumps.of(&zone.origin).len();
+                zone.note(&generation, head.serial, dumps);
+            }
+            let lacks = match zone.has_changed() {
+                true => ", and the zone has changed since",
+                false => "",
+            };
+            info!("zone {}: {age}{lacks}", zone.published.zone);
+        }
+    }
+
+    /// The service does without, so a disk that takes no dump is only logged.
+    /// `to_cut` has those zones dumped too that keep the journal from being cut.
+    fn dump(&mut self, to_cut: bool) {
+        self.taken = Some(Instant::now());
+        for zone in &mut self.zones {
+            if !(zone.has_changed() || to_cut && zone.needs_journal()) {
                 continue;
             }
-            let path = self.directory.join(format!("{}.json", published.zone));
-            match write(&path, published) {
-                Ok(()) => *dumped = changes,
-                Err(error) => warn!("cannot write {}: {error}", path.display()),
+            let contents = zone.published.contents();
+            let serial = contents.serial;
+            match self.dumps.write(&zone.origin, contents) {
+                Ok(generation) => {
+                    let dumps = self.dumps.of(&zone.origin).len();
+                    zone.note(&generation, serial, dumps);
+                }
+                Err(error) => warn!("zone {}: cannot dump it: {error}", zone.published.zone),
             }
+        }
+        let origins = self.dumps.origins().into_iter();
+        let covered: BTreeMap<String, u64> = origins
+            .map(|origin| {
+                let commit = self.dumps.covered(&origin);
+                (origin, commit)
+            })
+            .collect();
+        if let Err(error) = journal::cut(&self.journal, &covered) {
+            warn!("cannot cut {}: {error}", self.journal.display());
         }
     }
 }
 
-/// The old dump stays until the new one is whole and on disk.
-fn write(path: &Path, published: &Published) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
+impl Zone {
+    fn note(&mut self, newest: &Generation, serial: u64, dumps: usize) {
+        self.commit = newest.commit;
+        self.serial = serial;
+        self.octets = newest.octets();
+        self.dumps = dumps;
     }
-    let part = path.with_extension("part");
-    let mut out = BufWriter::new(File::create(&part)?);
-    let dump = JsonDump {
-        version: dump::VERSION,
-        origin: published.zone.origin_text(),
-        serial: published.network().revision(),
-        peers: published.registrations(),
-        pins: published.pins(),
+
+    /// Whether its newest dump lacks a registration or a pin.
+    fn has_changed(&self) -> bool {
+        self.published.changed() > self.commit
+    }
+
+    /// Whether there may be anything of it in the journal that two dumps do not
+    /// have, if only a serial.
+    fn needs_journal(&self) -> bool {
+        let is_higher = self.published.reserved() > self.serial;
+        (is_higher || self.dumps < 2) && self.published.commit() > self.commit
+    }
+}
+
+/// `the last dump is of 2026-01-31T12:00:00Z, 3days ago`.
+fn age(head: &Head) -> String {
+    let Some(made) = head.made else {
+        return "the last dump does not say when it was made".to_owned();
     };
-    serde_json::to_writer_pretty(&mut out, &dump)?;
-    out.write_all(b"\n")?;
-    out.into_inner()?.sync_all()?;
-    fs::rename(&part, path)
+    match SystemTime::now().duration_since(made.time()) {
+        Ok(age) => {
+            let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+            format!("the last dump is of {made}, {age} ago")
+        }
+        Err(_) => format!("the last dump is of {made}, which is in the future"),
+    }
 }

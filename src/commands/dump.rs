@@ -4,38 +4,21 @@ use std::io::{BufWriter, Write, stdout};
 
 use anyhow::bail;
 use hickory_proto::rr::{Name, RData, Record};
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    cli::{Dump, Format},
+    cli::{self, Format},
     clock::Clock,
     registry,
-    store::{Pin, Registration, Store},
+    store::{
+        Store,
+        dumps::{Dump, Head},
+    },
     zone::{self, Status, master},
 };
 
 use super::{Registrations, origin, registrations, transfer, zones_in};
 
-/// A zone's registrations as JSON. A new form gets a new version, and the old
-/// ones stay readable.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JsonDump {
-    pub version: u32,
-    /// Absolute, in lower case.
-    pub origin: String,
-    /// The SOA serial.
-    pub serial: u64,
-    pub peers: Vec<Registration>,
-    /// The IDs that are kept for hosts, registered or not.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pins: Vec<Pin>,
-}
-
-/// The version that is written.
-pub const VERSION: u32 = 1;
-
-pub fn run(options: &Dump) -> anyhow::Result<()> {
+pub fn run(options: &cli::Dump) -> anyhow::Result<()> {
     let origin = origin::parse(&options.zone)?;
     let source = registrations(&options.place)?;
     let mut out = BufWriter::new(stdout().lock());
@@ -47,7 +30,7 @@ pub fn run(options: &Dump) -> anyhow::Result<()> {
         }
         (Registrations::Server(server), Format::Json) => {
             let records = transfer::begin(&server, &zone::status_of(&origin)?)?;
-            write_json(&mut out, &of_status(&origin, records)?)?;
+            of_status(&origin, records)?.write(&mut out)?;
         }
         (Registrations::Store(mut store), Format::Master) => {
             let zone = origin::find(zones_in(&options.place.zones.zones)?, &origin)?;
@@ -63,41 +46,26 @@ pub fn run(options: &Dump) -> anyhow::Result<()> {
             if contents.serial == 0 {
                 bail!("nothing is stored of {text}");
             }
-            let dump = JsonDump {
-                version: VERSION,
-                origin: text,
-                serial: contents.serial,
-                peers: contents.registrations,
-                pins: contents.pins,
-            };
-            write_json(&mut out, &dump)?;
+            Dump::now(&text, contents).write(&mut out)?;
         }
     }
     out.flush()?;
     Ok(())
 }
 
-fn write_json(out: &mut impl Write, dump: &JsonDump) -> anyhow::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, dump).map_err(std::io::Error::from)?;
-    writeln!(out)?;
-    Ok(())
-}
-
 fn of_status(
     origin: &Name,
     records: impl Iterator<Item = anyhow::Result<Record>>,
-) -> anyhow::Result<JsonDump> {
-    let mut dump = JsonDump {
-        version: VERSION,
-        origin: origin.to_ascii(),
-        serial: 0,
+) -> anyhow::Result<Dump> {
+    let mut dump = Dump {
+        head: Head::now(origin.to_ascii(), 0),
         peers: Vec::new(),
         pins: Vec::new(),
     };
     for record in records {
         let record = record?;
         if let RData::SOA(soa) = &record.data {
-            dump.serial = soa.serial.into();
+            dump.head.serial = soa.serial.into();
         } else if let Some(Status { pin, registered }) = zone::status_in(&record) {
             dump.peers.extend(registered.map(|peer| peer.registration));
             dump.pins.extend(pin);

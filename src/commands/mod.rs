@@ -23,7 +23,7 @@ use crate::{
     keys::{self, Key},
     server::tsig::Keys,
     settings::Problem,
-    store::{SledStore, StoreError},
+    store::{LocalStore, StoreError, local::Opening},
     zone::{self, Zone},
 };
 
@@ -83,7 +83,7 @@ enum Registrations {
     /// The server that runs.
     Server(Client),
     /// The store of a server that does not.
-    Store(Box<SledStore>),
+    Store(Box<LocalStore>),
 }
 
 /// The server that was named; else the data directory; else, where a server
@@ -97,12 +97,11 @@ fn registrations(place: &Place) -> anyhow::Result<Registrations> {
         return server(address);
     }
     let data = &place.data.data;
-    match stored(data) {
+    check_is_there(data)?;
+    match LocalStore::open(data, Opening::Tool) {
         Ok(store) => Ok(Registrations::Store(Box::new(store))),
-        Err(error) => match error.downcast_ref::<StoreError>() {
-            Some(StoreError::Locked { .. }) => server(running_on(data)?),
-            _ => Err(error),
-        },
+        Err(StoreError::Locked { .. }) => server(running_on(data)?),
+        Err(error) => Err(advised(error)),
     }
 }
 
@@ -118,15 +117,36 @@ fn key_in(path: &Path) -> anyhow::Result<Key> {
     }
 }
 
-/// The store of a data directory that is there.
-fn stored(data: &Path) -> anyhow::Result<SledStore> {
-    if !data.is_dir() {
-        return Err(anyhow!(
+/// That there is such a data directory: a tool makes none.
+fn check_is_there(data: &Path) -> anyhow::Result<()> {
+    match data.is_dir() {
+        true => Ok(()),
+        false => Err(anyhow!(
             "there is no data directory {}: name it with --data, or a running server with --server",
             data.display()
-        ));
+        )),
     }
-    Ok(SledStore::open(data)?)
+}
+
+/// The error of a store, and what to do about it. What is said here does no harm
+/// in any order, and while a supervisor starts the service again and again.
+fn advised(error: StoreError) -> anyhow::Error {
+    let advice = match &error {
+        StoreError::Corrupt { .. } => {
+            "run `paramd restore` with the same --data: it sets the damaged store aside, brings              back all that the dumps and the journal have, and names what they do not have"
+        }
+        StoreError::Missing { .. } => {
+            "`paramd restore` with the same --data brings back what they have; or begin anew with \
+             `paramd serve --new`, which gives the IDs to other hosts"
+        }
+        StoreError::Foreign { .. } => {
+            "put its own back, or move this one away and run `paramd restore`"
+        }
+        StoreError::Locked { .. } | StoreError::Unusable { .. } | StoreError::Write { .. } => {
+            return error.into();
+        }
+    };
+    anyhow!("{error}: {advice}")
 }
 
 /// The address of the server that runs on the data directory.

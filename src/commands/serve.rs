@@ -1,9 +1,19 @@
 //! `paramd serve`: the service itself.
 
-use std::{fs, io::Write as _, path::Path, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    time::MissedTickBehavior,
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -11,7 +21,7 @@ use crate::{
     clock::Clock,
     registry::Registry,
     server::{
-        Server,
+        Server, background,
         config::{self, Config},
         control::Control,
         cookie::Cookies,
@@ -19,11 +29,11 @@ use crate::{
         limits::Limits,
         listen::{self, Listener, Listeners},
     },
-    store::{SledStore, Store},
+    store::{LocalStore, local::Opening},
 };
 
 use super::{
-    ADDRESS_FILE,
+    ADDRESS_FILE, advised,
     backup::{self, Backup},
     missing_keys, told, zones_in,
 };
@@ -46,6 +56,10 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     // Before anything else: a signal that comes early must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let (ignored, mut others) = mpsc::channel(1);
+    for (kind, name) in IGNORED {
+        tokio::spawn(report(signal(kind())?, name, ignored.clone()));
+    }
 
     raise_file_limit();
     let mut zones = zones_in(&options.zones.zones)?;
@@ -58,9 +72,16 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         return Err(told(missing));
     }
     let data = &options.data.data;
-    let store: Box<dyn Store> = match options.store {
-        StoreKind::Sled => Box::new(SledStore::open(data)?),
+    let opening = match options.new {
+        true => Opening::Anew,
+        false => Opening::Serve,
     };
+    let mut store = match options.store {
+        StoreKind::Sled => LocalStore::open(data, opening).map_err(advised)?,
+    };
+    let origins: Vec<String> = zones.iter().map(|zone| zone.origin_text()).collect();
+    store.dump_others(&origins);
+    let dumps = store.dumps().clone();
     let cookies = match config.cookie_secrets.take() {
         Some((current, previous)) => Cookies::configured(current, previous),
         None => Cookies::own(data).context("cannot make a secret for cookies")?,
@@ -82,9 +103,9 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         upstreams => Some(Forwarder::new(upstreams).map_err(anyhow::Error::msg)?),
     };
     let clock = Clock::start();
-    let (registry, mut writer) = Registry::start(zones, store, clock.clone())?;
+    let (registry, mut writer) = Registry::start(zones, Box::new(store), clock.clone())?;
     note_address(data, &listeners.plain)?;
-    let mut backup = Backup::new(data, registry.zones());
+    let backup = Arc::new(Mutex::new(Backup::new(data, dumps, registry.zones())));
     let plain = listeners
         .plain
         .iter()
@@ -112,16 +133,17 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         addresses.join(", ")
     );
 
-    let mut interval = tokio::time::interval(backup::INTERVAL);
+    let dumping = tokio::spawn(dump_at_times(backup.clone()));
     let ended = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok("SIGTERM"),
             _ = interrupt.recv() => break Ok("SIGINT"),
+            Some(name) = others.recv() => info!("{name} is ignored: SIGTERM ends the service"),
             error = server.failed() => break Err(error),
             _ = &mut writer => break Err(anyhow!("the writer has failed: see the log")),
-            _ = interval.tick() => backup = taken(backup).await?,
         }
     };
+    dumping.abort();
     server.stop().await;
     let signal = ended?;
     // The registry is gone with the server; its writer ends when it has
@@ -130,18 +152,43 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         .await
         .context("the disk hangs: the last registrations may not be on it")?
         .context("the writer has failed: see the log")?;
-    taken(backup).await?;
+    // A dump that was begun before is waited for.
+    let last = tokio::task::spawn_blocking(move || locked(&backup).take());
+    last.await.context("a defect in the service")?;
     info!("ended by {signal}");
     Ok(())
 }
 
-/// Takes a backup, away from the threads that answer.
-async fn taken(mut backup: Backup) -> anyhow::Result<Backup> {
-    let taking = tokio::task::spawn_blocking(move || {
-        backup.take();
-        backup
-    });
-    taking.await.context("a defect in the service")
+/// Signals that end a process which does not handle them.
+const IGNORED: [(fn() -> SignalKind, &str); 4] = [
+    (SignalKind::hangup, "SIGHUP"),
+    (SignalKind::quit, "SIGQUIT"),
+    (SignalKind::user_defined1, "SIGUSR1"),
+    (SignalKind::user_defined2, "SIGUSR2"),
+];
+
+/// Passes on the name of a signal each time that it comes.
+async fn report(mut signals: Signal, name: &'static str, to: mpsc::Sender<&'static str>) {
+    while signals.recv().await.is_some() && to.send(name).await.is_ok() {}
+}
+
+/// Dumps the zones when it is time to, with what the threads that answer leave of
+/// the processor.
+async fn dump_at_times(backup: Arc<Mutex<Backup>>) {
+    let mut interval = tokio::time::interval(backup::LOOK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let backup = backup.clone();
+        if let Err(error) = background::run("backup", move || locked(&backup).look()).await {
+            warn!("no zone can be dumped: there can be no further thread ({error})");
+        }
+    }
+}
+
+/// Also after a panic: each dump stands for itself.
+fn locked(backup: &Mutex<Backup>) -> MutexGuard<'_, Backup> {
+    backup.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lets the service have as many open files as it may: each TCP connection is

@@ -59,8 +59,8 @@ pub enum Conflict {
         first: Hostname,
         second: Hostname,
     },
-    #[error("{host} is registered twice")]
-    TwoIds { host: Hostname },
+    #[error("{host} is registered twice, the second time as {id}")]
+    TwoIds { host: Hostname, id: String },
     #[error("{host} holds {id}, but its role draws from another sequence")]
     OtherSequence { host: Hostname, id: String },
     #[error("{id} cannot be pinned to {host}: {refusal}")]
@@ -162,8 +162,25 @@ impl Network {
         pins: impl IntoIterator<Item = (Hostname, PeerId)>,
         now: Time,
     ) -> Result<Self, Conflict> {
+        let (network, conflicts) = Self::restore_fitting(rules, revision, peers, pins, now);
+        match conflicts.into_iter().next() {
+            Some(conflict) => Err(conflict),
+            None => Ok(network),
+        }
+    }
+
+    /// The same without what contradicts the rules or what stands before it, and
+    /// every such contradiction.
+    pub fn restore_fitting(
+        rules: Arc<Rules>,
+        revision: u64,
+        peers: impl IntoIterator<Item = StoredPeer>,
+        pins: impl IntoIterator<Item = (Hostname, PeerId)>,
+        now: Time,
+    ) -> (Self, Vec<Conflict>) {
         let mut network = Self::new(rules, revision);
         network.now = now;
+        let mut conflicts = Vec::new();
         let mut latest_epoch = 0;
         for peer in peers {
             let StoredPeer {
@@ -173,8 +190,11 @@ impl Network {
                 holder,
                 epoch,
             } = peer;
-            network.check(&host, id, role)?;
             latest_epoch = epoch.max(latest_epoch);
+            if let Err(conflict) = network.check(&host, id, role) {
+                conflicts.push(conflict);
+                continue;
+            }
             network.seat(Peer {
                 host,
                 id,
@@ -185,15 +205,13 @@ impl Network {
             });
         }
         for (host, id) in pins {
-            let restored = network.restore_pin(host.clone(), id);
-            restored.map_err(|refusal| Conflict::Pin {
-                host,
-                id: network.rules.id_text(id),
-                refusal,
-            })?;
+            if let Err(refusal) = network.restore_pin(host.clone(), id) {
+                let id = network.rules.id_text(id);
+                conflicts.push(Conflict::Pin { host, id, refusal });
+            }
         }
         network.revision = revision.max(latest_epoch);
-        Ok(network)
+        (network, conflicts)
     }
 
     fn check(&self, host: &Hostname, id: PeerId, role: Role) -> Result<(), Conflict> {
@@ -218,7 +236,10 @@ impl Network {
             });
         }
         if self.host(host).is_some() {
-            return Err(Conflict::TwoIds { host: host.clone() });
+            return Err(Conflict::TwoIds {
+                host: host.clone(),
+                id: text(),
+            });
         }
         Ok(())
     }

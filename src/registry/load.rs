@@ -12,88 +12,121 @@ use crate::{
     zone::Zone,
 };
 
+/// Something stored that the zone file does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}; {remedy}")]
+pub struct Misfit {
+    /// It names the host and its ID.
+    pub reason: String,
+    pub remedy: &'static str,
+}
+
 /// The network as it is stored.
 pub fn load(zone: &Zone, contents: Contents, clock: &Clock) -> Result<Network, StartError> {
-    let misfit = |reason: String, remedy| StartError::Misfit {
-        path: zone.path.display().to_string(),
-        zone: zone.to_string(),
-        reason,
-        remedy,
-    };
+    let (network, misfits) = fit(zone, contents, clock);
+    let more = misfits.len().saturating_sub(1);
+    match misfits.into_iter().next() {
+        None => Ok(network),
+        Some(first) => Err(StartError::Misfit {
+            path: zone.path.display().to_string(),
+            zone: zone.to_string(),
+            first: Box::new(first),
+            more,
+        }),
+    }
+}
+
+/// Everything stored that the zone file does not allow: a start is refused until
+/// there is nothing of the kind.
+pub fn misfits(zone: &Zone, contents: Contents) -> Vec<Misfit> {
+    fit(zone, contents, &Clock::start()).1
+}
+
+/// The network of all that fits, and all that does not.
+fn fit(zone: &Zone, contents: Contents, clock: &Clock) -> (Network, Vec<Misfit>) {
+    let mut misfits = Vec::new();
     let mut peers = Vec::with_capacity(contents.registrations.len());
     for registration in contents.registrations {
-        let Registration {
-            host,
-            sequence,
-            number,
-            role,
-            source,
-            address,
-            epoch,
-        } = registration;
-        let unknown = |what: &str| {
-            misfit(
-                format!("{host} has {what}, which the zone file does not have"),
-                "write it again, or release the host with `paramd release`",
-            )
-        };
-        let hostname: Hostname = host
-            .parse()
-            .map_err(|_| unknown("a name that no host may have"))?;
-        if zone.gives_away(&hostname) {
-            return Err(misfit(
-                format!("{host} is registered, and a name of the zone's master file or an ID"),
-                "give that name up, or release the host with `paramd release`",
-            ));
+        match peer(zone, registration) {
+            Ok(peer) => peers.push(peer),
+            Err(misfit) => misfits.push(misfit),
         }
-        let place = zone
-            .rules
-            .sequences
-            .iter()
-            .position(|rule| rule.name == sequence);
-        let place = place.ok_or_else(|| unknown(&format!("an ID of the sequence {sequence}")))?;
-        let role_place = zone.rules.role_named(&role);
-        let role = role_place.ok_or_else(|| unknown(&format!("the role {role}")))?;
-        let id = PeerId {
-            sequence: Sequence(place as u16),
-            number,
-        };
-        peers.push(StoredPeer {
-            host: hostname,
-            id,
-            role,
-            holder: Holder { source, address },
-            epoch,
-        });
     }
     // Far faster than in the order of the hosts: what goes into the network's
     // maps one after the other is then next to each other there.
     peers.sort_unstable_by_key(|peer| peer.id);
     let mut pins = Vec::with_capacity(contents.pins.len());
-    for Pin {
+    for pin in contents.pins {
+        match kept(zone, &pin) {
+            Some(pin) => pins.push(pin),
+            None => misfits.push(Misfit {
+                reason: format!(
+                    "{}{} is pinned to {}, which the zone file does not have",
+                    pin.sequence, pin.number, pin.host
+                ),
+                remedy: WRITE_AGAIN,
+            }),
+        }
+    }
+    let serial = contents.serial.max(1);
+    let (network, conflicts) =
+        Network::restore_fitting(zone.rules.clone(), serial, peers, pins, clock.now());
+    misfits.extend(conflicts.iter().map(|conflict| Misfit {
+        reason: conflict.to_string(),
+        remedy: "raise n or the limit again, or release the host with `paramd release`",
+    }));
+    (network, misfits)
+}
+
+const WRITE_AGAIN: &str = "write it again, or release the host with `paramd release`";
+
+/// A peer by places instead of names.
+fn peer(zone: &Zone, registration: Registration) -> Result<StoredPeer, Misfit> {
+    let Registration {
         host,
         sequence,
         number,
-    } in contents.pins
-    {
-        let unknown = |what: &str| {
-            misfit(
-                format!("{what} is pinned to {host}, which the zone file does not have"),
-                "write it again, or release the host with `paramd release`",
-            )
-        };
-        let hostname: Hostname = host.parse().map_err(|_| unknown("an ID"))?;
-        let id = zone.rules.id_named(&format!("{sequence}{number}"));
-        let id = id.ok_or_else(|| unknown(&format!("{sequence}{number}")))?;
-        pins.push((hostname, id));
+        role,
+        source,
+        address,
+        epoch,
+    } = registration;
+    let id = format!("{sequence}{number}");
+    let unknown = |what: &str| Misfit {
+        reason: format!("{host} holds {id} and has {what}, which the zone file does not have"),
+        remedy: WRITE_AGAIN,
+    };
+    let hostname: Hostname = host
+        .parse()
+        .map_err(|_| unknown("a name that no host may have"))?;
+    if zone.gives_away(&hostname) {
+        return Err(Misfit {
+            reason: format!("{host} holds {id}, and is a name of the zone's master file or an ID"),
+            remedy: "give that name up, or release the host with `paramd release`",
+        });
     }
-    let serial = contents.serial.max(1);
-    Network::restore(zone.rules.clone(), serial, peers, pins, clock.now()).map_err(|conflict| {
-        misfit(
-            conflict.to_string(),
-            "raise n or the limit again, or release the host with `paramd release`",
-        )
+    let sequences = &zone.rules.sequences;
+    let place = sequences.iter().position(|rule| rule.name == sequence);
+    let place = place.ok_or_else(|| unknown(&format!("an ID of the sequence {sequence}")))?;
+    let role_place = zone.rules.role_named(&role);
+    let role = role_place.ok_or_else(|| unknown(&format!("the role {role}")))?;
+    let id = PeerId {
+        sequence: Sequence(place as u16),
+        number,
+    };
+    Ok(StoredPeer {
+        host: hostname,
+        id,
+        role,
+        holder: Holder { source, address },
+        epoch,
     })
+}
+
+/// A pin by places instead of names.
+fn kept(zone: &Zone, pin: &Pin) -> Option<(Hostname, PeerId)> {
+    let id = format!("{}{}", pin.sequence, pin.number);
+    Some((pin.host.parse().ok()?, zone.rules.id_named(&id)?))
 }
 
 /// Says which zones are stored that no zone file describes; they are kept.

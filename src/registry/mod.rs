@@ -32,11 +32,11 @@ use self::writer::Writer;
 use crate::{
     clock::Clock,
     network::{Holder, Hostname, LeaveRefusal, Network, Peer, Refusal, Role},
-    store::{Pin, Registration, Store, StoreError},
+    store::{Contents, Store, StoreError},
     zone::{Update, UpdateRefusal, Zone},
 };
 
-pub use self::load::load;
+pub use self::load::{Misfit, load, misfits};
 
 /// How many requests may wait for the writer. More are turned away at once, so
 /// that a flood of new hosts takes no memory and the wait stays short.
@@ -47,8 +47,21 @@ const QUEUE: usize = 16_384;
 pub struct Published {
     pub zone: Arc<Zone>,
     network: ArcSwap<Network>,
-    /// How often what is stored of the zone has changed since the start.
-    changes: AtomicU64,
+    stored: Stored,
+}
+
+/// What is known of the store, of a state that was published at that time or
+/// before: whoever reads this first, and then takes the network, has a network
+/// with all of that.
+#[derive(Debug, Default)]
+struct Stored {
+    /// The number of the store's last commit.
+    commit: AtomicU64,
+    /// The number of the last commit that changed a registration or a pin of this
+    /// zone.
+    changed: AtomicU64,
+    /// The first serial that may not be published yet.
+    reserved: AtomicU64,
 }
 
 impl Published {
@@ -62,26 +75,50 @@ impl Published {
         Arc::ptr_eq(&self.network.load(), seen)
     }
 
-    /// Rises whenever what is stored of the zone changes.
-    pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Relaxed)
+    /// The number of the last commit that changed a registration or a pin of the
+    /// zone.
+    pub fn changed(&self) -> u64 {
+        self.stored.changed.load(Ordering::Acquire)
     }
 
-    /// The zone's registrations as they are now.
-    pub fn registrations(&self) -> Vec<Registration> {
+    /// The serial of which a dump that is made now must not fall short.
+    pub fn reserved(&self) -> u64 {
+        self.stored.reserved.load(Ordering::Acquire)
+    }
+
+    /// The number of the last commit of the store.
+    pub fn commit(&self) -> u64 {
+        self.stored.commit.load(Ordering::Acquire)
+    }
+
+    /// What is stored of the zone: all that was committed up to the commit that it
+    /// names, and perhaps some of what was committed since.
+    pub fn contents(&self) -> Contents {
+        // In this order: see `Stored`.
+        let changed = self.changed();
+        let commit = self.commit();
         let network = self.network();
         let peers = network.peers();
-        peers
-            .map(|peer| load::registration(&self.zone, peer))
-            .collect()
+        let pins = network.pins();
+        Contents {
+            registrations: peers
+                .map(|peer| load::registration(&self.zone, peer))
+                .collect(),
+            pins: pins
+                .map(|(host, id)| load::pin(&self.zone, host, id))
+                .collect(),
+            serial: self.reserved(),
+            commit,
+            changed,
+        }
     }
 
-    /// The zone's pins as they are now.
-    pub fn pins(&self) -> Vec<Pin> {
-        let network = self.network();
-        let pins = network.pins();
-        pins.map(|(host, id)| load::pin(&self.zone, host, id))
-            .collect()
+    /// Publishes a state of the network, and how far the store is with it.
+    fn publish(&self, network: Network, commit: u64, changed: u64, reserved: u64) {
+        self.stored.reserved.store(reserved, Ordering::Release);
+        self.network.store(Arc::new(network));
+        self.stored.commit.store(commit, Ordering::Release);
+        self.stored.changed.store(changed, Ordering::Release);
     }
 }
 
@@ -152,12 +189,18 @@ pub struct Registry {
 pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{path}: the registrations of {zone} do not fit: {reason}; {remedy}")]
+    #[error(
+        "{path}: the registrations of {zone} do not fit: {first}{}",
+        match more {
+            0 => String::new(),
+            more => format!("; and {more} more, which `paramd check --data DIR` names"),
+        }
+    )]
     Misfit {
         path: String,
         zone: String,
-        reason: String,
-        remedy: &'static str,
+        first: Box<Misfit>,
+        more: usize,
     },
 }
 
@@ -171,22 +214,24 @@ impl Registry {
         clock: Clock,
     ) -> Result<(Self, oneshot::Receiver<()>), StartError> {
         let mut published = Vec::new();
-        let mut reserved = Vec::new();
         for zone in zones {
             let contents = store.load(&zone.origin_text())?;
-            let serial = contents.serial.max(1);
+            let stored = Stored {
+                commit: contents.commit.into(),
+                changed: contents.changed.into(),
+                reserved: contents.serial.max(1).into(),
+            };
             let network = load(&zone, contents, &clock)?;
             info!("zone {zone}: {} registered peers", network.len());
-            reserved.push(serial);
             published.push(Arc::new(Published {
                 zone: Arc::new(zone),
                 network: ArcSwap::from_pointee(network),
-                changes: AtomicU64::new(0),
+                stored,
             }));
         }
         load::warn_of_strangers(store.as_mut(), &published)?;
         let (queue, requests) = mpsc::sync_channel(QUEUE);
-        let mut writer = Writer::new(published.clone(), store, clock, reserved);
+        let mut writer = Writer::new(published.clone(), store, clock);
         // Before the first answer: its serial must not have been used.
         writer.reserve_serials();
         let (ended, end) = oneshot::channel();

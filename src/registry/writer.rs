@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::Duration,
@@ -51,6 +50,10 @@ pub(super) struct Writer {
     clock: Clock,
     /// By zone: the first serial that may not be published yet.
     reserved: Vec<u64>,
+    /// By zone: the last commit that changed a registration or a pin.
+    changed: Vec<u64>,
+    /// The last commit of the store.
+    committed: u64,
     /// Hosts of which a failed commit may have written something, and the IDs
     /// that it was about. What the network says of them goes into the next
     /// commit.
@@ -60,20 +63,17 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// `reserved` has for each zone the first serial that was never published.
-    pub fn new(
-        zones: Vec<Arc<Published>>,
-        store: Box<dyn Store>,
-        clock: Clock,
-        reserved: Vec<u64>,
-    ) -> Self {
+    pub fn new(zones: Vec<Arc<Published>>, store: Box<dyn Store>, clock: Clock) -> Self {
         let origins = zones.iter().map(|it| it.zone.origin_text().into());
+        let commits = zones.iter().map(|it| it.commit());
         Self {
             origins: origins.collect(),
+            reserved: zones.iter().map(|it| it.reserved()).collect(),
+            changed: zones.iter().map(|it| it.changed()).collect(),
+            committed: commits.max().unwrap_or(0),
             zones,
             store,
             clock,
-            reserved,
             doubtful: BTreeMap::new(),
             failing: false,
         }
@@ -83,6 +83,7 @@ impl Writer {
     pub fn reserve_serials(&mut self) {
         let networks = self.networks();
         self.commit(&networks, &[]);
+        self.publish(networks);
     }
 
     /// Serves requests until all who could make one are gone.
@@ -134,8 +135,9 @@ impl Writer {
     }
 
     fn publish(&self, networks: Vec<Network>) {
-        for (published, network) in self.zones.iter().zip(networks) {
-            published.network.store(Arc::new(network));
+        for (place, network) in networks.into_iter().enumerate() {
+            let (changed, reserved) = (self.changed[place], self.reserved[place]);
+            self.zones[place].publish(network, self.committed, changed, reserved);
         }
     }
 
@@ -304,7 +306,7 @@ impl Writer {
         if written {
             self.reserved = reserved;
             for (place, _) in changes {
-                self.zones[*place].changes.fetch_add(1, Ordering::Relaxed);
+                self.changed[*place] = self.committed;
             }
         } else {
             for (place, change) in changes {
@@ -341,7 +343,8 @@ impl Writer {
 
     fn write(&mut self, writes: &[Write]) -> bool {
         match self.store.commit(writes) {
-            Ok(()) => {
+            Ok(number) => {
+                self.committed = number;
                 if self.failing {
                     info!("the store can write again");
                 }

@@ -15,7 +15,7 @@
 //! * [`source`]: where a message came from, and whether that is proven.
 //! * [`reply`]: puts an answer into a message of the right size.
 //! * [`transfer`]: a whole zone in messages; `packing`: records into these.
-//! * `background`: work that gives way to queries, on threads of its own.
+//! * [`background`]: work that gives way to queries, on threads of its own.
 //! * `update`: administrators change a zone.
 //! * [`limits`]: how much the service does for others, by `rate`.
 //! * [`cookie`]: DNS cookies, by which UDP can be trusted.
@@ -27,7 +27,7 @@
 //! * [`forward`]: names outside all zones go to upstream resolvers.
 
 pub mod access;
-mod background;
+pub mod background;
 mod batch;
 mod client;
 pub mod config;

@@ -167,6 +167,13 @@ impl Service {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// The log without what it says of dumps, which it does a moment after the start.
+    pub fn log_of_others(&self) -> String {
+        let log = self.log();
+        let lines = log.lines().filter(|line| !line.contains("dump"));
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+
     /// Resident memory, in kB.
     pub fn resident(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

@@ -38,8 +38,8 @@ impl Store for Nowhere {
         Ok(Vec::new())
     }
 
-    fn commit(&mut self, _writes: &[Write]) -> Result<(), StoreError> {
-        Ok(())
+    fn commit(&mut self, _writes: &[Write]) -> Result<u64, StoreError> {
+        Ok(0)
     }
 }
 

@@ -22,15 +22,14 @@
 //!   damaged and opens no more. So such files are removed first, under a lock
 //!   of our own that no second process passes.
 //! * Where its log is damaged, it silently goes on with what stands before the
-//!   damage. So the number of commits is kept a second time, in a file beside
-//!   it ([`Witness`]), and a database with fewer commits is not opened.
+//!   damage. So it says how many commits it has (`last_commit`), and
+//!   whoever opens it compares that with what is known elsewhere.
 //!
 //! `block`: registrations as records. `opening`: the lock, and opening the
-//! database. `witness`: the second count.
+//! database.
 
 mod block;
 mod opening;
-mod witness;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -43,11 +42,8 @@ use std::{
 
 use sled::{Batch, Db};
 
-use self::{
-    block::Block,
-    opening::{lock, open},
-    witness::Witness,
-};
+pub(super) use self::opening::lock;
+use self::{block::Block, opening::open};
 use super::{Contents, Pin, Store, StoreError, Write};
 
 /// How long a commit fails at once after the database could not be opened
@@ -59,11 +55,10 @@ pub struct SledStore {
     state: State,
     /// What a commit has the disk write.
     log: File,
-    /// How many commits there were, failed ones included.
+    /// The number of the last commit, also if it failed.
     commits: u64,
     /// The last of them that became durable.
     durable: u64,
-    witness: Witness,
     /// Keeps every other process away for as long as it is open.
     _lock: File,
 }
@@ -77,25 +72,34 @@ enum State {
 impl SledStore {
     /// Opens the database in the data directory, or makes both, and locks it.
     pub fn open(data: &Path) -> Result<Self, StoreError> {
-        let lock = lock(data)?;
-        let path = data.join("peers.sled");
+        Self::open_at(data.join(FOLDER), lock(data)?)
+    }
+
+    /// Opens the database in this folder, or makes it. The caller has the lock of
+    /// the data directory.
+    pub(super) fn open_at(path: PathBuf, lock: File) -> Result<Self, StoreError> {
         let db = open(&path)?;
         let log = log_of(&path).map_err(|error| StoreError::Unusable {
             path: path.clone(),
             reason: error.to_string(),
         })?;
-        let (witness, seen) = Witness::open(&path.join(WITNESS))?;
-        check(&db, &path, seen)?;
-        let commits = commits_in(&db).unwrap_or(seen);
+        let commits = commits_in(&db).map_err(|reason| StoreError::Corrupt {
+            path: path.clone(),
+            reason,
+        })?;
         Ok(Self {
             path,
             state: State::Open(db),
             log,
             commits,
             durable: commits,
-            witness,
             _lock: lock,
         })
+    }
+
+    /// The number of the last commit that is in it.
+    pub(super) fn last_commit(&self) -> u64 {
+        self.durable
     }
 
     fn db(&mut self) -> Result<Db, StoreError> {
@@ -219,6 +223,8 @@ impl Store for SledStore {
         let serial = db
             .get(serial_key(origin))
             .map_err(|error| self.damaged(error.to_string()))?;
+        contents.commit = self.durable;
+        contents.changed = self.durable;
         if let Some(serial) = serial {
             let octets = <[u8; 8]>::try_from(&*serial)
                 .map_err(|_| self.damaged("a serial is not eight octets long".into()))?;
@@ -246,10 +252,19 @@ impl Store for SledStore {
         Ok(origins)
     }
 
-    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError> {
+        let number = self.commits + 1;
+        self.commit_as(number, writes)?;
+        Ok(number)
+    }
+}
+
+impl SledStore {
+    /// The commit of that number, which is higher than every one before.
+    pub(super) fn commit_as(&mut self, number: u64, writes: &[Write]) -> Result<(), StoreError> {
         let db = self.db()?;
         let blocks = self.blocks(&db, writes)?;
-        self.commits += 1;
+        self.commits = number;
         let mut batch = Batch::default();
         batch.insert(COMMITS_KEY, &self.commits.to_be_bytes());
         for ((origin, sequence, place), block) in &blocks {
@@ -281,7 +296,6 @@ impl Store for SledStore {
         let reason = match written {
             Ok(Ok(())) => {
                 self.durable = self.commits;
-                self.witness.note(self.commits);
                 return Ok(());
             }
             Ok(Err(error)) => error.to_string(),
@@ -297,8 +311,8 @@ impl Store for SledStore {
 
 const COMMITS_KEY: &[u8] = b"c";
 
-/// The name of the [`Witness`] in the database's directory.
-const WITNESS: &str = "commits";
+/// The database's folder in the data directory.
+pub(super) const FOLDER: &str = "peers.sled";
 
 /// The file that sled keeps all in, for [`File::sync_data`]. That it is there is
 /// made durable right away.
@@ -324,11 +338,7 @@ fn commits_in(db: &Db) -> Result<u64, String> {
 fn check(db: &Db, path: &Path, durable: u64) -> Result<(), StoreError> {
     let reason = match commits_in(db) {
         Ok(commits) if commits >= durable => return Ok(()),
-        Ok(commits) => format!(
-            "its last {} commits are missing; to go on without them, remove {}",
-            durable - commits,
-            path.join(WITNESS).display()
-        ),
+        Ok(commits) => format!("its last {} commits are missing", durable - commits),
         Err(reason) => reason,
     };
     let path = path.to_owned();

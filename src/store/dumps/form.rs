@@ -1,0 +1,347 @@
+//! The form of a dump: JSON, which people and programs can read, with a version
+//! and a checksum.
+//!
+//! ```json
+//! {"version":2,"origin":"test.internal.","serial":65537,"commit":3,"made":"2026-01-31T12:00:00Z","network":"5b1c…",
+//! "peers":[
+//! {"host":"a","sequence":"vp","number":0,"role":"mixed","source":"10.0.0.1","address":"10.0.0.1"}
+//! ],
+//! "pins":[
+//! ],
+//! "checksum":"0123456789abcdef"}
+//! ```
+//!
+//! The first line has all but the peers, so that it alone says what a dump is of.
+//! The checksum is of every octet before the last line break but one, as it
+//! stands in the file. Version 1, of an earlier release, had no checksum, no
+//! commit and no time.
+
+use std::{
+    fmt,
+    io::{self, BufRead, Write},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::{
+    Contents, Identity, Pin, Registration,
+    checksum::{self, Summed},
+};
+
+/// The version that is written.
+pub const VERSION: u32 = 2;
+
+/// How many octets the first line of a dump may have.
+const HEAD_OCTETS: u64 = 4_096;
+
+/// What a dump is of: its first line. A later form gets another version, and
+/// this one stays readable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    pub version: u32,
+    /// Absolute, in lower case.
+    pub origin: String,
+    /// All SOA serials below this one may have been published when it was made.
+    pub serial: u64,
+    /// The last commit that is in it, of the store that it was made of. `None` in
+    /// a dump that nothing can be added to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Made>,
+    /// The data directory that it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Identity>,
+}
+
+/// When a dump was made, in seconds since 1970; as text in RFC 3339's form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Made(pub u64);
+
+impl Made {
+    fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self(since.map_or(0, |since| since.as_secs()))
+    }
+
+    pub fn time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.0)
+    }
+
+    /// In days since 1970.
+    pub fn day(self) -> u64 {
+        self.0 / 86_400
+    }
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_seconds(self.time()).fmt(f)
+    }
+}
+
+impl TryFrom<String> for Made {
+    type Error = humantime::TimestampError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let time = humantime::parse_rfc3339(&text)?;
+        let since = time.duration_since(UNIX_EPOCH);
+        Ok(Self(since.map_or(0, |since| since.as_secs())))
+    }
+}
+
+impl From<Made> for String {
+    fn from(made: Made) -> Self {
+        made.to_string()
+    }
+}
+
+/// A zone's registrations, as they were at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dump {
+    pub head: Head,
+    pub peers: Vec<Registration>,
+    /// The IDs that are kept for hosts, registered or not.
+    pub pins: Vec<Pin>,
+}
+
+/// Why octets are not taken for a dump.
+#[derive(Debug, thiserror::Error)]
+pub enum DumpError {
+    #[error("{0}")]
+    Unreadable(#[from] io::Error),
+    #[error("it is no dump ({0})")]
+    NoDump(#[from] serde_json::Error),
+    #[error("its version is {0}, which this release does not know")]
+    Later(u32),
+    #[error("it does not fit its checksum: it was damaged, or edited")]
+    Checksum,
+    #[error("it has no checksum")]
+    NoChecksum,
+}
+
+/// Whether a dump that has no checksum is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unchecked {
+    /// It was edited by hand, or is of an earlier release.
+    Taken,
+    Refused,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whole {
+    version: u32,
+    origin: String,
+    serial: u64,
+    commit: Option<u64>,
+    made: Option<Made>,
+    network: Option<Identity>,
+    peers: Vec<Registration>,
+    #[serde(default)]
+    pins: Vec<Pin>,
+    #[serde(rename = "checksum")]
+    _checksum: Option<String>,
+}
+
+impl Head {
+    /// That of a dump that is made now.
+    pub fn now(origin: String, serial: u64) -> Self {
+        Self {
+            version: VERSION,
+            origin,
+            serial,
+            commit: None,
+            made: Some(Made::now()),
+            network: None,
+        }
+    }
+
+    /// Reads the first line of a dump.
+    pub fn read(from: impl BufRead) -> Result<Self, DumpError> {
+        let mut line = String::new();
+        from.take(HEAD_OCTETS).read_line(&mut line)?;
+        let line = line.trim_end().trim_end_matches(',').to_owned() + "}";
+        Ok(serde_json::from_str(&line)?)
+    }
+}
+
+impl Dump {
+    /// A dump that is made now of what a store has.
+    pub fn now(origin: &str, contents: Contents) -> Self {
+        Self {
+            head: Head::now(origin.to_owned(), contents.serial),
+            peers: contents.registrations,
+            pins: contents.pins,
+        }
+    }
+
+    pub fn contents(self) -> Contents {
+        Contents {
+            registrations: self.peers,
+            pins: self.pins,
+            serial: self.head.serial,
+            commit: self.head.commit.unwrap_or(0),
+            changed: self.head.commit.unwrap_or(0),
+        }
+    }
+
+    pub fn write(&self, out: impl Write) -> io::Result<()> {
+        let mut out = Summed::new(out);
+        let head = serde_json::to_string(&self.head)?;
+        writeln!(out, "{},", head.trim_end_matches('}'))?;
+        list(&mut out, "peers", &self.peers)?;
+        list(&mut out, "pins", &self.pins)?;
+        let checksum = out.checksum();
+        let mut out = out.into_inner();
+        writeln!(out, "{CHECKSUM}{checksum}{END}")
+    }
+
+    /// Reads a dump of any version that was ever written.
+    pub fn read(octets: &[u8], unchecked: Unchecked) -> Result<Self, DumpError> {
+        let sound = verify(octets);
+        let whole: Whole = serde_json::from_slice(octets).map_err(|error| {
+            match serde_json::from_slice::<Versioned>(octets) {
+                Ok(Versioned { version }) if version > VERSION => DumpError::Later(version),
+                // Damage seldom leaves the form as it was: this says more.
+                _ if matches!(sound, Err(DumpError::Checksum)) => DumpError::Checksum,
+                _ => DumpError::NoDump(error),
+            }
+        })?;
+        if whole.version > VERSION {
+            return Err(DumpError::Later(whole.version));
+        }
+        match sound {
+            Err(DumpError::NoChecksum) if unchecked == Unchecked::Taken => {}
+            sound => sound?,
+        }
+        Ok(Self {
+            head: Head {
+                version: whole.version,
+                origin: whole.origin,
+                serial: whole.serial,
+                commit: whole.commit,
+                made: whole.made,
+                network: whole.network,
+            },
+            peers: whole.peers,
+            pins: whole.pins,
+        })
+    }
+}
+
+/// What stands before the checksum, and behind it.
+const CHECKSUM: &str = "\"checksum\":\"";
+const END: &str = "\"}";
+
+/// Whether a dump fits its checksum.
+pub fn verify(octets: &[u8]) -> Result<(), DumpError> {
+    // A dump in which somebody has written something else is not searched for
+    // its checksum: it would be that of other octets.
+    let text = octets.trim_ascii_end();
+    let length = CHECKSUM.len() + checksum::DIGITS + END.len();
+    let Some((summed, last)) = text.split_at_checked(text.len().saturating_sub(length)) else {
+        return Err(DumpError::NoChecksum);
+    };
+    let stated = last
+        .strip_prefix(CHECKSUM.as_bytes())
+        .and_then(|rest| rest.strip_suffix(END.as_bytes()));
+    match stated {
+        Some(stated) if stated == checksum::of(summed).as_bytes() => Ok(()),
+        Some(_) => Err(DumpError::Checksum),
+        None if octets
+            .windows(CHECKSUM.len())
+            .any(|it| it == CHECKSUM.as_bytes()) =>
+        {
+            Err(DumpError::Checksum)
+        }
+        None => Err(DumpError::NoChecksum),
+    }
+}
+
+/// A list with a line for each of its items.
+fn list<T: Serialize>(out: &mut impl Write, name: &str, items: &[T]) -> io::Result<()> {
+    writeln!(out, "\"{name}\":[")?;
+    for (place, item) in items.iter().enumerate() {
+        serde_json::to_writer(&mut *out, item)?;
+        writeln!(out, "{}", if place + 1 < items.len() { "," } else { "" })?;
+    }
+    writeln!(out, "],")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dump() -> Dump {
+        let registration = |number: u32| Registration {
+            host: format!("host-{number}"),
+            sequence: "vp".into(),
+            number,
+            role: "mixed".into(),
+            source: [10, 0, 0, 1].into(),
+            address: [10, 0, 0, 1].into(),
+            epoch: 7,
+        };
+        let mut head = Head::now("test.internal.".into(), 7);
+        head.commit = Some(3);
+        head.network = Some(Identity::new().unwrap());
+        Dump {
+            head,
+            peers: (0..3).map(registration).collect(),
+            pins: vec![Pin {
+                host: "pinned".into(),
+                sequence: "vp".into(),
+                number: 9,
+            }],
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_every_changed_octet_is_noticed() {
+        let dump = dump();
+        let mut written = Vec::new();
+        dump.write(&mut written).unwrap();
+        let read = Dump::read(&written, Unchecked::Refused).unwrap();
+        assert_eq!(read, dump);
+        assert_eq!(Head::read(&written[..]).unwrap(), dump.head);
+        // A line break at the end is no damage, as some editors want one.
+        for place in 0..written.len() - 1 {
+            let mut damaged = written.clone();
+            damaged[place] ^= 1;
+            assert!(
+                Dump::read(&damaged, Unchecked::Refused).is_err(),
+                "octet {place}"
+            );
+            let cut = &written[..place];
+            assert!(Dump::read(cut, Unchecked::Taken).is_err(), "cut at {place}");
+        }
+    }
+
+    #[test]
+    fn a_dump_without_a_checksum_is_taken_where_that_is_wanted() {
+        let mut written = Vec::new();
+        dump().write(&mut written).unwrap();
+        let text = String::from_utf8(written).unwrap();
+        let (edited, _) = text.split_once(",\n\"checksum\"").unwrap();
+        let edited = edited.replace("host-1", "other") + "}";
+        let read = Dump::read(edited.as_bytes(), Unchecked::Taken).unwrap();
+        assert_eq!(read.peers[1].host, "other");
+        let error = Dump::read(edited.as_bytes(), Unchecked::Refused).unwrap_err();
+        assert!(matches!(error, DumpError::NoChecksum), "{error}");
+        let first = r#"{"version":1,"origin":"a.","serial":1,"peers":[]}"#;
+        let read = Dump::read(first.as_bytes(), Unchecked::Taken).unwrap();
+        assert_eq!(read.head.commit, None);
+        let later = r#"{"version":3,"origin":"a.","more":1}"#;
+        let error = Dump::read(later.as_bytes(), Unchecked::Taken).unwrap_err();
+        assert!(matches!(error, DumpError::Later(3)), "{error}");
+    }
+}

@@ -1,0 +1,82 @@
+//! Which data directory something belongs to.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::files;
+
+/// A random value that is made with the first store of a data directory, and
+/// that its store, its dumps and its journal carry. A store that was copied from
+/// elsewhere has another.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Identity([u8; 16]);
+
+impl Identity {
+    /// A new one.
+    ///
+    /// # Errors
+    ///
+    /// The operating system gives no random numbers.
+    pub fn new() -> io::Result<Self> {
+        let mut octets = [0; 16];
+        File::open("/dev/urandom")?.read_exact(&mut octets)?;
+        Ok(Self(octets))
+    }
+
+    /// The one in a file; `None` where there is no file, or none that is whole.
+    ///
+    /// # Errors
+    ///
+    /// The file is there and cannot be read.
+    pub fn read(path: &Path) -> io::Result<Option<Self>> {
+        match fs::read(path) {
+            Ok(octets) => Ok(String::from_utf8_lossy(&octets).trim().parse().ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub fn write(self, path: &Path) -> io::Result<()> {
+        files::write(path, format!("{self}\n").as_bytes())
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl FromStr for Identity {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_hexadecimal = text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        match u128::from_str_radix(text, 16) {
+            Ok(number) if text.len() == 32 && is_hexadecimal => Ok(Self(number.to_be_bytes())),
+            _ => Err("an identity is 32 hexadecimal digits"),
+        }
+    }
+}
+
+impl TryFrom<String> for Identity {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Identity> for String {
+    fn from(identity: Identity) -> Self {
+        identity.to_string()
+    }
+}

@@ -1,0 +1,301 @@
+//! The record types that a master file may have, each as the list of its RDATA's
+//! fields; and whether octets are such RDATA.
+//!
+//! All RDATA is checked here in wire form, whether it was written as words or as
+//! octets (RFC 3597, section 5), because a secondary checks it too: one record
+//! that it refuses breaks the transfer of the whole zone.
+
+use super::{name, svcb};
+
+/// A field of RDATA, in the order of the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    /// A number of one octet.
+    Byte,
+    /// A number of two.
+    Short,
+    Ipv4,
+    Ipv6,
+    Name,
+    /// A character-string (RFC 1035, section 3.3).
+    Text,
+    /// One or more of them, to the end.
+    Texts,
+    /// A character-string of letters and digits, which is no text in quotes.
+    Tag,
+    /// Octets to the end, written as one string; quotes may be left out.
+    Value,
+    /// Octets to the end, written as one string in quotes.
+    Target,
+    /// Octets to the end, at least one, in hexadecimal.
+    Hex,
+    /// The same in base64.
+    Base64,
+    /// Service parameters (RFC 9460, section 2.1).
+    Parameters,
+}
+
+use Field::*;
+
+/// A record type.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub code: u16,
+    pub mnemonic: &'static str,
+    pub fields: &'static [Field],
+}
+
+const fn layout(code: u16, mnemonic: &'static str, fields: &'static [Field]) -> Layout {
+    Layout {
+        code,
+        mnemonic,
+        fields,
+    }
+}
+
+/// What is read, in the order of the codes.
+static LAYOUTS: [Layout; 23] = [
+    layout(1, "A", &[Ipv4]),
+    layout(2, "NS", &[Name]),
+    layout(5, "CNAME", &[Name]),
+    layout(12, "PTR", &[Name]),
+    layout(13, "HINFO", &[Text, Text]),
+    layout(15, "MX", &[Short, Name]),
+    layout(16, "TXT", &[Texts]),
+    layout(17, "RP", &[Name, Name]),
+    layout(18, "AFSDB", &[Short, Name]),
+    layout(21, "RT", &[Short, Name]),
+    layout(28, "AAAA", &[Ipv6]),
+    layout(33, "SRV", &[Short, Short, Short, Name]),
+    layout(35, "NAPTR", &[Short, Short, Text, Text, Text, Name]),
+    layout(36, "KX", &[Short, Name]),
+    layout(SSHFP, "SSHFP", &[Byte, Byte, Hex]),
+    layout(52, "TLSA", &[Byte, Byte, Byte, Hex]),
+    layout(53, "SMIMEA", &[Byte, Byte, Byte, Hex]),
+    layout(61, "OPENPGPKEY", &[Base64]),
+    layout(64, "SVCB", &[Short, Name, Parameters]),
+    layout(65, "HTTPS", &[Short, Name, Parameters]),
+    layout(99, "SPF", &[Texts]),
+    layout(256, "URI", &[Short, Short, Target]),
+    layout(257, "CAA", &[Byte, Tag, Value]),
+];
+
+const NAPTR: u16 = 35;
+const SSHFP: u16 = 44;
+
+const UNSIGNED: &str = "the service does not sign its zones";
+const UNDIVIDED: &str = "the service delegates no part of its zones";
+
+/// What has no place in a zone of this service, and why.
+static REFUSED: [(u16, &str, &str); 15] = [
+    (6, "SOA", "the service makes it itself"),
+    (24, "SIG", UNSIGNED),
+    (25, "KEY", UNSIGNED),
+    (30, "NXT", UNSIGNED),
+    (39, "DNAME", "the service does not follow it"),
+    (43, "DS", UNDIVIDED),
+    (46, "RRSIG", UNSIGNED),
+    (47, "NSEC", UNSIGNED),
+    (48, "DNSKEY", UNSIGNED),
+    (50, "NSEC3", UNSIGNED),
+    (51, "NSEC3PARAM", UNSIGNED),
+    (59, "CDS", UNSIGNED),
+    (60, "CDNSKEY", UNSIGNED),
+    (62, "CSYNC", UNDIVIDED),
+    (63, "ZONEMD", UNSIGNED),
+];
+
+/// A type that a master file may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Type {
+    Known(&'static Layout),
+    /// One that nobody has assigned: its RDATA is octets without a meaning.
+    Opaque(u16),
+}
+
+impl Type {
+    /// The type that a word names, or why it cannot be had.
+    pub fn named(word: &str) -> Result<Self, String> {
+        let code = code(word);
+        let is_named = |(number, mnemonic): (u16, &str)| {
+            code == Some(number) || mnemonic.eq_ignore_ascii_case(word)
+        };
+        if let Some(layout) = LAYOUTS
+            .iter()
+            .find(|layout| is_named((layout.code, layout.mnemonic)))
+        {
+            return Ok(Self::Known(layout));
+        }
+        if let Some((_, mnemonic, reason)) = REFUSED
+            .iter()
+            .find(|(number, mnemonic, _)| is_named((*number, mnemonic)))
+        {
+            return Err(format!(
+                "{mnemonic} records have no place in this zone, because {reason}: take it out"
+            ));
+        }
+        match code {
+            Some(code) if is_unassigned(code) => Ok(Self::Opaque(code)),
+            _ => {
+                let known: Vec<_> = LAYOUTS.iter().map(|layout| layout.mnemonic).collect();
+                let known = known.join(", ");
+                Err(format!(
+                    "`{word}` is no record type that is read here: there are {known}"
+                ))
+            }
+        }
+    }
+
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Known(layout) => layout.code,
+            Self::Opaque(code) => code,
+        }
+    }
+}
+
+/// The number of `TYPE65280` (RFC 3597, section 5).
+fn code(word: &str) -> Option<u16> {
+    let (prefix, number) = word.split_at_checked(4)?;
+    let is_number = number.bytes().all(|digit| digit.is_ascii_digit());
+    (prefix.eq_ignore_ascii_case("TYPE") && is_number).then(|| number.parse().ok())?
+}
+
+/// Whether the type has neither a meaning of its own (IANA's registry of record
+/// types) nor one to the library, which takes 65305 for an alias.
+fn is_unassigned(code: u16) -> bool {
+    (265..=65_534).contains(&code) && !matches!(code, 32_768 | 32_769 | 65_305)
+}
+
+impl Layout {
+    /// The fields of RDATA, or what is wrong with it.
+    pub fn split<'w>(&self, rdata: &'w [u8]) -> Result<Vec<(Field, &'w [u8])>, &'static str> {
+        let mut fields = Vec::with_capacity(self.fields.len());
+        let mut rest = rdata;
+        for field in self.fields {
+            let length = field.length(rest)?;
+            let Some((octets, behind)) = rest.split_at_checked(length) else {
+                return Err("ends too early");
+            };
+            fields.push((*field, octets));
+            rest = behind;
+        }
+        if !rest.is_empty() {
+            return Err("goes on after its last field");
+        }
+        match (self.code, fields.as_slice()) {
+            (SSHFP, [_, (_, kind), (_, fingerprint)]) => match (kind, fingerprint.len()) {
+                ([1], 20) | ([2], 32) => {}
+                ([1 | 2], _) => return Err("has a fingerprint of another length than its type"),
+                _ => {}
+            },
+            (NAPTR, [_, _, _, _, (_, regexp), _]) if !is_substitution(&regexp[1..]) => {
+                return Err("has no substitution expression (RFC 3402) as its fifth field");
+            }
+            _ => {}
+        }
+        Ok(fields)
+    }
+
+    /// The RDATA with its names in small letters. Equal records have the same
+    /// (RFC 1034, section 3.6).
+    pub fn canonical(&self, rdata: &[u8]) -> Vec<u8> {
+        let fields = self.split(rdata).unwrap_or_default();
+        let fields = fields.into_iter().map(|(field, octets)| match field {
+            Name => octets.to_ascii_lowercase(),
+            _ => octets.to_vec(),
+        });
+        fields.flatten().collect()
+    }
+}
+
+impl Field {
+    /// How many of the octets are the field.
+    fn length(self, octets: &[u8]) -> Result<usize, &'static str> {
+        const SHORT: &str = "ends too early";
+        let text = |octets: &[u8]| Some(1 + usize::from(*octets.first()?));
+        match self {
+            Byte => Ok(1),
+            Short => Ok(2),
+            Ipv4 => Ok(4),
+            Ipv6 => Ok(16),
+            Name => {
+                name::length(octets).ok_or("has a name that is cut off, compressed or too long")
+            }
+            Text => text(octets).ok_or(SHORT),
+            Texts => {
+                let mut at = text(octets).ok_or(SHORT)?;
+                while let Some(length) = octets.get(at..).and_then(text) {
+                    at += length;
+                }
+                Ok(at)
+            }
+            Tag => match text(octets).and_then(|length| octets.get(1..length)) {
+                Some(tag) if !tag.is_empty() && tag.iter().all(u8::is_ascii_alphanumeric) => {
+                    Ok(1 + tag.len())
+                }
+                _ => Err("has a tag that is not letters and digits"),
+            },
+            Hex | Base64 if octets.is_empty() => Err(SHORT),
+            Value | Target | Hex | Base64 => Ok(octets.len()),
+            Parameters => svcb::check(octets).map(|()| octets.len()),
+        }
+    }
+}
+
+/// Whether the text is `!pattern!replacement!` with any delimiter, an `i` after
+/// it or not, or empty (RFC 3402, section 3.2).
+fn is_substitution(text: &[u8]) -> bool {
+    let Some((delimiter, rest)) = text.split_first() else {
+        return true;
+    };
+    if delimiter.is_ascii_digit() || matches!(delimiter, b'i' | b'\\' | 0) {
+        return false;
+    }
+    let mut parts: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut octets = rest.iter();
+    while let Some(octet) = octets.next() {
+        if octet == delimiter {
+            parts.push(Vec::new());
+        } else if let Some(part) = parts.last_mut() {
+            part.push(*octet);
+            if *octet == b'\\' {
+                part.extend(octets.next());
+            }
+        }
+    }
+    let [pattern, replacement, flags] = parts.as_slice() else {
+        return false;
+    };
+    let Some(groups) = groups(pattern) else {
+        return false;
+    };
+    let mut references = replacement.windows(2).filter(|pair| pair[0] == b'\\');
+    flags.iter().all(|flag| *flag == b'i')
+        && references.all(|pair| !pair[1].is_ascii_digit() || usize::from(pair[1] - b'0') <= groups)
+}
+
+/// How many groups an extended regular expression has; `None` where it is empty,
+/// or its parentheses or brackets are not closed.
+fn groups(pattern: &[u8]) -> Option<usize> {
+    let (mut groups, mut depth) = (0, 0_usize);
+    let mut octets = pattern.iter();
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'\\' => {
+                octets.next()?;
+            }
+            b'(' => (groups, depth) = (groups + 1, depth + 1),
+            b')' => depth = depth.checked_sub(1)?,
+            b'[' => {
+                // A bracket that comes first, or behind ^, is one of the list.
+                if *octets.next()? == b'^' {
+                    octets.next()?;
+                }
+                octets.find(|octet| **octet == b']')?;
+            }
+            _ => {}
+        }
+    }
+    (depth == 0 && !pattern.is_empty()).then_some(groups)
+}

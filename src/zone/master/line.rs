@@ -1,0 +1,131 @@
+//! A record as a line of a master file, which any server reads as the same.
+
+use std::fmt;
+
+use hickory_proto::{
+    rr::{
+        Name, RData, Record, RecordType,
+        rdata::{CNAME, NS, PTR},
+    },
+    serialize::binary::{BinEncodable, BinEncoder, NameEncoding},
+};
+
+/// A record as one line of a master file. Names are absolute.
+pub fn line(record: &Record) -> Line<'_> {
+    Line(record)
+}
+
+pub struct Line<'r>(&'r Record);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Record {
+            name,
+            ttl,
+            dns_class,
+            data,
+            ..
+        } = self.0;
+        let rtype = mnemonic(data.record_type());
+        write!(f, "{}\t{ttl}\t{dns_class}\t{rtype}\t", self::name(name))?;
+        match data {
+            RData::TXT(txt) => write_strings(f, txt.txt_data.iter()),
+            RData::HINFO(hinfo) => write_strings(f, [&hinfo.cpu, &hinfo.os].into_iter()),
+            RData::A(_) | RData::AAAA(_) => write!(f, "{data}"),
+            RData::CNAME(CNAME(name)) | RData::NS(NS(name)) | RData::PTR(PTR(name)) => {
+                write!(f, "{}", self::name(name))
+            }
+            RData::MX(mx) => write!(f, "{} {}", mx.preference, self::name(&mx.exchange)),
+            RData::SRV(srv) => {
+                let (priority, weight, port) = (srv.priority, srv.weight, srv.port);
+                write!(f, "{priority} {weight} {port} {}", self::name(&srv.target))
+            }
+            RData::SOA(soa) => write!(
+                f,
+                "{} {} {} {} {} {} {}",
+                self::name(&soa.mname),
+                self::name(&soa.rname),
+                soa.serial,
+                soa.refresh,
+                soa.retry,
+                soa.expire,
+                soa.minimum
+            ),
+            // Not every type shows itself as a master file has it, so the rest
+            // is written as octets (RFC 3597, section 5).
+            data => write_octets(f, data),
+        }
+    }
+}
+
+/// A type as a master file has it (RFC 3597, section 5).
+pub(super) fn mnemonic(rtype: RecordType) -> String {
+    match rtype {
+        RecordType::Unknown(code) => format!("TYPE{code}"),
+        rtype => rtype.to_string(),
+    }
+}
+
+/// A name as a master file has it, absolute. Its own Display writes octal
+/// numbers, and turns what IDNA encoded into letters of other alphabets.
+pub(super) fn name(name: &Name) -> AbsoluteName<'_> {
+    AbsoluteName(name)
+}
+
+pub(super) struct AbsoluteName<'n>(&'n Name);
+
+impl fmt::Display for AbsoluteName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_root() {
+            return f.write_str(".");
+        }
+        for label in self.0.iter() {
+            for octet in label {
+                match octet {
+                    b'.' | b'"' | b'(' | b')' | b';' | b'@' | b'$' | b'\\' => {
+                        write!(f, "\\{}", char::from(*octet))?;
+                    }
+                    b'!'..=b'~' => write!(f, "{}", char::from(*octet))?,
+                    _ => write!(f, "\\{octet:03}")?,
+                }
+            }
+            f.write_str(".")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_octets(f: &mut fmt::Formatter<'_>, data: &RData) -> fmt::Result {
+    let mut octets = Vec::new();
+    let mut encoder = BinEncoder::new(&mut octets);
+    encoder.set_name_encoding(NameEncoding::Uncompressed);
+    data.emit(&mut encoder).map_err(|_| fmt::Error)?;
+    write!(f, "\\# {} ", octets.len())?;
+    octets.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+}
+
+fn write_strings<'s>(
+    f: &mut fmt::Formatter<'_>,
+    strings: impl Iterator<Item = &'s Box<[u8]>>,
+) -> fmt::Result {
+    for (place, string) in strings.enumerate() {
+        if place > 0 {
+            f.write_str(" ")?;
+        }
+        write_string(f, string)?;
+    }
+    Ok(())
+}
+
+/// A character-string in quotes (RFC 1035, section 5.1).
+fn write_string(f: &mut fmt::Formatter<'_>, string: &[u8]) -> fmt::Result {
+    f.write_str("\"")?;
+    for octet in string {
+        match octet {
+            b'"' | b'\\' => write!(f, "\\{}", char::from(*octet))?,
+            b' '..=b'~' => write!(f, "{}", char::from(*octet))?,
+            _ => write!(f, "\\{octet:03}")?,
+        }
+    }
+    f.write_str("\"")
+}

@@ -1,0 +1,219 @@
+//! RDATA as a master file writes it, words in and octets out.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+
+use super::{
+    layout::{Field, Layout, Type},
+    name, svcb,
+    token::{Mistake, Token},
+};
+
+/// The longest character-string (RFC 1035, section 3.3).
+const TEXT_OCTETS: usize = 255;
+
+/// The RDATA that the tokens are, in wire form. `line` is that of the type.
+pub(super) fn read(
+    rtype: Type,
+    line: usize,
+    tokens: &[Token<'_>],
+    origin: &[u8],
+) -> Result<Vec<u8>, Mistake> {
+    let mut words = Words {
+        rest: tokens,
+        line,
+        origin,
+    };
+    let generic = words.generic()?;
+    let (layout, rdata) = match (rtype, generic) {
+        (Type::Opaque(_), Some(rdata)) => return Ok(rdata),
+        (Type::Opaque(code), None) => {
+            let message = format!(
+                "nothing is known of type {code} but its octets: write \\# 2 0a0b (RFC 3597)"
+            );
+            return Err(words.mistake(message));
+        }
+        (Type::Known(layout), Some(rdata)) => (layout, rdata),
+        (Type::Known(layout), None) => (layout, words.fields(layout)?),
+    };
+    let mnemonic = layout.mnemonic;
+    match layout.split(&rdata) {
+        Ok(_) => Ok(rdata),
+        Err(message) => Err(words.mistake(format!("the {mnemonic} record {message}"))),
+    }
+}
+
+/// The tokens of an entry that are still to be read.
+struct Words<'e> {
+    rest: &'e [Token<'e>],
+    /// Of the token before.
+    line: usize,
+    origin: &'e [u8],
+}
+
+impl<'e> Words<'e> {
+    fn mistake(&self, message: impl Into<String>) -> Mistake {
+        Mistake {
+            line: self.line,
+            message: message.into(),
+        }
+    }
+
+    fn next(&mut self, what: &str) -> Result<&'e Token<'e>, Mistake> {
+        let Some((token, rest)) = self.rest.split_first() else {
+            return Err(self.mistake(format!("the record ends before {what}: write it")));
+        };
+        self.line = token.line;
+        self.rest = rest;
+        Ok(token)
+    }
+
+    /// A word, without quotes and escapes.
+    fn word(&mut self, what: &str) -> Result<&'e str, Mistake> {
+        let token = self.next(what)?;
+        let shown = token.shown();
+        token.word().ok_or_else(|| {
+            token.mistake(format!(
+                "`{shown}` is in quotes, or no plain word: write {what}"
+            ))
+        })
+    }
+
+    fn number(&mut self, most: u16) -> Result<u16, Mistake> {
+        let what = format!("a number from 0 to {most}");
+        let word = self.word(&what)?;
+        let is_number = word.bytes().all(|digit| digit.is_ascii_digit());
+        let number = word.parse().ok().filter(|number| *number <= most);
+        number
+            .filter(|_| is_number)
+            .ok_or_else(|| self.mistake(format!("`{word}` is not {what}")))
+    }
+
+    /// All words that are left, put together.
+    fn digits(&mut self, what: &str) -> Result<String, Mistake> {
+        let mut digits = self.word(what)?.to_owned();
+        while !self.rest.is_empty() {
+            digits.push_str(self.word(what)?);
+        }
+        Ok(digits)
+    }
+
+    /// RDATA as `\# 2 0a0b`. The mark is a text where no number follows.
+    fn generic(&mut self) -> Result<Option<Vec<u8>>, Mistake> {
+        let [mark, length, ..] = self.rest else {
+            return Ok(None);
+        };
+        let is_number = |word: &str| word.bytes().all(|digit| digit.is_ascii_digit());
+        let is_marked = !mark.is_quoted && mark.text == b"\\#";
+        if !is_marked || !length.word().is_some_and(is_number) {
+            return Ok(None);
+        }
+        self.next("\\#")?;
+        let length = self.number(u16::MAX)?;
+        let digits = match self.rest {
+            [] => String::new(),
+            _ => self.digits("octets in hexadecimal")?,
+        };
+        let rdata = HEXLOWER_PERMISSIVE
+            .decode(digits.as_bytes())
+            .map_err(|_| self.mistake("after \\# and a number come octets in hexadecimal"))?;
+        if rdata.len() == usize::from(length) {
+            return Ok(Some(rdata));
+        }
+        let message = format!("there are {} octets: write \\# {0} …", rdata.len());
+        Err(self.mistake(message))
+    }
+
+    fn fields(&mut self, layout: &Layout) -> Result<Vec<u8>, Mistake> {
+        let mut rdata = Vec::new();
+        for field in layout.fields {
+            self.field(*field, &mut rdata)?;
+        }
+        let mnemonic = layout.mnemonic;
+        match self.rest.first() {
+            None => Ok(rdata),
+            Some(token) => Err(token.mistake(format!(
+                "`{}` is too much for one {mnemonic} record: write a line for each, or take it out",
+                token.shown()
+            ))),
+        }
+    }
+
+    fn field(&mut self, field: Field, rdata: &mut Vec<u8>) -> Result<(), Mistake> {
+        match field {
+            Field::Byte => rdata.extend(self.number(u8::MAX.into())?.to_be_bytes().last()),
+            Field::Short => rdata.extend(self.number(u16::MAX)?.to_be_bytes()),
+            Field::Ipv4 => {
+                let word = self.word("an IPv4 address")?;
+                let address: Option<Ipv4Addr> = word.parse().ok();
+                let message = || format!("`{word}` is no IPv4 address: write one as 10.0.0.1");
+                rdata.extend(address.ok_or_else(|| self.mistake(message()))?.octets());
+            }
+            Field::Ipv6 => {
+                let word = self.word("an IPv6 address")?;
+                let address: Option<Ipv6Addr> = word.parse().ok();
+                let message = || format!("`{word}` is no IPv6 address: write one as fd00::1");
+                rdata.extend(address.ok_or_else(|| self.mistake(message()))?.octets());
+            }
+            Field::Name => {
+                let token = self.next("a name")?;
+                let name = name::absolute(token, self.origin);
+                rdata.extend(name.map_err(|message| token.mistake(message))?);
+            }
+            Field::Text => self.text(rdata)?,
+            Field::Texts => {
+                self.text(rdata)?;
+                while !self.rest.is_empty() {
+                    self.text(rdata)?;
+                }
+            }
+            Field::Tag => {
+                let word = self.word("a tag such as issue")?;
+                let length = u8::try_from(word.len());
+                rdata.push(length.map_err(|_| self.mistake("the tag is longer than 255 octets"))?);
+                rdata.extend(word.bytes());
+            }
+            Field::Value => rdata.extend(self.next("a value")?.value()?),
+            Field::Target => {
+                let token = self.next("a URI in quotes")?;
+                if !token.is_quoted {
+                    let shown = token.shown();
+                    return Err(token.mistake(format!("write the URI in quotes: \"{shown}\"")));
+                }
+                rdata.extend(token.value()?);
+            }
+            Field::Hex => {
+                let digits = self.digits("octets in hexadecimal")?;
+                let octets = HEXLOWER_PERMISSIVE.decode(digits.as_bytes());
+                rdata.extend(octets.map_err(|_| self.mistake("that is not in hexadecimal"))?);
+            }
+            Field::Base64 => {
+                let digits = self.digits("octets in base64")?;
+                let octets = BASE64.decode(digits.as_bytes());
+                rdata.extend(octets.map_err(|_| self.mistake("that is not in base64"))?);
+            }
+            Field::Parameters => {
+                rdata.extend(svcb::read(self.rest)?);
+                self.rest = &[];
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, rdata: &mut Vec<u8>) -> Result<(), Mistake> {
+        let token = self.next("a string")?;
+        let text = token.value()?;
+        match u8::try_from(text.len()) {
+            Ok(length) => {
+                rdata.push(length);
+                rdata.extend(text);
+                Ok(())
+            }
+            Err(_) => Err(token.mistake(format!(
+                "a string has {} octets, of which {TEXT_OCTETS} fit: write several, each in quotes",
+                text.len()
+            ))),
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Entries of a master file in, records out: directives, owners, TTLs and
+//! classes (RFC 1035, section 5.1; RFC 2308, section 4).
+//!
+//! What the RFCs leave open is as BIND has it: a `$TTL` in an included file goes
+//! on after it, the last owner and the origin do not. A TTL may have units, as in
+//! `1h30m`.
+
+use std::{path::Path, sync::Arc};
+
+use hickory_proto::{
+    rr::{DNSClass, Record},
+    serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder, NameEncoding},
+};
+
+use super::{
+    files::Files,
+    layout::Type,
+    name, rdata,
+    token::{Entries, Entry, Mistake, Token},
+};
+use crate::{settings::Problem, zone::Zone};
+
+/// After as many mistakes the rest is not read: it is no master file.
+pub(super) const MOST_PROBLEMS: usize = 20;
+
+/// The longest TTL (RFC 2181, section 8).
+const MOST_TTL: u64 = i32::MAX as u64;
+
+/// A record, and where it stands.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub record: Record,
+    pub path: Arc<Path>,
+    pub line: usize,
+    /// Its RDATA with names in small letters: the same in equal records.
+    pub canonical: Vec<u8>,
+}
+
+pub(super) struct Reader {
+    files: Files,
+    /// For records that state none.
+    ttl: u32,
+    pub records: Vec<Placed>,
+    pub problems: Vec<Problem>,
+}
+
+/// What holds for one file.
+struct Scope {
+    path: Arc<Path>,
+    /// In wire form.
+    origin: Vec<u8>,
+    owner: Owner,
+}
+
+/// Whose records a line adds to that begins with a space.
+#[derive(Debug, Clone)]
+enum Owner {
+    /// There was none yet.
+    None,
+    Name(Vec<u8>),
+    /// That of a line with a mistake, which is told already.
+    Wrong,
+}
+
+impl Reader {
+    pub fn new(files: Files, zone: &Zone) -> Self {
+        Self {
+            files,
+            ttl: zone.ttl,
+            records: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Reads the zone's master file.
+    pub fn file(&mut self, path: &Path, zone: &Zone) {
+        match self.files.open(path) {
+            Ok(octets) => self.text(path, &octets, zone),
+            Err(message) => self.problems.push(Problem {
+                path: path.to_owned(),
+                line: None,
+                message,
+            }),
+        }
+    }
+
+    /// Reads its text.
+    pub fn text(&mut self, path: &Path, octets: &[u8], zone: &Zone) {
+        let mut origin = Vec::new();
+        for label in zone.origin.iter() {
+            // A label has at most 63 octets.
+            origin.push(label.len() as u8);
+            origin.extend(label);
+        }
+        origin.push(0);
+        let mut scope = Scope {
+            path: path.into(),
+            origin,
+            owner: Owner::None,
+        };
+        self.entries(octets, &mut scope);
+    }
+
+    fn entries(&mut self, octets: &[u8], scope: &mut Scope) {
+        let text = match octets.strip_prefix(b"\xef\xbb\xbf") {
+            None => octets,
+            Some(text) => {
+                let message = "a byte order mark is part of the first name: save without it";
+                self.problem(scope, 1, message.into());
+                text
+            }
+        };
+        for entry in Entries::new(text) {
+            let (result, is_fatal) = match &entry {
+                Ok(entry) => (self.entry(entry, scope), entry.is_origin()),
+                Err(_) => (Ok(()), false),
+            };
+            if let Err(mistake) = entry.map(drop).and(result) {
+                self.problem(scope, mistake.line, mistake.message);
+                // All names below an origin that is wrong would be, too.
+                if is_fatal {
+                    return;
+                }
+            }
+            if self.problems.len() >= MOST_PROBLEMS {
+                return;
+            }
+        }
+    }
+
+    fn problem(&mut self, scope: &Scope, line: usize, message: String) {
+        self.problems.push(Problem {
+            path: scope.path.to_path_buf(),
+            line: Some(line),
+            message,
+        });
+    }
+
+    fn entry(&mut self, entry: &Entry<'_>, scope: &mut Scope) -> Result<(), Mistake> {
+        let Some((first, rest)) = entry.tokens.split_first() else {
+            return Ok(());
+        };
+        if entry.is_directive() {
+            return self.directive(first, rest, scope);
+        }
+        let rest = match entry.is_indented {
+            true => &entry.tokens,
+            false => {
+                scope.owner = Owner::Wrong;
+                let owner = name::absolute(first, &scope.origin);
+                scope.owner = Owner::Name(owner.map_err(|message| first.mistake(message))?);
+                rest
+            }
+        };
+        match scope.owner.clone() {
+            Owner::Name(owner) => self.record(owner, first.line, rest, scope),
+            Owner::Wrong => Ok(()),
+            Owner::None => Err(first.mistake(
+                "a line that begins with a space adds to the name before, and there is none",
+            )),
+        }
+    }
+
+    fn directive(
+        &mut self,
+        first: &Token<'_>,
+        rest: &[Token<'_>],
+        scope: &mut Scope,
+    ) -> Result<(), Mistake> {
+        let directive = first.shown().to_ascii_uppercase();
+        let (most, example) = match directive.as_str() {
+            "$ORIGIN" => (1, "sub"),
+            "$TTL" => (1, "1h"),
+            "$INCLUDE" => (2, "FILE"),
+            "$GENERATE" => {
+                return Err(first.mistake("$GENERATE is not read: write a line for each record"));
+            }
+            _ => {
+                let message = "is no directive: there are $ORIGIN, $TTL and $INCLUDE";
+                return Err(first.mistake(format!("`{directive}` {message}")));
+            }
+        };
+        let Some(argument) = rest.first() else {
+            let message = format!("{directive} says nothing: write {directive} {example}");
+            return Err(first.mistake(message));
+        };
+        if let Some(token) = rest.get(most) {
+            let shown = token.shown();
+            return Err(token.mistake(format!(
+                "`{shown}` is too much for {directive}: take it out"
+            )));
+        }
+        let name_of = |token: &Token<'_>| {
+            let name = name::absolute(token, &scope.origin);
+            name.map_err(|message| token.mistake(message))
+        };
+        match directive.as_str() {
+            "$ORIGIN" => scope.origin = name_of(argument)?,
+            "$TTL" => self.ttl = ttl(argument)?,
+            _ => {
+                let origin = rest.get(1).map(name_of).transpose()?;
+                self.include(argument, origin, scope)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a file, which is named relative to the one that includes it.
+    fn include(
+        &mut self,
+        token: &Token<'_>,
+        origin: Option<Vec<u8>>,
+        scope: &Scope,
+    ) -> Result<(), Mistake> {
+        let unreadable = |message: String| {
+            let shown = token.shown();
+            token.mistake(format!("`{shown}` {message}"))
+        };
+        let file = str::from_utf8(token.text).map_err(|error| unreadable(error.to_string()))?;
+        let directory = scope.path.parent().unwrap_or(Path::new(""));
+        let path = directory.join(file);
+        let octets = self.files.open(&path).map_err(unreadable)?;
+        let mut inner = Scope {
+            path: path.into(),
+            origin: origin.unwrap_or_else(|| scope.origin.clone()),
+            owner: scope.owner.clone(),
+        };
+        self.entries(&octets, &mut inner);
+        self.files.close();
+        Ok(())
+    }
+
+    /// Reads what follows the owner: class and TTL in either order, the type, and
+    /// its RDATA.
+    fn record(
+        &mut self,
+        owner: Vec<u8>,
+        line: usize,
+        tokens: &[Token<'_>],
+        scope: &Scope,
+    ) -> Result<(), Mistake> {
+        let mut rest = tokens;
+        let (mut own_ttl, mut has_class) = (None, false);
+        let rtype = loop {
+            let Some((token, behind)) = rest.split_first() else {
+                let message = "the line has no record type: write one, as in `name A 10.0.0.1`";
+                return Err(Mistake {
+                    line,
+                    message: message.into(),
+                });
+            };
+            rest = behind;
+            let word = token.word().unwrap_or_default();
+            if !has_class && is_class(token, word)? {
+                has_class = true;
+            } else if own_ttl.is_none() && word.starts_with(|c: char| c.is_ascii_digit()) {
+                own_ttl = Some(ttl(token)?);
+            } else if word.is_empty() {
+                let shown = token.shown();
+                return Err(token.mistake(format!("`{shown}` is no record type, class or TTL")));
+            } else {
+                let rtype = Type::named(word).map_err(|message| token.mistake(message))?;
+                break (rtype, token.line);
+            }
+        };
+        let (rtype, type_line) = rtype;
+        let rdata = rdata::read(rtype, type_line, rest, &scope.origin)?;
+        let ttl = own_ttl.unwrap_or(self.ttl);
+        let record = transmitted(&owner, rtype.code(), ttl, &rdata).ok_or_else(|| Mistake {
+            line,
+            message: "the record cannot go into a message: leave it out".into(),
+        })?;
+        self.records.push(Placed {
+            record,
+            path: scope.path.clone(),
+            line,
+            canonical: canonical(rtype, rdata),
+        });
+        Ok(())
+    }
+}
+
+impl Entry<'_> {
+    fn is_directive(&self) -> bool {
+        let first = self.tokens.first();
+        !self.is_indented
+            && first.is_some_and(|token| !token.is_quoted && token.text.starts_with(b"$"))
+    }
+
+    fn is_origin(&self) -> bool {
+        let first = self.tokens.first();
+        self.is_directive()
+            && first.is_some_and(|token| token.text.eq_ignore_ascii_case(b"$ORIGIN"))
+    }
+}
+
+/// Whether the word is the class of the zone. Another class is a mistake (RFC
+/// 1035, section 5.2).
+fn is_class(token: &Token<'_>, word: &str) -> Result<bool, Mistake> {
+    let word = word.to_ascii_uppercase();
+    match word.as_str() {
+        "IN" | "CLASS1" => Ok(true),
+        "CH" | "CHAOS" | "HS" | "HESIOD" | "CS" | "NONE" | "ANY" => Err(()),
+        _ if word.starts_with("CLASS") => Err(()),
+        _ => Ok(false),
+    }
+    .map_err(|()| token.mistake(format!("`{word}` is not the zone's class: write IN")))
+}
+
+/// A number of seconds, or numbers with units as in `1h30m`.
+fn ttl(token: &Token<'_>) -> Result<u32, Mistake> {
+    let wrong = || {
+        let shown = token.shown();
+        token.mistake(format!(
+            "`{shown}` is no TTL: write seconds, up to {MOST_TTL}, or time as in 1h30m"
+        ))
+    };
+    let word = token.word().ok_or_else(wrong)?;
+    let (mut sum, mut rest) = (0_u64, word);
+    loop {
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let number: u64 = rest[..end].parse().map_err(|_| wrong())?;
+        let mut units = rest[end..].chars();
+        let unit = match units.next().map(|unit| unit.to_ascii_lowercase()) {
+            Some('w') => 604_800,
+            Some('d') => 86_400,
+            Some('h') => 3_600,
+            Some('m') => 60,
+            Some('s') => 1,
+            None if rest.len() == word.len() => 1,
+            _ => return Err(wrong()),
+        };
+        let seconds = number.checked_mul(unit).and_then(|it| it.checked_add(sum));
+        sum = seconds.filter(|sum| *sum <= MOST_TTL).ok_or_else(wrong)?;
+        rest = units.as_str();
+        if rest.is_empty() {
+            return u32::try_from(sum).map_err(|_| wrong());
+        }
+    }
+}
+
+/// The record for the rest of the program, as a client has it from a message;
+/// `None` where there is no such record, or the library writes it in another way.
+fn transmitted(owner: &[u8], code: u16, ttl: u32, rdata: &[u8]) -> Option<Record> {
+    // RFC 1035, section 4.1.3.
+    let mut octets = owner.to_vec();
+    octets.extend(code.to_be_bytes());
+    octets.extend(u16::from(DNSClass::IN).to_be_bytes());
+    octets.extend(ttl.to_be_bytes());
+    octets.extend(u16::try_from(rdata.len()).ok()?.to_be_bytes());
+    octets.extend(rdata);
+    let record = Record::read(&mut BinDecoder::new(&octets)).ok()?;
+    let mut written = Vec::with_capacity(octets.len());
+    let mut encoder = BinEncoder::new(&mut written);
+    encoder.set_name_encoding(NameEncoding::Uncompressed);
+    record.emit(&mut encoder).ok()?;
+    (written == octets && !rdata.is_empty()).then_some(record)
+}
+
+fn canonical(rtype: Type, rdata: Vec<u8>) -> Vec<u8> {
+    match rtype {
+        Type::Opaque(_) => rdata,
+        Type::Known(layout) => layout.canonical(&rdata),
+    }
+}

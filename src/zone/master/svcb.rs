@@ -1,0 +1,240 @@
+//! Service parameters, of SVCB and HTTPS records (RFC 9460): words in, octets
+//! out; and whether octets are such parameters.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use data_encoding::BASE64;
+
+use super::token::{Mistake, Octet, Token, octets};
+
+/// The names of the keys, each at the place of its number (section 14.3.2; RFC
+/// 9461 for the last).
+const KEYS: [&str; 8] = [
+    "mandatory",
+    "alpn",
+    "no-default-alpn",
+    "port",
+    "ipv4hint",
+    "ech",
+    "ipv6hint",
+    "dohpath",
+];
+
+const MANDATORY: u16 = 0;
+const ALPN: u16 = 1;
+const NO_DEFAULT_ALPN: u16 = 2;
+const PORT: u16 = 3;
+const IPV4_HINT: u16 = 4;
+const ECH: u16 = 5;
+const IPV6_HINT: u16 = 6;
+const DOH_PATH: u16 = 7;
+
+/// The parameters that the words are, in the order of their keys.
+pub(super) fn read(tokens: &[Token<'_>]) -> Result<Vec<u8>, Mistake> {
+    let mut parameters = BTreeMap::new();
+    let mut tokens = tokens.iter().peekable();
+    while let Some(token) = tokens.next() {
+        if token.is_quoted {
+            return Err(token.mistake(format!(
+                "`{}` in quotes has no key: write key=\"value\", without a space",
+                token.shown()
+            )));
+        }
+        let end = token.text.iter().position(|octet| *octet == b'=');
+        let (name, mut value) = match end {
+            Some(end) => (&token.text[..end], Some(&token.text[end + 1..])),
+            None => (token.text, None),
+        };
+        if value == Some(b"") {
+            let quoted = tokens.next_if(|next| next.is_quoted && next.is_joined);
+            value = value.map(|value| quoted.map_or(value, |quoted| quoted.text));
+        }
+        let parameter = parameter(name, value).map_err(|message| {
+            let shown = token.shown();
+            token.mistake(format!("`{shown}` {message}"))
+        });
+        let (key, value) = parameter?;
+        if parameters.insert(key, value).is_some() {
+            return Err(token.mistake(format!("the key of `{}` is there twice", token.shown())));
+        }
+    }
+    let mut written = Vec::new();
+    for (key, value) in parameters {
+        let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
+        written.extend(key.to_be_bytes());
+        written.extend(length.to_be_bytes());
+        written.extend(value);
+    }
+    Ok(written)
+}
+
+/// The number of a key and the octets of its value.
+fn parameter(name: &[u8], value: Option<&[u8]>) -> Result<(u16, Vec<u8>), String> {
+    let name = std::str::from_utf8(name).unwrap_or_default();
+    let known = "has no key that is known: there are mandatory, alpn, no-default-alpn, port, \
+                 ipv4hint, ech, ipv6hint, dohpath and key8 to key65535";
+    let key = key(name).ok_or(known)?;
+    if key < DOH_PATH && name.starts_with("key") {
+        let name = KEYS[usize::from(key)];
+        return Err(format!("has a key with a name: write {name}"));
+    }
+    if key <= DOH_PATH && !matches!(key, NO_DEFAULT_ALPN | ECH) && value.is_none() {
+        return Err("has no value: write it after a =".into());
+    }
+    let octets: Vec<Octet> = octets(value.unwrap_or_default()).collect::<Result<_, _>>()?;
+    let octets: Vec<u8> = octets.iter().map(|octet| octet.value).collect();
+    let text = String::from_utf8_lossy(&octets);
+    let items = || text.split(',');
+    let value = match key {
+        MANDATORY => {
+            let mut keys = items()
+                .map(|item| self::key(item).ok_or_else(|| format!("names no key with `{item}`")))
+                .collect::<Result<Vec<u16>, _>>()?;
+            keys.sort_unstable();
+            keys.into_iter().flat_map(u16::to_be_bytes).collect()
+        }
+        ALPN => protocols(&octets)?,
+        PORT if text.bytes().all(|digit| digit.is_ascii_digit()) => {
+            let port: u16 = text.parse().map_err(|_| "is no port: write one to 65535")?;
+            port.to_be_bytes().to_vec()
+        }
+        PORT => return Err("is no port: write a number to 65535".into()),
+        IPV4_HINT => {
+            let addresses = items().map(|item| item.parse::<Ipv4Addr>());
+            let addresses = addresses.collect::<Result<Vec<_>, _>>();
+            let addresses = addresses.map_err(|_| "is no list of IPv4 addresses")?;
+            addresses.iter().flat_map(Ipv4Addr::octets).collect()
+        }
+        IPV6_HINT => {
+            let addresses = items().map(|item| item.parse::<Ipv6Addr>());
+            let addresses = addresses.collect::<Result<Vec<_>, _>>();
+            let addresses = addresses.map_err(|_| "is no list of IPv6 addresses")?;
+            addresses.iter().flat_map(Ipv6Addr::octets).collect()
+        }
+        ECH => BASE64.decode(&octets).map_err(|_| "is not in base64")?,
+        _ => octets,
+    };
+    Ok((key, value))
+}
+
+/// The number of a key: of its name, or of `key99` (section 2.1).
+fn key(name: &str) -> Option<u16> {
+    if let Some(place) = KEYS.iter().position(|known| *known == name) {
+        return u16::try_from(place).ok();
+    }
+    let number = name.strip_prefix("key")?;
+    let is_number = number.bytes().all(|digit| digit.is_ascii_digit());
+    let is_short = number == "0" || !number.starts_with('0');
+    (is_number && is_short).then(|| number.parse().ok())?
+}
+
+/// The protocols of a list, each a character-string. A backslash keeps a comma
+/// from ending one (appendix A.1).
+fn protocols(list: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let mut all: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut octets = list.iter();
+    while let Some(octet) = octets.next() {
+        let octet = match octet {
+            b',' => {
+                all.push(Vec::new());
+                continue;
+            }
+            b'\\' => octets.next().ok_or("ends with a backslash")?,
+            octet => octet,
+        };
+        all.last_mut().ok_or("is empty")?.push(*octet);
+    }
+    let mut written = Vec::new();
+    for protocol in all {
+        match u8::try_from(protocol.len()) {
+            Ok(0) => return Err("has a protocol without a name"),
+            Ok(length) => {
+                written.push(length);
+                written.extend(protocol);
+            }
+            Err(_) => return Err("has a protocol of more than 255 octets"),
+        }
+    }
+    Ok(written)
+}
+
+/// Whether the octets are parameters, or what is wrong with them.
+pub(super) fn check(octets: &[u8]) -> Result<(), &'static str> {
+    let mut values: BTreeMap<u16, &[u8]> = BTreeMap::new();
+    let mut rest = octets;
+    while !rest.is_empty() {
+        let [a, b, c, d, behind @ ..] = rest else {
+            return Err("has a parameter that is cut off");
+        };
+        let (key, length) = (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
+        let Some((value, behind)) = behind.split_at_checked(length.into()) else {
+            return Err("has a parameter that is cut off");
+        };
+        if values
+            .last_key_value()
+            .is_some_and(|(last, _)| *last >= key)
+        {
+            return Err("has keys that do not ascend");
+        }
+        values.insert(key, value);
+        rest = behind;
+    }
+    for (key, value) in &values {
+        check_value(*key, value, &values)?;
+    }
+    Ok(())
+}
+
+fn check_value(key: u16, value: &[u8], all: &BTreeMap<u16, &[u8]>) -> Result<(), &'static str> {
+    let is_list = |size| !value.is_empty() && value.len().is_multiple_of(size);
+    match key {
+        MANDATORY => {
+            let keys: Vec<u16> = value
+                .chunks_exact(2)
+                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+                .collect();
+            if !is_list(2) || !keys.is_sorted_by(|a, b| a < b) {
+                return Err("has `mandatory` with no key, or with one twice");
+            }
+            if keys
+                .iter()
+                .any(|key| *key == MANDATORY || !all.contains_key(key))
+            {
+                return Err("has `mandatory` with a key that is not among the others");
+            }
+        }
+        ALPN => {
+            let mut rest = value;
+            while let [length, behind @ ..] = rest {
+                let length = usize::from(*length);
+                rest = behind
+                    .get(length..)
+                    .ok_or("has `alpn` with a part cut off")?;
+                if length == 0 {
+                    return Err("has `alpn` with a protocol without a name");
+                }
+            }
+            if value.is_empty() {
+                return Err("has `alpn` without a protocol");
+            }
+        }
+        NO_DEFAULT_ALPN if !value.is_empty() => return Err("has `no-default-alpn` with a value"),
+        NO_DEFAULT_ALPN if !all.contains_key(&ALPN) => {
+            return Err("has `no-default-alpn` and no `alpn`");
+        }
+        PORT if value.len() != 2 => return Err("has `port` with other than two octets"),
+        IPV4_HINT if !is_list(4) => return Err("has `ipv4hint` without whole addresses"),
+        IPV6_HINT if !is_list(16) => return Err("has `ipv6hint` without whole addresses"),
+        DOH_PATH => {
+            let path = std::str::from_utf8(value).unwrap_or_default();
+            if !path.starts_with('/') || !path.contains("{?dns") {
+                return Err("has `dohpath` that is none: write dohpath=/dns-query{?dns}");
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
