@@ -3,6 +3,9 @@
 #   docker build -t param-daemon .
 #   docker run -p 53:53/udp -p 53:53/tcp -v paramd-data:/var/lib/paramd param-daemon
 #
+# Zone files of your own go in place of those of the image, as a whole directory
+# (-v "$PWD/zones:/etc/paramd/zones:ro") or file by file, as in scripts/swarm.
+#
 # Both base images can be replaced: any with Rust 1.89 and apt to build with, any
 # small Debian of the same release to run on.
 ARG RUST_IMAGE=rust:1-bookworm

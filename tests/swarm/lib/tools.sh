@@ -82,9 +82,9 @@ peer_variable() {
     # shellcheck disable=SC2016  # for the shell inside
     docker exec "$1" sh -c '
         for process in /proc/[0-9]*; do
-            tr "\0" "\n" <"$process/cmdline" 2>/dev/null | grep -qx /usr/local/bin/peer || continue
+            tr "\0" "\n" <"$process/cmdline" | grep -x /usr/local/bin/peer >/dev/null || continue
             tr "\0" "\n" <"$process/environ" | sed -n "s/^$1=//p"
-        done' sh "$2"
+        done 2>/dev/null' sh "$2"
 }
 
 # All of these see each other now, and nobody else: all_see "vp0 vp1" CONTAINER...
