@@ -25,10 +25,11 @@
 //!   damage. So the number of commits is kept a second time, in a file beside
 //!   it ([`Witness`]), and a database with fewer commits is not opened.
 //!
-//! `block`: registrations as records. `opening`: the lock, and opening the
-//! database. `witness`: the second count.
+//! `block`: registrations as records. `keys`: their keys. `opening`: the lock,
+//! and opening the database. `witness`: the second count.
 
 mod block;
+mod keys;
 mod opening;
 mod witness;
 
@@ -45,6 +46,7 @@ use sled::{Batch, Db};
 
 use self::{
     block::Block,
+    keys::{BLOCK, PIN, block_in, block_key, key, pin_key, serial_key},
     opening::{lock, open},
     witness::Witness,
 };
@@ -333,33 +335,4 @@ fn check(db: &Db, path: &Path, durable: u64) -> Result<(), StoreError> {
     };
     let path = path.to_owned();
     Err(StoreError::Corrupt { path, reason })
-}
-
-/// The kinds of records of which a zone may have many.
-const BLOCK: u8 = b'b';
-const PIN: u8 = b'k';
-
-fn key(kind: u8, origin: &str, rest: &[u8]) -> Vec<u8> {
-    [&[kind], origin.as_bytes(), b"\0", rest].concat()
-}
-
-fn pin_key(origin: &str, host: &str) -> Vec<u8> {
-    key(PIN, origin, host.as_bytes())
-}
-
-fn block_key(origin: &str, sequence: &str, place: u32) -> Vec<u8> {
-    let rest = [sequence.as_bytes(), b"\0", &place.to_be_bytes()].concat();
-    key(BLOCK, origin, &rest)
-}
-
-/// Sequence and place, of what the key of a block has behind the origin.
-fn block_in(rest: &[u8]) -> Option<(&str, u32)> {
-    let (sequence, place) = rest.split_last_chunk::<4>()?;
-    let sequence = sequence.strip_suffix(b"\0")?;
-    let sequence = std::str::from_utf8(sequence).ok()?;
-    Some((sequence, u32::from_be_bytes(*place)))
-}
-
-fn serial_key(origin: &str) -> Vec<u8> {
-    [b"s", origin.as_bytes()].concat()
 }
