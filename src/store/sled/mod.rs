@@ -9,28 +9,31 @@
 //! | `s` ORIGIN | the first serial that was never published, eight octets, big-endian |
 //! | `c` | how many commits there were, eight octets, big-endian |
 //!
-//! Four things are done about what sled 0.34 gets wrong:
+//! Much is done about what sled 0.34 gets wrong:
 //!
 //! * Its flush has the kernel write the log's pages (`sync_file_range`), and
 //!   does not have the disk write what it has been given: a power cut would take
 //!   back what was flushed. So a commit ends with an `fdatasync` of the log.
 //! * It remembers its first input/output error and fails every later call with
 //!   it. So after one the database is closed, and a later commit opens it anew.
-//! * It writes a snapshot when it opens, to `snap.N.generating`, and renames it
-//!   when complete. A process that is killed in between, or finds the disk full,
-//!   leaves that file behind, and then sled takes it for a snapshot, finds it
-//!   damaged and opens no more. So such files are removed first, under a lock
-//!   of our own that no second process passes.
+//! * It does not sync its file `conf`, without which it opens no more (`conf`).
+//! * It does not sync the name of the snapshot on which it depends when it
+//!   overwrites a part of its log, and stumbles over one that was never completed
+//!   (`snapshots`).
 //! * Where its log is damaged, it silently goes on with what stands before the
 //!   damage. So the number of commits is kept a second time, in a file beside
 //!   it ([`Witness`]), and a database with fewer commits is not opened.
 //!
 //! `block`: registrations as records. `keys`: their keys. `opening`: the lock,
-//! and opening the database. `witness`: the second count.
+//! and opening the database. `directories`: directories whose names are on disk.
+//! `witness`: the second count.
 
 mod block;
+mod conf;
+mod directories;
 mod keys;
 mod opening;
+mod snapshots;
 mod witness;
 
 use std::{
@@ -46,6 +49,7 @@ use sled::{Batch, Db};
 
 use self::{
     block::Block,
+    directories::{parent_of, sync_directory},
     keys::{BLOCK, PIN, block_in, block_key, key, pin_key, serial_key},
     opening::{lock, open},
     witness::Witness,
@@ -306,10 +310,8 @@ const WITNESS: &str = "commits";
 /// made durable right away.
 fn log_of(path: &Path) -> io::Result<File> {
     let log = File::open(path.join("db"))?;
-    File::open(path)?.sync_all()?;
-    if let Some(data) = path.parent() {
-        File::open(data)?.sync_all()?;
-    }
+    sync_directory(path)?;
+    sync_directory(parent_of(path))?;
     Ok(log)
 }
 

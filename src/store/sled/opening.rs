@@ -1,7 +1,7 @@
 //! Opening the database, and what may be in the way.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -11,6 +11,11 @@ use std::{
 
 use sled::{Db, Mode};
 
+use super::{
+    conf,
+    directories::{make_directory, sync_directory},
+    snapshots,
+};
 use crate::store::StoreError;
 
 /// Pages that sled keeps in memory. The registrations themselves are in the
@@ -26,7 +31,7 @@ pub fn lock(data: &Path) -> Result<File, StoreError> {
         path: data.to_owned(),
         reason: error.to_string(),
     };
-    fs::create_dir_all(data).map_err(unusable)?;
+    make_directory(data).map_err(unusable)?;
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -61,7 +66,10 @@ pub fn open(path: &Path) -> Result<Db, StoreError> {
 }
 
 fn open_once(path: &Path) -> Result<Db, StoreError> {
-    remove_unfinished_snapshots(path);
+    prepare(path).map_err(|error| StoreError::Unusable {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(CACHE_BYTES)
@@ -88,17 +96,10 @@ fn open_once(path: &Path) -> Result<Db, StoreError> {
     }
 }
 
-/// Removes the snapshots that were never completed; see the top of the store.
-/// One that cannot be removed makes itself known when the database is opened.
-fn remove_unfinished_snapshots(path: &Path) {
-    let Ok(entries) = fs::read_dir(path) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
+/// Makes sure that what sled is going to read is on disk.
+fn prepare(path: &Path) -> io::Result<()> {
+    make_directory(path)?;
+    conf::mend(path)?;
+    snapshots::settle(path)?;
+    sync_directory(path)
 }
