@@ -16,6 +16,12 @@
 //!   back what was flushed. So a commit ends with an `fdatasync` of the log.
 //! * It remembers its first input/output error and fails every later call with
 //!   it. So after one the database is closed, and a later commit opens it anew.
+//! * It does not know that a failed sync loses pages which are still there to be
+//!   read. So after one the database is copied to new files (`renewal`).
+//! * It may wait for ever for a write that has failed. So a thread looks after
+//!   the calls that wait (`watch`).
+//! * It panics when it is dropped and the disk fails. So it is closed where that
+//!   is caught (`database`).
 //! * It does not sync its file `conf`, without which it opens no more (`conf`).
 //! * It does not sync the name of the snapshot on which it depends when it
 //!   overwrites a part of its log, and stumbles over one that was never completed
@@ -30,17 +36,19 @@
 
 mod block;
 mod conf;
+mod database;
 mod directories;
 mod keys;
 mod opening;
+mod renewal;
 mod snapshots;
+mod watch;
 mod witness;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    fs::File,
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
+    fs::{self, File},
+    mem,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -49,7 +57,8 @@ use sled::{Batch, Db};
 
 use self::{
     block::Block,
-    directories::{parent_of, sync_directory},
+    database::{Database, Refusal, is_same},
+    directories::parent_of,
     keys::{BLOCK, PIN, block_in, block_key, key, pin_key, serial_key},
     opening::{lock, open},
     witness::Witness,
@@ -63,8 +72,8 @@ const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 pub struct SledStore {
     path: PathBuf,
     state: State,
-    /// What a commit has the disk write.
-    log: File,
+    /// The directory that the database is in.
+    directory: File,
     /// How many commits there were, failed ones included.
     commits: u64,
     /// The last of them that became durable.
@@ -75,9 +84,14 @@ pub struct SledStore {
 }
 
 enum State {
-    Open(Db),
-    /// An error closed it; not to be opened before that time.
-    Closed(Instant),
+    Open(Database),
+    /// An error closed it.
+    Closed {
+        /// When it was last tried; `None` where it may be tried at once.
+        since: Option<Instant>,
+        /// Whether it has to be renewed.
+        pages_lost: bool,
+    },
 }
 
 impl SledStore {
@@ -85,18 +99,16 @@ impl SledStore {
     pub fn open(data: &Path) -> Result<Self, StoreError> {
         let lock = lock(data)?;
         let path = data.join("peers.sled");
-        let db = open(&path)?;
-        let log = log_of(&path).map_err(|error| StoreError::Unusable {
-            path: path.clone(),
+        let directory = File::open(data).map_err(|error| StoreError::Unusable {
+            path: data.to_owned(),
             reason: error.to_string(),
         })?;
-        let (witness, seen) = Witness::open(&path.join(WITNESS))?;
-        check(&db, &path, seen)?;
-        let commits = commits_in(&db).unwrap_or(seen);
+        let (database, witness) = open_checked(&path, false, 0)?;
+        let commits = commits_in(&database.db).unwrap_or(0);
         Ok(Self {
             path,
-            state: State::Open(db),
-            log,
+            state: State::Open(database),
+            directory,
             commits,
             durable: commits,
             witness,
@@ -105,28 +117,53 @@ impl SledStore {
     }
 
     fn db(&mut self) -> Result<Db, StoreError> {
-        let since = match &self.state {
-            State::Open(db) => return Ok(db.clone()),
-            State::Closed(since) => *since,
+        let (since, pages_lost) = match &self.state {
+            State::Open(database) if database.is_in_place() => return Ok(database.db.clone()),
+            State::Open(_) => return Err(self.unwritable(MOVED.into())),
+            State::Closed { since, pages_lost } => (*since, *pages_lost),
         };
-        if since.elapsed() < REOPEN_INTERVAL {
+        if since.is_some_and(|since| since.elapsed() < REOPEN_INTERVAL) {
             return Err(self.unwritable("it failed a moment ago".into()));
         }
-        let reopened = open(&self.path).and_then(|db| {
-            check(&db, &self.path, self.durable)?;
-            let log = log_of(&self.path).map_err(|error| self.unwritable(error.to_string()))?;
-            Ok((db, log))
-        });
-        match reopened {
-            Ok((db, log)) => {
-                self.log = log;
-                self.state = State::Open(db.clone());
+        if !self.is_in_its_directory() {
+            return Err(self.unwritable(MOVED.into()));
+        }
+        match open_checked(&self.path, pages_lost, self.durable) {
+            Ok((database, witness)) => {
+                let db = database.db.clone();
+                self.witness = witness;
+                self.state = State::Open(database);
                 Ok(db)
             }
             Err(error) => {
-                self.state = State::Closed(Instant::now());
+                self.state = State::Closed {
+                    since: Some(Instant::now()),
+                    pages_lost,
+                };
                 Err(self.unwritable(error.to_string()))
             }
+        }
+    }
+
+    /// Whether the directory that is locked is the one at the path, and the
+    /// database in it.
+    fn is_in_its_directory(&self) -> bool {
+        let named = fs::metadata(parent_of(&self.path));
+        let locked = self.directory.metadata();
+        (self.path.is_dir() || renewal::is_interrupted(&self.path))
+            && named.is_ok_and(|named| locked.is_ok_and(|locked| is_same(&named, &locked)))
+    }
+
+    /// Closes the database; the next commit opens it.
+    fn close(&mut self, pages_lost: bool) {
+        if pages_lost {
+            renewal::demand(&self.path);
+        }
+        // The next commit may try at once: an error may be over in a moment.
+        let since = None;
+        let closed = State::Closed { since, pages_lost };
+        if let State::Open(database) = mem::replace(&mut self.state, closed) {
+            database.close();
         }
     }
 
@@ -277,42 +314,59 @@ impl Store for SledStore {
                 }
             }
         }
-        // sled panics on some errors of the disk instead of returning them.
-        let written = catch_unwind(AssertUnwindSafe(|| {
-            db.apply_batch(batch)?;
-            db.flush()?;
-            self.log.sync_data()?;
-            Ok::<_, sled::Error>(())
-        }));
-        let reason = match written {
-            Ok(Ok(())) => {
+        let State::Open(database) = &self.state else {
+            return Err(self.unwritable("it is closed".into()));
+        };
+        match database.apply(batch) {
+            Ok(()) => {
                 self.durable = self.commits;
                 self.witness.note(self.commits);
-                return Ok(());
+                Ok(())
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "sled gave up on an error of the disk".to_owned(),
-        };
-        drop(db);
-        // The next commit may try at once: an error may be over in a moment.
-        let at_once = Instant::now().checked_sub(REOPEN_INTERVAL);
-        self.state = State::Closed(at_once.unwrap_or_else(Instant::now));
-        Err(self.unwritable(reason))
+            Err(Refusal { reason, pages_lost }) => {
+                drop(db);
+                self.close(pages_lost);
+                Err(self.unwritable(reason))
+            }
+        }
     }
 }
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        self.close(false);
+    }
+}
+
+/// Why a store takes no more whose files another process has taken away. Whoever
+/// was given an ID meanwhile would lose it with the next restart.
+const MOVED: &str = "its files were deleted or replaced while the service runs: put them back, or \
+                     start the service again and restore the last dump";
 
 const COMMITS_KEY: &[u8] = b"c";
 
 /// The name of the [`Witness`] in the database's directory.
 const WITNESS: &str = "commits";
 
-/// The file that sled keeps all in, for [`File::sync_data`]. That it is there is
-/// made durable right away.
-fn log_of(path: &Path) -> io::Result<File> {
-    let log = File::open(path.join("db"))?;
-    sync_directory(path)?;
-    sync_directory(parent_of(path))?;
-    Ok(log)
+/// Opens the database and the witness. A database with fewer commits than the
+/// witness has seen, or than so many, has lost registrations.
+fn open_checked(
+    path: &Path,
+    pages_lost: bool,
+    durable: u64,
+) -> Result<(Database, Witness), StoreError> {
+    let database = open(path, pages_lost)?;
+    let checked = Witness::open(&path.join(WITNESS)).and_then(|(witness, seen)| {
+        check(&database.db, path, seen.max(durable))?;
+        Ok(witness)
+    });
+    match checked {
+        Ok(witness) => Ok((database, witness)),
+        Err(error) => {
+            database.close();
+            Err(error)
+        }
+    }
 }
 
 fn commits_in(db: &Db) -> Result<u64, String> {

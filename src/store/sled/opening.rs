@@ -13,8 +13,9 @@ use sled::{Db, Mode};
 
 use super::{
     conf,
-    directories::{make_directory, sync_directory},
-    snapshots,
+    database::{Database, LOG},
+    directories::{make_directory, parent_of, sync_directory},
+    renewal, snapshots,
 };
 use crate::store::StoreError;
 
@@ -27,10 +28,7 @@ const LOCK_ATTEMPTS: u32 = 300;
 
 /// Takes the lock of the data directory, which is made where there is none.
 pub fn lock(data: &Path) -> Result<File, StoreError> {
-    let unusable = |error: io::Error| StoreError::Unusable {
-        path: data.to_owned(),
-        reason: error.to_string(),
-    };
+    let unusable = |error: io::Error| unusable(data, &error);
     make_directory(data).map_err(unusable)?;
     let file = File::options()
         .create(true)
@@ -47,29 +45,12 @@ pub fn lock(data: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Opens the database. The caller holds the lock of the data directory; where it
-/// was open in this process before, sled's own threads may hold its own lock for
-/// a moment longer.
-pub fn open(path: &Path) -> Result<Db, StoreError> {
-    let mut attempts = 0;
-    loop {
-        match open_once(path) {
-            Err(StoreError::Unusable { reason, .. })
-                if reason.contains("acquire lock") && attempts < LOCK_ATTEMPTS =>
-            {
-                attempts += 1;
-                thread::sleep(Duration::from_millis(10));
-            }
-            result => return result,
-        }
-    }
-}
-
-fn open_once(path: &Path) -> Result<Db, StoreError> {
-    prepare(path).map_err(|error| StoreError::Unusable {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })?;
+/// Opens the database in that folder, or makes it. The caller holds the lock of
+/// the data directory. `pages_lost` says that the disk has refused a part of the
+/// log since the machine was started, which is also found out here where another
+/// process was told.
+pub fn open(path: &Path, pages_lost: bool) -> Result<Database, StoreError> {
+    let log = prepare(path, pages_lost).map_err(|error| unusable(path, &error))?;
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(CACHE_BYTES)
@@ -78,28 +59,87 @@ fn open_once(path: &Path) -> Result<Db, StoreError> {
         .flush_every_ms(None);
     // A damaged file can make sled panic instead of returning an error.
     let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-    let path = path.to_owned();
-    match opened {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(sled::Error::Io(error))) => {
-            let reason = error.to_string();
-            Err(StoreError::Unusable { path, reason })
-        }
-        Ok(Err(error)) => {
-            let reason = error.to_string();
-            Err(StoreError::Corrupt { path, reason })
-        }
-        Err(_) => {
-            let reason = "sled cannot read it".to_owned();
-            Err(StoreError::Corrupt { path, reason })
+    let error = match opened {
+        Ok(Ok(db)) => return settled(db, log, path).map_err(|error| unusable(path, &error)),
+        Ok(Err(sled::Error::Io(error))) => unusable(path, &error),
+        Ok(Err(error)) => corrupt(path, error.to_string()),
+        Err(_) => corrupt(path, "sled cannot read it".to_owned()),
+    };
+    // sled writes when it opens.
+    if log.sync_data().is_err() {
+        renewal::demand(path);
+    }
+    Err(error)
+}
+
+/// Makes sure that what sled is going to read is on disk: sled reads its log
+/// through memory, builds on what it finds, and overwrites what it does not need.
+/// Gives the log.
+fn prepare(path: &Path, pages_lost: bool) -> io::Result<File> {
+    renewal::complete(path)?;
+    make_directory(path)?;
+    let mut log = log_in(path)?;
+    wait_for(&log)?;
+    if pages_lost || renewal::is_demanded(path) || log.sync_all().is_err() {
+        drop(log);
+        renewal::renew(path)?;
+        log = log_in(path)?;
+        log.sync_all()?;
+    }
+    conf::mend(path)?;
+    snapshots::settle(path)?;
+    sync_directory(path)?;
+    Ok(log)
+}
+
+/// Makes the names durable that sled has made.
+fn settled(db: Db, log: File, path: &Path) -> io::Result<Database> {
+    let database = Database::new(db, log, path.to_owned())?;
+    let synced = sync_directory(path).and_then(|()| sync_directory(parent_of(path)));
+    match synced {
+        Ok(()) => Ok(database),
+        Err(error) => {
+            database.close();
+            Err(error)
         }
     }
 }
 
-/// Makes sure that what sled is going to read is on disk.
-fn prepare(path: &Path) -> io::Result<()> {
-    make_directory(path)?;
-    conf::mend(path)?;
-    snapshots::settle(path)?;
-    sync_directory(path)
+fn log_in(path: &Path) -> io::Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path.join(LOG))
+}
+
+/// Waits until sled's threads have given up the log. Where it was open in this
+/// process before, they may hold it for a moment longer.
+fn wait_for(log: &File) -> io::Result<()> {
+    let mut attempts = 0;
+    loop {
+        match log.try_lock() {
+            Ok(()) => return log.unlock(),
+            Err(TryLockError::WouldBlock) if attempts < LOCK_ATTEMPTS => {
+                attempts += 1;
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn unusable(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Unusable {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+fn corrupt(path: &Path, reason: String) -> StoreError {
+    StoreError::Corrupt {
+        path: path.to_owned(),
+        reason,
+    }
 }
