@@ -9,33 +9,43 @@
 //! | `s` ORIGIN | the first serial that was never published, eight octets, big-endian |
 //! | `c` | how many commits there were, eight octets, big-endian |
 //!
-//! Four things are done about what sled 0.34 gets wrong:
+//! Much is done about what sled 0.34 gets wrong:
 //!
 //! * Its flush has the kernel write the log's pages (`sync_file_range`), and
 //!   does not have the disk write what it has been given: a power cut would take
 //!   back what was flushed. So a commit ends with an `fdatasync` of the log.
 //! * It remembers its first input/output error and fails every later call with
 //!   it. So after one the database is closed, and a later commit opens it anew.
-//! * It writes a snapshot when it opens, to `snap.N.generating`, and renames it
-//!   when complete. A process that is killed in between, or finds the disk full,
-//!   leaves that file behind, and then sled takes it for a snapshot, finds it
-//!   damaged and opens no more. So such files are removed first, under a lock
-//!   of our own that no second process passes.
+//! * It does not know that a failed sync loses pages which are still there to be
+//!   read. So after one the database is copied to new files (`renewal`).
+//! * It may wait for ever for a write that has failed. So a thread looks after
+//!   the calls that wait (`watch`).
+//! * It panics when it is dropped and the disk fails. So it is closed where that
+//!   is caught (`database`).
+//! * It does not sync its file `conf`, without which it opens no more (`conf`).
+//! * It does not sync the name of the snapshot on which it depends when it
+//!   overwrites a part of its log, and stumbles over one that was never completed
+//!   (`snapshots`).
 //! * Where its log is damaged, it silently goes on with what stands before the
 //!   damage. So it says how many commits it has (`last_commit`), and
 //!   whoever opens it compares that with what is known elsewhere.
 //!
-//! `block`: registrations as records. `opening`: the lock, and opening the
-//! database.
+//! `block`: registrations as records. `keys`: their keys. `opening`: the lock,
+//! and opening the database.
 
 mod block;
+mod conf;
+mod database;
+mod keys;
 mod opening;
+mod renewal;
+mod snapshots;
+mod watch;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    fs::File,
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
+    fs::{self, File},
+    mem,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -43,8 +53,13 @@ use std::{
 use sled::{Batch, Db};
 
 pub(super) use self::opening::lock;
-use self::{block::Block, opening::open};
-use super::{Contents, Pin, Store, StoreError, Write};
+use self::{
+    block::Block,
+    database::{Database, Refusal, is_same},
+    keys::{BLOCK, PIN, block_in, block_key, key, pin_key, serial_key},
+    opening::open,
+};
+use super::{Contents, Pin, Store, StoreError, Write, files::parent_of};
 
 /// How long a commit fails at once after the database could not be opened
 /// again: opening reads the whole database, and the disk is probably still full.
@@ -53,8 +68,8 @@ const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 pub struct SledStore {
     path: PathBuf,
     state: State,
-    /// What a commit has the disk write.
-    log: File,
+    /// The directory that the database is in.
+    directory: File,
     /// The number of the last commit, also if it failed.
     commits: u64,
     /// The last of them that became durable.
@@ -64,9 +79,14 @@ pub struct SledStore {
 }
 
 enum State {
-    Open(Db),
-    /// An error closed it; not to be opened before that time.
-    Closed(Instant),
+    Open(Database),
+    /// An error closed it.
+    Closed {
+        /// When it was last tried; `None` where it may be tried at once.
+        since: Option<Instant>,
+        /// Whether it has to be renewed.
+        pages_lost: bool,
+    },
 }
 
 impl SledStore {
@@ -78,19 +98,20 @@ impl SledStore {
     /// Opens the database in this folder, or makes it. The caller has the lock of
     /// the data directory.
     pub(super) fn open_at(path: PathBuf, lock: File) -> Result<Self, StoreError> {
-        let db = open(&path)?;
-        let log = log_of(&path).map_err(|error| StoreError::Unusable {
-            path: path.clone(),
+        let data = parent_of(&path);
+        let directory = File::open(data).map_err(|error| StoreError::Unusable {
+            path: data.to_owned(),
             reason: error.to_string(),
         })?;
-        let commits = commits_in(&db).map_err(|reason| StoreError::Corrupt {
+        let database = open_checked(&path, false, 0)?;
+        let commits = commits_in(&database.db).map_err(|reason| StoreError::Corrupt {
             path: path.clone(),
             reason,
         })?;
         Ok(Self {
             path,
-            state: State::Open(db),
-            log,
+            state: State::Open(database),
+            directory,
             commits,
             durable: commits,
             _lock: lock,
@@ -103,28 +124,52 @@ impl SledStore {
     }
 
     fn db(&mut self) -> Result<Db, StoreError> {
-        let since = match &self.state {
-            State::Open(db) => return Ok(db.clone()),
-            State::Closed(since) => *since,
+        let (since, pages_lost) = match &self.state {
+            State::Open(database) if database.is_in_place() => return Ok(database.db.clone()),
+            State::Open(_) => return Err(self.unwritable(MOVED.into())),
+            State::Closed { since, pages_lost } => (*since, *pages_lost),
         };
-        if since.elapsed() < REOPEN_INTERVAL {
+        if since.is_some_and(|since| since.elapsed() < REOPEN_INTERVAL) {
             return Err(self.unwritable("it failed a moment ago".into()));
         }
-        let reopened = open(&self.path).and_then(|db| {
-            check(&db, &self.path, self.durable)?;
-            let log = log_of(&self.path).map_err(|error| self.unwritable(error.to_string()))?;
-            Ok((db, log))
-        });
-        match reopened {
-            Ok((db, log)) => {
-                self.log = log;
-                self.state = State::Open(db.clone());
+        if !self.is_in_its_directory() {
+            return Err(self.unwritable(MOVED.into()));
+        }
+        match open_checked(&self.path, pages_lost, self.durable) {
+            Ok(database) => {
+                let db = database.db.clone();
+                self.state = State::Open(database);
                 Ok(db)
             }
             Err(error) => {
-                self.state = State::Closed(Instant::now());
+                self.state = State::Closed {
+                    since: Some(Instant::now()),
+                    pages_lost,
+                };
                 Err(self.unwritable(error.to_string()))
             }
+        }
+    }
+
+    /// Whether the directory that is locked is the one at the path, and the
+    /// database in it.
+    fn is_in_its_directory(&self) -> bool {
+        let named = fs::metadata(parent_of(&self.path));
+        let locked = self.directory.metadata();
+        (self.path.is_dir() || renewal::is_interrupted(&self.path))
+            && named.is_ok_and(|named| locked.is_ok_and(|locked| is_same(&named, &locked)))
+    }
+
+    /// Closes the database; the next commit opens it.
+    fn close(&mut self, pages_lost: bool) {
+        if pages_lost {
+            renewal::demand(&self.path);
+        }
+        // The next commit may try at once: an error may be over in a moment.
+        let since = None;
+        let closed = State::Closed { since, pages_lost };
+        if let State::Open(database) = mem::replace(&mut self.state, closed) {
+            database.close();
         }
     }
 
@@ -286,43 +331,50 @@ impl SledStore {
                 }
             }
         }
-        // sled panics on some errors of the disk instead of returning them.
-        let written = catch_unwind(AssertUnwindSafe(|| {
-            db.apply_batch(batch)?;
-            db.flush()?;
-            self.log.sync_data()?;
-            Ok::<_, sled::Error>(())
-        }));
-        let reason = match written {
-            Ok(Ok(())) => {
-                self.durable = self.commits;
-                return Ok(());
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "sled gave up on an error of the disk".to_owned(),
+        let State::Open(database) = &self.state else {
+            return Err(self.unwritable("it is closed".into()));
         };
-        drop(db);
-        // The next commit may try at once: an error may be over in a moment.
-        let at_once = Instant::now().checked_sub(REOPEN_INTERVAL);
-        self.state = State::Closed(at_once.unwrap_or_else(Instant::now));
-        Err(self.unwritable(reason))
+        match database.apply(batch) {
+            Ok(()) => {
+                self.durable = self.commits;
+                Ok(())
+            }
+            Err(Refusal { reason, pages_lost }) => {
+                drop(db);
+                self.close(pages_lost);
+                Err(self.unwritable(reason))
+            }
+        }
     }
 }
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        self.close(false);
+    }
+}
+
+/// Why a store takes no more whose files another process has taken away. Whoever
+/// was given an ID meanwhile would lose it with the next restart.
+const MOVED: &str = "its files were deleted or replaced while the service runs: put them back, or \
+                     start the service again, which says what to do";
 
 const COMMITS_KEY: &[u8] = b"c";
 
 /// The database's folder in the data directory.
 pub(super) const FOLDER: &str = "peers.sled";
 
-/// The file that sled keeps all in, for [`File::sync_data`]. That it is there is
-/// made durable right away.
-fn log_of(path: &Path) -> io::Result<File> {
-    let log = File::open(path.join("db"))?;
-    File::open(path)?.sync_all()?;
-    if let Some(data) = path.parent() {
-        File::open(data)?.sync_all()?;
+/// Opens the database. One with fewer commits than were durable has lost
+/// registrations.
+fn open_checked(path: &Path, pages_lost: bool, durable: u64) -> Result<Database, StoreError> {
+    let database = open(path, pages_lost)?;
+    match check(&database.db, path, durable) {
+        Ok(()) => Ok(database),
+        Err(error) => {
+            database.close();
+            Err(error)
+        }
     }
-    Ok(log)
 }
 
 fn commits_in(db: &Db) -> Result<u64, String> {
@@ -343,33 +395,4 @@ fn check(db: &Db, path: &Path, durable: u64) -> Result<(), StoreError> {
     };
     let path = path.to_owned();
     Err(StoreError::Corrupt { path, reason })
-}
-
-/// The kinds of records of which a zone may have many.
-const BLOCK: u8 = b'b';
-const PIN: u8 = b'k';
-
-fn key(kind: u8, origin: &str, rest: &[u8]) -> Vec<u8> {
-    [&[kind], origin.as_bytes(), b"\0", rest].concat()
-}
-
-fn pin_key(origin: &str, host: &str) -> Vec<u8> {
-    key(PIN, origin, host.as_bytes())
-}
-
-fn block_key(origin: &str, sequence: &str, place: u32) -> Vec<u8> {
-    let rest = [sequence.as_bytes(), b"\0", &place.to_be_bytes()].concat();
-    key(BLOCK, origin, &rest)
-}
-
-/// Sequence and place, of what the key of a block has behind the origin.
-fn block_in(rest: &[u8]) -> Option<(&str, u32)> {
-    let (sequence, place) = rest.split_last_chunk::<4>()?;
-    let sequence = sequence.strip_suffix(b"\0")?;
-    let sequence = std::str::from_utf8(sequence).ok()?;
-    Some((sequence, u32::from_be_bytes(*place)))
-}
-
-fn serial_key(origin: &str) -> Vec<u8> {
-    [b"s", origin.as_bytes()].concat()
 }

@@ -1,7 +1,7 @@
 //! Opening the database, and what may be in the way.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -11,7 +11,15 @@ use std::{
 
 use sled::{Db, Mode};
 
-use crate::store::StoreError;
+use super::{
+    conf,
+    database::{Database, LOG},
+    renewal, snapshots,
+};
+use crate::store::{
+    StoreError,
+    files::{make_directory, parent_of, sync_directory},
+};
 
 /// Pages that sled keeps in memory. The registrations themselves are in the
 /// network's own maps; after the start this is only for pages to be rewritten.
@@ -22,11 +30,8 @@ const LOCK_ATTEMPTS: u32 = 300;
 
 /// Takes the lock of the data directory, which is made where there is none.
 pub fn lock(data: &Path) -> Result<File, StoreError> {
-    let unusable = |error: io::Error| StoreError::Unusable {
-        path: data.to_owned(),
-        reason: error.to_string(),
-    };
-    fs::create_dir_all(data).map_err(unusable)?;
+    let unusable = |error: io::Error| unusable(data, &error);
+    make_directory(data).map_err(unusable)?;
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -42,26 +47,12 @@ pub fn lock(data: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Opens the database. The caller holds the lock of the data directory; where it
-/// was open in this process before, sled's own threads may hold its own lock for
-/// a moment longer.
-pub fn open(path: &Path) -> Result<Db, StoreError> {
-    let mut attempts = 0;
-    loop {
-        match open_once(path) {
-            Err(StoreError::Unusable { reason, .. })
-                if reason.contains("acquire lock") && attempts < LOCK_ATTEMPTS =>
-            {
-                attempts += 1;
-                thread::sleep(Duration::from_millis(10));
-            }
-            result => return result,
-        }
-    }
-}
-
-fn open_once(path: &Path) -> Result<Db, StoreError> {
-    remove_unfinished_snapshots(path);
+/// Opens the database in that folder, or makes it. The caller holds the lock of
+/// the data directory. `pages_lost` says that the disk has refused a part of the
+/// log since the machine was started, which is also found out here where another
+/// process was told.
+pub fn open(path: &Path, pages_lost: bool) -> Result<Database, StoreError> {
+    let log = prepare(path, pages_lost).map_err(|error| unusable(path, &error))?;
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(CACHE_BYTES)
@@ -70,35 +61,87 @@ fn open_once(path: &Path) -> Result<Db, StoreError> {
         .flush_every_ms(None);
     // A damaged file can make sled panic instead of returning an error.
     let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-    let path = path.to_owned();
-    match opened {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(sled::Error::Io(error))) => {
-            let reason = error.to_string();
-            Err(StoreError::Unusable { path, reason })
-        }
-        Ok(Err(error)) => {
-            let reason = error.to_string();
-            Err(StoreError::Corrupt { path, reason })
-        }
-        Err(_) => {
-            let reason = "sled cannot read it".to_owned();
-            Err(StoreError::Corrupt { path, reason })
+    let error = match opened {
+        Ok(Ok(db)) => return settled(db, log, path).map_err(|error| unusable(path, &error)),
+        Ok(Err(sled::Error::Io(error))) => unusable(path, &error),
+        Ok(Err(error)) => corrupt(path, error.to_string()),
+        Err(_) => corrupt(path, "sled cannot read it".to_owned()),
+    };
+    // sled writes when it opens.
+    if log.sync_data().is_err() {
+        renewal::demand(path);
+    }
+    Err(error)
+}
+
+/// Makes sure that what sled is going to read is on disk: sled reads its log
+/// through memory, builds on what it finds, and overwrites what it does not need.
+/// Gives the log.
+fn prepare(path: &Path, pages_lost: bool) -> io::Result<File> {
+    renewal::complete(path)?;
+    make_directory(path)?;
+    let mut log = log_in(path)?;
+    wait_for(&log)?;
+    if pages_lost || renewal::is_demanded(path) || log.sync_all().is_err() {
+        drop(log);
+        renewal::renew(path)?;
+        log = log_in(path)?;
+        log.sync_all()?;
+    }
+    conf::mend(path)?;
+    snapshots::settle(path)?;
+    sync_directory(path)?;
+    Ok(log)
+}
+
+/// Makes the names durable that sled has made.
+fn settled(db: Db, log: File, path: &Path) -> io::Result<Database> {
+    let database = Database::new(db, log, path.to_owned())?;
+    let synced = sync_directory(path).and_then(|()| sync_directory(parent_of(path)));
+    match synced {
+        Ok(()) => Ok(database),
+        Err(error) => {
+            database.close();
+            Err(error)
         }
     }
 }
 
-/// Removes the snapshots that were never completed; see the top of the store.
-/// One that cannot be removed makes itself known when the database is opened.
-fn remove_unfinished_snapshots(path: &Path) {
-    let Ok(entries) = fs::read_dir(path) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            let _ = fs::remove_file(entry.path());
+fn log_in(path: &Path) -> io::Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path.join(LOG))
+}
+
+/// Waits until sled's threads have given up the log. Where it was open in this
+/// process before, they may hold it for a moment longer.
+fn wait_for(log: &File) -> io::Result<()> {
+    let mut attempts = 0;
+    loop {
+        match log.try_lock() {
+            Ok(()) => return log.unlock(),
+            Err(TryLockError::WouldBlock) if attempts < LOCK_ATTEMPTS => {
+                attempts += 1;
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => return Err(error.into()),
         }
+    }
+}
+
+fn unusable(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Unusable {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+fn corrupt(path: &Path, reason: String) -> StoreError {
+    StoreError::Corrupt {
+        path: path.to_owned(),
+        reason,
     }
 }

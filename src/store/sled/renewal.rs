@@ -1,0 +1,201 @@
+//! A copy of the database in its place, after the disk has refused a part of it.
+//!
+//! When `fsync` fails, the kernel takes the pages in question for written: they
+//! stay readable in memory, but no later `fsync` writes them. Whatever is built on
+//! them is lost with the next power cut. So after such an error the database is
+//! copied, file by file, through memory to new files, these are synced, and take
+//! the place of the old ones. A commit that was acknowledged is on disk since
+//! then; one that failed may be in the copy or not.
+//!
+//! Until the copy is in place, the folder `peers.sled` has a file `renew`, so that
+//! a service that is started again does the same. That file need not survive a
+//! power cut: what was only in memory does not either.
+//!
+//! The copy is `peers.sled.new` until it is whole and synced. Then the database is
+//! renamed to `peers.sled.old`, the copy gets its name, and the old one is removed.
+//! [`complete`] goes on wherever that was interrupted.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use crate::store::files::{parent_of, sync_directory};
+
+/// The file that demands a renewal.
+const DEMAND: &str = "renew";
+
+/// What is behind the name of the database while it is renewed.
+const NEW: &str = ".new";
+const OLD: &str = ".old";
+
+/// Octets that are copied at once.
+const BUFFER: usize = 1 << 20;
+
+/// Has the database renewed before it is opened the next time. The disk may
+/// refuse that file too; the process that found the error remembers it itself.
+pub fn demand(database: &Path) {
+    let _ = File::create(database.join(DEMAND));
+}
+
+pub fn is_demanded(database: &Path) -> bool {
+    database.join(DEMAND).exists()
+}
+
+/// Whether the database has no name for the moment.
+pub fn is_interrupted(database: &Path) -> bool {
+    !database.exists() && beside(database, OLD).exists()
+}
+
+fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
+}
+
+/// Puts a copy of the database in its place. Nobody has it open.
+///
+/// # Errors
+///
+/// The database is as it was, and the renewal still demanded.
+pub fn renew(database: &Path) -> io::Result<()> {
+    let copy = beside(database, NEW);
+    let copied = copy_directory(database, &copy);
+    if copied.is_err() {
+        // A disk that is full needs the room.
+        let _ = fs::remove_dir_all(&copy);
+    }
+    copied?;
+    sync_directory(parent_of(database))?;
+    fs::rename(database, beside(database, OLD))?;
+    complete(database)
+}
+
+/// Completes a renewal that was interrupted, or removes what is left of it.
+///
+/// # Errors
+///
+/// What is there cannot be renamed, or the directory not synced.
+pub fn complete(database: &Path) -> io::Result<()> {
+    let old = beside(database, OLD);
+    let copy = beside(database, NEW);
+    if old.exists() {
+        if !database.exists() {
+            // The database is renamed only after the copy is synced.
+            let whole = if copy.exists() { &copy } else { &old };
+            fs::rename(whole, database)?;
+        }
+        sync_directory(parent_of(database))?;
+    }
+    // The next start tries again.
+    let _ = fs::remove_dir_all(&old);
+    let _ = fs::remove_dir_all(&copy);
+    Ok(())
+}
+
+/// Copies a directory and what is in it, and syncs the copy.
+fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let copy = to.join(&name);
+        if entry.file_type()?.is_dir() {
+            copy_directory(&entry.path(), &copy)?;
+        } else if name != DEMAND {
+            copy_file(&entry.path(), &copy)?;
+        }
+    }
+    sync_directory(to)
+}
+
+/// Through memory: a copy that the file system makes by itself may share what is
+/// on disk, which is what cannot be relied on.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    let mut to = File::create(to)?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let length = from.read(&mut buffer)?;
+        if length == 0 {
+            return to.sync_all();
+        }
+        to.write_all(&buffer[..length])?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database() -> (tempfile::TempDir, PathBuf) {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join("peers.sled");
+        fs::create_dir_all(path.join("blobs")).unwrap();
+        fs::write(path.join("db"), b"log").unwrap();
+        (data, path)
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_renewed_database_is_the_same_in_other_files() {
+        use std::os::unix::fs::MetadataExt as _;
+        let (data, path) = database();
+        let inode = || fs::metadata(path.join("db")).unwrap().ino();
+        let before = inode();
+        demand(&path);
+        assert!(is_demanded(&path));
+        // Kept open, so that its number is not given to another.
+        let _old = File::open(path.join("db")).unwrap();
+        renew(&path).unwrap();
+        assert!(!is_demanded(&path));
+        assert_eq!(fs::read(path.join("db")).unwrap(), b"log");
+        assert_ne!(inode(), before);
+        assert_eq!(names(&path), ["blobs", "db"]);
+        assert_eq!(names(data.path()), ["peers.sled"]);
+    }
+
+    #[test]
+    fn an_interrupted_renewal_is_completed_or_undone() {
+        // What is there under each of the three names, and what is taken.
+        let cases = [
+            ([Some("old"), None, None], "old"),
+            ([Some("old"), Some("part"), None], "old"),
+            ([None, Some("new"), Some("old")], "new"),
+            ([Some("new"), None, Some("old")], "new"),
+            ([None, None, Some("old")], "old"),
+        ];
+        for (there, taken) in cases {
+            let data = tempfile::tempdir().unwrap();
+            let path = data.path().join("peers.sled");
+            for (text, ending) in there.into_iter().zip(["", NEW, OLD]) {
+                if let Some(text) = text {
+                    fs::create_dir(beside(&path, ending)).unwrap();
+                    fs::write(beside(&path, ending).join("db"), text).unwrap();
+                }
+            }
+            assert_eq!(is_interrupted(&path), there[0].is_none());
+            complete(&path).unwrap();
+            assert_eq!(fs::read(path.join("db")).unwrap(), taken.as_bytes());
+            assert_eq!(names(data.path()), ["peers.sled"], "{there:?}");
+        }
+    }
+
+    /// Who moves a database away must not get an unfinished copy in its place.
+    #[test]
+    fn an_unfinished_copy_is_never_taken_for_the_database() {
+        let (data, path) = database();
+        fs::rename(&path, beside(&path, NEW)).unwrap();
+        complete(&path).unwrap();
+        assert!(names(data.path()).is_empty());
+    }
+}
