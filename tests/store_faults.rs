@@ -27,6 +27,7 @@ fn put(number: u32) -> Write {
             role: "mixed".into(),
             source: [10, 0, 0, 1].into(),
             address: [10, 0, 0, 1].into(),
+            epoch: 1,
         },
     }
 }

@@ -310,8 +310,10 @@ impl History {
             "unlinkat" => self.path(call, 0, 1),
             _ => self.path(call, usize::MAX, 0),
         };
-        if let Some((directory, name)) = self.place(&path) {
-            let node = self.names[&directory][&name];
+        if let Some((directory, name)) = self.place(&path)
+            // A socket has a name that nobody has opened.
+            && let Some(node) = self.names[&directory].get(&name).copied()
+        {
             self.name(call, node, vec![(directory, name, None)]);
         }
     }
