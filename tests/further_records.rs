@@ -220,7 +220,7 @@ fn a_master_file_cannot_take_the_name_of_a_registered_host() {
     let options = common::Options::new(zones.path(), data.path());
     let said = common::Service::try_start(&options).map(drop).unwrap_err();
     assert!(
-        said.contains("membersrvc is registered, and a name of the zone's master file"),
+        said.contains("membersrvc holds vp0, and is a name of the zone's master file"),
         "{said}"
     );
 }
