@@ -204,7 +204,13 @@ fn raise_file_limit() {
 
 /// Leaves a note where the tools find the server that runs on the data.
 fn note_address(data: &Path, listeners: &[Listener]) -> anyhow::Result<()> {
-    let Some(listener) = listeners.first() else {
+    // The tools ask from this machine, and only loopback may transfer by default.
+    let is_local = |listener: &&Listener| {
+        let ip = listener.address.ip();
+        ip.is_loopback() || ip.is_unspecified()
+    };
+    let local = listeners.iter().find(is_local);
+    let Some(listener) = local.or(listeners.first()) else {
         return Ok(());
     };
     let mut address = listener.address;
