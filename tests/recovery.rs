@@ -329,7 +329,7 @@ fn a_directory_that_takes_no_dump_keeps_nobody_from_registering() {
     place.damage_store();
     let service = place.start();
     assert_ids(&service, &["a", "b"]);
-    service.kill();
+    assert_eq!(service.terminate(), Some(0));
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode();
     let (dump, _) = place.newest_dump();
     assert_eq!(mode(&dump) & 0o002, 0, "not for everybody to change");

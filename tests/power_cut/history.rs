@@ -80,9 +80,16 @@ impl History {
     /// What is below the directory [`LIVE`] to begin with.
     pub fn new(base: Base) -> Self {
         let lengths = base.files.iter();
+        let mut names = base.directories.clone();
+        // A directory that a cut has left empty has no names of its own there.
+        for node in base.directories.values().flat_map(BTreeMap::values) {
+            if !base.files.contains_key(node) {
+                names.entry(*node).or_default();
+            }
+        }
         Self {
             lengths: lengths.map(|(node, it)| (*node, it.len() as u64)).collect(),
-            names: base.directories.clone(),
+            names,
             base,
             events: Vec::new(),
             length: 0,
