@@ -23,6 +23,19 @@ use common::{PARAMD, fails_with, pipe, run, simple_zone, zones};
 use corpus::{Case, compiled, zone};
 use param_daemon::zone::{Zone, master};
 
+static TEXTS: [&str; 7] = [
+    include_str!("master_files/syntax.txt"),
+    include_str!("master_files/names.txt"),
+    include_str!("master_files/directives.txt"),
+    include_str!("master_files/types.txt"),
+    include_str!("master_files/octets.txt"),
+    include_str!("master_files/svcb.txt"),
+    include_str!("master_files/zone.txt"),
+];
+
+/// How many files with a change are compared, in some 10 s.
+const CHANGED_FILES: usize = 1_000;
+
 /// What the service makes of a file: lines of a master file, or what is wrong.
 fn read(directory: &Path, zone: &Zone) -> Result<String, Vec<String>> {
     let records = master::read(&directory.join("case.zone"), zone).map_err(|problems| {
@@ -82,53 +95,81 @@ fn compare(text: &str) {
 
 #[test]
 fn syntax_is_that_of_bind() {
-    compare(include_str!("master_files/syntax.txt"));
+    compare(TEXTS[0]);
 }
 
 #[test]
 fn names_are_those_of_bind() {
-    compare(include_str!("master_files/names.txt"));
+    compare(TEXTS[1]);
 }
 
 #[test]
 fn directives_are_those_of_bind() {
-    compare(include_str!("master_files/directives.txt"));
+    compare(TEXTS[2]);
 }
 
 #[test]
 fn types_are_those_of_bind() {
-    compare(include_str!("master_files/types.txt"));
+    compare(TEXTS[3]);
 }
 
 #[test]
 fn octets_are_those_of_bind() {
-    compare(include_str!("master_files/octets.txt"));
+    compare(TEXTS[4]);
 }
 
 #[test]
 fn service_parameters_are_those_of_bind() {
-    compare(include_str!("master_files/svcb.txt"));
+    compare(TEXTS[5]);
 }
 
 #[test]
 fn records_together_are_those_of_bind() {
-    compare(include_str!("master_files/zone.txt"));
+    compare(TEXTS[6]);
+}
+
+/// Whatever is read, BIND reads as the same. (What is refused here may be read
+/// there, as in the files with a reason.)
+#[test]
+fn files_with_a_change_are_read_as_bind_reads_them() {
+    let zone = zone();
+    let cases = TEXTS.iter().flat_map(|text| corpus::cases(text));
+    let seeds: Vec<Vec<u8>> = cases
+        .filter(|case| case.files.len() == 1)
+        .map(|mut case| case.files.remove(0).1)
+        .filter(|text| (1..200).contains(&text.len()))
+        .collect();
+    // Always the same files (Marsaglia's xorshift).
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut number = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut read_files = 0;
+    for _ in 0..CHANGED_FILES {
+        let text = corpus::changed(&seeds, &mut number);
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("case.zone"), &text).unwrap();
+        let Ok(lines) = read(directory.path(), &zone) else {
+            continue;
+        };
+        read_files += 1;
+        let expected = compiled(directory.path(), "$INCLUDE case.zone\n");
+        let found = compiled(directory.path(), &lines);
+        let text = String::from_utf8_lossy(&text);
+        assert!(expected.is_ok(), "{text:?}: {expected:?}");
+        assert_eq!(found, expected, "{text:?}");
+    }
+    assert!(read_files > CHANGED_FILES / 10, "{read_files}");
 }
 
 /// All that is read, in one zone: BIND's tools take the transfer, and the same
 /// records are in all of them.
 #[test]
 fn what_is_read_is_served_transferred_and_dumped() {
-    let texts = [
-        include_str!("master_files/syntax.txt"),
-        include_str!("master_files/names.txt"),
-        include_str!("master_files/directives.txt"),
-        include_str!("master_files/types.txt"),
-        include_str!("master_files/octets.txt"),
-        include_str!("master_files/svcb.txt"),
-        include_str!("master_files/zone.txt"),
-    ];
-    let cases = texts.iter().flat_map(|text| corpus::cases(text));
+    let cases = TEXTS.iter().flat_map(|text| corpus::cases(text));
     // Some have names that are absolute, or for the origin alone.
     let cases: Vec<Case> = cases
         .filter(|case| case.refused.is_empty() && !case.differs && case.is_alone())

@@ -113,6 +113,33 @@ fn octets(line: &str) -> Vec<u8> {
     octets
 }
 
+/// What is put into a file to see what becomes of it.
+const PARTS: [&[u8]; 29] = [
+    b"\"", b"(", b")", b";", b"\\", b" ", b"\n", b"\t", b"\r", b".", b"@", b"$", b"-", b"=", b",",
+    b":", b"!", b"0", b"1", b"255", b"65536", b"60", b"A", b"IN", b"a", b"\\032", b"\\#", b"\\\"",
+    b"key9",
+];
+
+/// Files like those of the corpus, each with one change at a place that the
+/// numbers say.
+pub fn changed(seeds: &[Vec<u8>], mut number: impl FnMut(usize) -> usize) -> Vec<u8> {
+    let mut text = seeds[number(seeds.len())].clone();
+    let at = number(text.len());
+    let part = PARTS[number(PARTS.len())];
+    match number(4) {
+        0 => drop(text.remove(at)),
+        1 => drop(text.splice(at..at, part.iter().copied())),
+        2 => drop(text.splice(at..=at, part.iter().copied())),
+        _ => {
+            let other = &seeds[number(seeds.len())];
+            let start = number(other.len());
+            let end = other.len().min(start + number(12));
+            text.splice(at..at, other[start..end].iter().copied());
+        }
+    }
+    text
+}
+
 /// The records that BIND finds in the lines, besides those of the service, or
 /// what it says of them.
 pub fn compiled(directory: &Path, lines: &str) -> Result<BTreeSet<String>, String> {

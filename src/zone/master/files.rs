@@ -4,10 +4,13 @@
 //! never ends, a pipe that nobody writes to, or a file that includes itself.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::Read,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+
+use nix::libc;
 
 /// How much a zone's master file may have, with all that it includes: some
 /// million records.
@@ -65,11 +68,16 @@ impl Files {
             .files_left
             .checked_sub(1)
             .ok_or_else(|| format!("is one of more than {MOST_FILES} files: put some together"))?;
-        // Opening a pipe would wait for its writer.
-        if !fs::metadata(&canonical).map_err(unreadable)?.is_file() {
+        // To open a device may do something, and a pipe waits for its writer.
+        if !canonical.metadata().map_err(unreadable)?.is_file() {
             return Err("is no regular file".into());
         }
-        let file = File::open(&canonical).map_err(unreadable)?;
+        // So may a file of the kernel's, such as its log.
+        let file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&canonical)
+            .map_err(unreadable)?;
         let mut octets = Vec::new();
         file.take(self.octets_left + 1)
             .read_to_end(&mut octets)

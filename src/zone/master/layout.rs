@@ -5,7 +5,7 @@
 //! octets (RFC 3597, section 5), because a secondary checks it too: one record
 //! that it refuses breaks the transfer of the whole zone.
 
-use super::{name, svcb};
+use super::{name, substitution, svcb};
 
 /// A field of RDATA, in the order of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,8 +189,13 @@ impl Layout {
                 ([1 | 2], _) => return Err("has a fingerprint of another length than its type"),
                 _ => {}
             },
-            (NAPTR, [_, _, _, _, (_, regexp), _]) if !is_substitution(&regexp[1..]) => {
-                return Err("has no substitution expression (RFC 3402) as its fifth field");
+            (NAPTR, [_, _, (_, flags), _, (_, regexp), _]) => {
+                if !flags[1..].iter().all(u8::is_ascii_alphanumeric) {
+                    return Err("has flags that are not letters and digits (RFC 3403)");
+                }
+                if !substitution::is_valid(&regexp[1..]) {
+                    return Err("has no substitution expression (RFC 3402) as its fifth field");
+                }
             }
             _ => {}
         }
@@ -241,61 +246,4 @@ impl Field {
             Parameters => svcb::check(octets).map(|()| octets.len()),
         }
     }
-}
-
-/// Whether the text is `!pattern!replacement!` with any delimiter, an `i` after
-/// it or not, or empty (RFC 3402, section 3.2).
-fn is_substitution(text: &[u8]) -> bool {
-    let Some((delimiter, rest)) = text.split_first() else {
-        return true;
-    };
-    if delimiter.is_ascii_digit() || matches!(delimiter, b'i' | b'\\' | 0) {
-        return false;
-    }
-    let mut parts: Vec<Vec<u8>> = vec![Vec::new()];
-    let mut octets = rest.iter();
-    while let Some(octet) = octets.next() {
-        if octet == delimiter {
-            parts.push(Vec::new());
-        } else if let Some(part) = parts.last_mut() {
-            part.push(*octet);
-            if *octet == b'\\' {
-                part.extend(octets.next());
-            }
-        }
-    }
-    let [pattern, replacement, flags] = parts.as_slice() else {
-        return false;
-    };
-    let Some(groups) = groups(pattern) else {
-        return false;
-    };
-    let mut references = replacement.windows(2).filter(|pair| pair[0] == b'\\');
-    flags.iter().all(|flag| *flag == b'i')
-        && references.all(|pair| !pair[1].is_ascii_digit() || usize::from(pair[1] - b'0') <= groups)
-}
-
-/// How many groups an extended regular expression has; `None` where it is empty,
-/// or its parentheses or brackets are not closed.
-fn groups(pattern: &[u8]) -> Option<usize> {
-    let (mut groups, mut depth) = (0, 0_usize);
-    let mut octets = pattern.iter();
-    while let Some(octet) = octets.next() {
-        match octet {
-            b'\\' => {
-                octets.next()?;
-            }
-            b'(' => (groups, depth) = (groups + 1, depth + 1),
-            b')' => depth = depth.checked_sub(1)?,
-            b'[' => {
-                // A bracket that comes first, or behind ^, is one of the list.
-                if *octets.next()? == b'^' {
-                    octets.next()?;
-                }
-                octets.find(|octet| **octet == b']')?;
-            }
-            _ => {}
-        }
-    }
-    (depth == 0 && !pattern.is_empty()).then_some(groups)
 }

@@ -8,7 +8,7 @@
 //!
 //! * `files`: the file itself and those that it includes, within bounds.
 //! * `token`: the syntax, `name`: names, `layout`: the record types and their
-//!   RDATA, `rdata` and `svcb`: RDATA as it is written.
+//!   RDATA, `rdata`, `svcb` and `substitution`: RDATA as it is written.
 //! * `reader`: directives and entries, one after the other.
 //! * `check`: all records together, in the zone.
 //! * `line`: a record as a line of a dump.
@@ -20,6 +20,7 @@ mod line;
 mod name;
 mod rdata;
 mod reader;
+mod substitution;
 mod svcb;
 mod token;
 

@@ -99,14 +99,10 @@ impl<'e> Words<'e> {
         Ok(digits)
     }
 
-    /// RDATA as `\# 2 0a0b`. The mark is a text where no number follows.
+    /// RDATA as `\# 2 0a0b`, whatever the type. In quotes the mark is a text.
     fn generic(&mut self) -> Result<Option<Vec<u8>>, Mistake> {
-        let [mark, length, ..] = self.rest else {
-            return Ok(None);
-        };
-        let is_number = |word: &str| word.bytes().all(|digit| digit.is_ascii_digit());
-        let is_marked = !mark.is_quoted && mark.text == b"\\#";
-        if !is_marked || !length.word().is_some_and(is_number) {
+        let is_mark = |token: &Token<'_>| !token.is_quoted && token.text == b"\\#";
+        if !self.rest.first().is_some_and(is_mark) {
             return Ok(None);
         }
         self.next("\\#")?;

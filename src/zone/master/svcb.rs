@@ -230,11 +230,40 @@ fn check_value(key: u16, value: &[u8], all: &BTreeMap<u16, &[u8]>) -> Result<(),
         IPV6_HINT if !is_list(16) => return Err("has `ipv6hint` without whole addresses"),
         DOH_PATH => {
             let path = std::str::from_utf8(value).unwrap_or_default();
-            if !path.starts_with('/') || !path.contains("{?dns") {
+            if !path.starts_with('/') || !names_dns(path) {
                 return Err("has `dohpath` that is none: write dohpath=/dns-query{?dns}");
             }
         }
         _ => {}
     }
     Ok(())
+}
+
+/// Whether the text is a URI template of which an expression names the variable
+/// `dns` (RFC 9461, section 5; RFC 6570, section 2).
+fn names_dns(template: &str) -> bool {
+    let mut names_dns = false;
+    for (place, part) in template.split('{').enumerate() {
+        let (expression, literal) = match part.split_once('}') {
+            Some((expression, literal)) if place > 0 => (Some(expression), literal),
+            None if place == 0 => (None, part),
+            _ => return false,
+        };
+        if literal.contains('}') {
+            return false;
+        }
+        let Some(expression) = expression else {
+            continue;
+        };
+        let operators = ['+', '#', '.', '/', ';', '?', '&'];
+        let variables = expression.strip_prefix(operators).unwrap_or(expression);
+        for variable in variables.split(',') {
+            let is_letter = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'_';
+            if variable.is_empty() || !variable.bytes().all(is_letter) {
+                return false;
+            }
+            names_dns |= variable == "dns";
+        }
+    }
+    names_dns
 }

@@ -6,6 +6,9 @@
 
 use std::iter;
 
+/// Servers differ in what they make of it.
+const NUL: &str = "there is a NUL octet, which no text has: write \\000";
+
 /// What is wrong at a line of the file at hand.
 #[derive(Debug)]
 pub(super) struct Mistake {
@@ -38,11 +41,15 @@ impl<'t> Token<'t> {
     pub fn shown(&self) -> String {
         const MOST: usize = 60;
         let text = String::from_utf8_lossy(self.text);
-        let mut shown: String = text.escape_debug().take(MOST).collect();
-        if text.len() > MOST {
+        let printed = text.chars().map(|character| match character.is_control() {
+            true => char::REPLACEMENT_CHARACTER,
+            false => character,
+        });
+        let mut shown: String = printed.take(MOST).collect();
+        if shown.len() < text.len() {
             shown.push('…');
         }
-        shown.replace("\\\\", "\\").replace("\\\"", "\"")
+        shown
     }
 
     /// A word of ASCII letters, as keywords, numbers and addresses are: neither
@@ -185,7 +192,7 @@ impl<'t> Entries<'t> {
         while let Some(octet) = self.peek() {
             match octet {
                 b' ' | b'\t' | b'\r' | b'\n' | b'(' | b')' | b';' | b'"' => break,
-                0 => return Err(self.mistake("there is a NUL octet: write \\000, or a text file")),
+                0 => return Err(self.mistake(NUL)),
                 b'\\' => self.escape()?,
                 _ => self.at += 1,
             }
@@ -207,6 +214,7 @@ impl<'t> Entries<'t> {
                 None | Some(b'\n') => {
                     return Err(self.mistake("the quotes have no end in this line: write \""));
                 }
+                Some(0) => return Err(self.mistake(NUL)),
                 Some(b'\\') => self.escape()?,
                 Some(_) => self.at += 1,
             }
@@ -227,6 +235,7 @@ impl<'t> Entries<'t> {
             None | Some(b'\n' | b'\r') => {
                 Err(self.mistake("the backslash has nothing after it: write \\\\ for itself"))
             }
+            Some(0) => Err(self.mistake(NUL)),
             Some(_) => {
                 self.at += 2;
                 Ok(())
