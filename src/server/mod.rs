@@ -21,7 +21,7 @@
 //! * [`tsig`]: signed messages.
 //! * `identity`: what the service tells of itself.
 //! * [`config`]: the configuration file.
-//! * [`forward`]: names outside all zones go to upstream resolvers.
+//! * [`forward`]: names outside all zones go on to upstream resolvers.
 
 pub mod access;
 mod background;
