@@ -105,9 +105,11 @@ pub struct Serve {
     )]
     pub listen: Vec<SocketAddr>,
 
-    /// Resolver for names outside all zones; may be given several times, and
-    /// the next is asked when one does not answer. Without it such names are
-    /// refused, so that a stub resolver asks its next server
+    /// Resolver that names outside all zones are passed on to; may be given
+    /// several times. The next one is asked when one is silent or fails, and
+    /// whoever answered last is asked first. Without any, such names are
+    /// refused, so that a stub resolver asks its next server, and reverse names
+    /// of private networks do not exist
     #[arg(
         long,
         env = "PARAMD_FORWARD",

@@ -213,7 +213,8 @@ fn resolv_conf_pointing_at_the_service_resolves_peers_and_the_rest() {
     drop(upstream);
     let dead = dig(&network, 1, &["+time=6", "A", "other.example"]);
     assert!(dead.contains("SERVFAIL"), "{dead}");
-    assert!(dead.contains("no upstream resolver has answered"), "{dead}");
+    let why = "10.77.0.12 gave no answer: Connection refused";
+    assert!(dead.contains(why), "{dead}");
     // And names of the zones do not wait for any upstream.
     let line = network.run(1, &["getent", "hosts", "vp0"]);
     assert!(line.starts_with("10.77.0.11 "), "{line}");

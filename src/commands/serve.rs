@@ -100,7 +100,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     }
     let forwarder = match options.forward.as_slice() {
         [] => None,
-        upstreams => Some(Forwarder::new(upstreams).map_err(anyhow::Error::msg)?),
+        upstreams => Some(Forwarder::new(upstreams)),
     };
     let clock = Clock::start();
     let (registry, mut writer) = Registry::start(zones, Box::new(store), clock.clone())?;

@@ -15,7 +15,7 @@ use super::{
     access::Access,
     config::{Config, Identity},
     cookie::{Cookie, Cookies},
-    forward::Forwarder,
+    forward::{self, Forwarded, Forwarder, local},
     identity,
     limits::{Limits, Verdict},
     register::{Asking, Registering, asker},
@@ -60,7 +60,7 @@ pub(super) struct Inner {
     pub(super) access: Access,
     keys: Keys,
     pub(super) replays: Replays,
-    forwarder: Option<Forwarder>,
+    forwarder: Option<Arc<Forwarder>>,
     pub(super) clock: Clock,
     pub(super) cookies: Arc<Cookies>,
     pub(super) limits: Arc<Limits>,
@@ -84,7 +84,7 @@ impl Handler {
             access: config.access.clone(),
             keys: config.keys.clone(),
             replays: Replays::new(tsig::now()),
-            forwarder,
+            forwarder: forwarder.map(Arc::new),
             clock,
             cookies,
             limits,
@@ -334,27 +334,45 @@ impl Inner {
     /// A name outside all zones.
     fn outside(self: Arc<Self>, request: Request, terms: Terms, source: Source) -> Outcome {
         let reply = Reply::new(&request, &terms);
-        if self.forwarder.is_none() || !request.metadata.recursion_desired {
-            let error = ExtendedError::other("no zone of this service has that name");
-            return reply.error(ResponseCode::Refused, Some(error)).into();
+        let Some(question) = request.queries.queries().first() else {
+            return reply.error(ResponseCode::FormErr, None).into();
+        };
+        let (owner, rtype) = (question.original().name(), question.query_type());
+        // By way of others no zone is transferred.
+        if matches!(rtype, RecordType::AXFR | RecordType::IXFR) {
+            return no_such_zone(&reply);
         }
+        if let Some(answer) = local::answer(owner, rtype, self.forwarder.is_some()) {
+            return reply.answer(answer).into();
+        }
+        // Nobody is asked on behalf of a resolver that asks the servers itself.
+        let is_recursive = request.metadata.recursion_desired;
+        let Some(forwarder) = self.forwarder.as_ref().filter(|_| is_recursive) else {
+            return no_such_zone(&reply);
+        };
         if !self.access.forward.allows(source.ip, terms.key()) {
             let error = ExtendedError::prohibited("names are not forwarded for your network");
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
+        let admitted = match forwarder.admit(source.ip) {
+            Ok(admitted) => admitted,
+            Err(why) => {
+                let error = Some(ExtendedError::other(why));
+                return reply.error(ResponseCode::ServFail, error).into();
+            }
+        };
+        let Some(query) = forward::Query::new(&request) else {
+            return reply.error(ResponseCode::FormErr, None).into();
+        };
+        let forwarded = forwarder.clone().forward(query, admitted);
         Outcome::Later(Box::pin(async move {
             let reply = Reply::new(&request, &terms);
-            let forwarded = match &self.forwarder {
-                Some(forwarder) => forwarder.forward(&request).await,
-                None => None,
+            let Forwarded { response, error } = forwarded.await;
+            let Some(response) = response else {
+                return reply.error(ResponseCode::ServFail, error);
             };
-            match forwarded {
-                Some(octets) => reply.forwarded(octets),
-                None => reply.error(
-                    ResponseCode::ServFail,
-                    Some(ExtendedError::other("no upstream resolver has answered")),
-                ),
-            }
+            let errors = response.errors.into_iter().chain(error).collect();
+            reply.forwarded(response.message, response.code, errors)
         }))
     }
 
@@ -402,6 +420,12 @@ impl Inner {
             content,
         }))
     }
+}
+
+/// What is sent for a name that is for other servers.
+fn no_such_zone(reply: &Reply<'_>) -> Outcome {
+    let error = ExtendedError::other("no zone of this service has that name");
+    reply.error(ResponseCode::Refused, Some(error)).into()
 }
 
 /// What is sent to a source that proves nothing, so that it asks again.

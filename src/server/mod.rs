@@ -25,7 +25,7 @@
 //! * `identity`: what the service tells of itself.
 //! * [`config`]: the configuration file.
 //! * [`control`]: commands on this machine reach the service by it.
-//! * [`forward`]: names outside all zones go to upstream resolvers.
+//! * [`forward`]: names outside all zones go on to upstream resolvers.
 
 pub mod access;
 pub mod background;

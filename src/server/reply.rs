@@ -12,7 +12,7 @@ use hickory_proto::{
 };
 use hickory_server::server::Request;
 
-use super::{source::Transport, tsig::Signature};
+use super::{source::Transport, tsig::Signature, wire::HEADER};
 use crate::zone::{Answer, Asked};
 
 /// The largest answer by UDP: what passes without fragments nearly everywhere.
@@ -20,11 +20,14 @@ pub const UDP_OCTETS: u16 = 1_232;
 /// The largest answer by UDP to a query without EDNS (RFC 1035, section 4.2.1).
 const PLAIN_UDP_OCTETS: u16 = 512;
 
+/// Where a message's header counts its additional records.
+const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..HEADER;
+
 /// The option code of an extended error (RFC 8914, section 2).
 pub const EXTENDED_ERROR: u16 = 15;
 
 /// Why a query was refused: an extended error (RFC 8914) with its text.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ExtendedError {
     pub info_code: u16,
     pub text: String,
@@ -45,6 +48,29 @@ impl ExtendedError {
             info_code: 18,
             text: text.into(),
         }
+    }
+
+    /// No server that could know the answer has sent anything.
+    pub fn no_reachable_authority(text: impl Into<String>) -> Self {
+        Self {
+            info_code: 22,
+            text: text.into(),
+        }
+    }
+
+    /// The network has reported that they cannot be reached.
+    pub fn network_error(text: impl Into<String>) -> Self {
+        Self {
+            info_code: 23,
+            text: text.into(),
+        }
+    }
+}
+
+impl ExtendedError {
+    fn option(&self) -> EdnsOption {
+        let value = [&self.info_code.to_be_bytes(), self.text.as_bytes()].concat();
+        EdnsOption::Unknown(EXTENDED_ERROR, value)
     }
 }
 
@@ -129,20 +155,64 @@ impl<'r> Reply<'r> {
         }
         match self.terms.transport {
             Transport::Udp => self.truncated(),
-            // There is no larger message that the client could ask for.
-            Transport::Tcp => {
-                let text = "the answer does not fit one message of 64 kB";
-                self.error(ResponseCode::ServFail, Some(ExtendedError::other(text)))
-            }
+            Transport::Tcp => self.too_large(),
         }
     }
 
-    /// The reply that an upstream has given.
-    pub fn forwarded(&self, octets: Vec<u8>) -> Option<Vec<u8>> {
-        match octets.len() <= self.limit() {
-            true => self.signed(octets),
-            false => self.truncated(),
+    /// There is no larger message that the client could ask for.
+    fn too_large(&self) -> Option<Vec<u8>> {
+        let text = "the answer does not fit one message of 64 kB";
+        self.error(ResponseCode::ServFail, Some(ExtendedError::other(text)))
+    }
+
+    /// The reply that an upstream has given: its message, without an OPT record,
+    /// and its code. All that is the client's own are the ID and the OPT record, in
+    /// which the errors are, if they have room.
+    pub fn forwarded(
+        &self,
+        mut message: Vec<u8>,
+        code: ResponseCode,
+        errors: Vec<ExtendedError>,
+    ) -> Option<Vec<u8>> {
+        // Only an OPT record can say it.
+        if code.high() != 0 && self.request.edns.is_none() {
+            return self.error(ResponseCode::ServFail, None);
         }
+        let id = self.request.metadata.id.to_be_bytes();
+        message.get_mut(..id.len())?.copy_from_slice(&id);
+        for errors in [errors, Vec::new()] {
+            let octets = self.with_edns(message.clone(), code, errors)?;
+            if octets.len() <= self.limit() {
+                return self.signed(octets);
+            }
+        }
+        match self.terms.transport {
+            Transport::Udp => self.truncated(),
+            Transport::Tcp => self.too_large(),
+        }
+    }
+
+    /// Adds the OPT record of the reply to a message that has none.
+    fn with_edns(
+        &self,
+        mut octets: Vec<u8>,
+        code: ResponseCode,
+        errors: Vec<ExtendedError>,
+    ) -> Option<Vec<u8>> {
+        let mut own = self.message(code, None);
+        own.queries.clear();
+        let Some(edns) = &mut own.edns else {
+            return Some(octets);
+        };
+        for error in errors {
+            edns.options_mut().insert(error.option());
+        }
+        let own = own.to_vec().ok()?;
+        let count = octets.get_mut(ADDITIONAL_COUNT)?;
+        let more = u16::from_be_bytes([count[0], count[1]]).checked_add(1)?;
+        count.copy_from_slice(&more.to_be_bytes());
+        octets.extend(own.get(HEADER..)?);
+        Some(octets)
     }
 
     /// An empty reply that makes the client ask again by TCP.
@@ -232,10 +302,8 @@ impl<'r> Reply<'r> {
         if let Some(cookie) = &self.terms.cookie {
             edns.options_mut().insert(cookie.clone());
         }
-        if let Some(ExtendedError { info_code, text }) = error {
-            let value = [&info_code.to_be_bytes(), text.as_bytes()].concat();
-            let option = EdnsOption::Unknown(EXTENDED_ERROR, value);
-            edns.options_mut().insert(option);
+        if let Some(error) = error {
+            edns.options_mut().insert(error.option());
         }
         edns
     }

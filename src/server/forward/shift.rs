@@ -1,0 +1,190 @@
+//! Names that point across a gap in a message (RFC 1035, section 4.1.4).
+//!
+//! A record that is taken out of a message moves those behind it to the front.
+//! Names are then no longer where others point to. The record that is taken out
+//! is nearly always the last one, and there is nothing to do.
+
+use std::ops::Range;
+
+use super::{
+    super::wire::HEADER,
+    record::{Record, end_of_name},
+};
+
+/// Has every name behind the gap point to where its target will be once the gap
+/// is taken out. Names before it point to what is before them, and so stay as they
+/// are. `None` where a name points into the gap, or is malformed.
+pub fn names(message: &mut [u8], gap: &Range<usize>) -> Option<()> {
+    let mut place = gap.end;
+    while place < message.len() {
+        let record = Record::read(message, place)?;
+        name(message, place, gap)?;
+        let end = record.data.end;
+        let mut place_in_data = record.data.start;
+        for part in parts(record.rtype) {
+            place_in_data = match part {
+                Part::Octets(count) => place_in_data + count,
+                Part::String => place_in_data + 1 + usize::from(*message.get(place_in_data)?),
+                Part::Name => name(message, place_in_data, gap)?,
+            };
+            if place_in_data > end {
+                return None;
+            }
+        }
+        place = end;
+    }
+    Some(())
+}
+
+/// Mends the name that starts there; gives where it ends.
+fn name(message: &mut [u8], start: usize, gap: &Range<usize>) -> Option<usize> {
+    let end = end_of_name(message, start)?;
+    // A name is its labels and a root's, of one octet, or a pointer, of two.
+    let mut place = start;
+    while matches!(message[place], 1..=63) {
+        place += 1 + usize::from(message[place]);
+    }
+    if end == place + 2 {
+        let pointer = usize::from(u16::from_be_bytes([
+            message[place] & 0x3f,
+            message[place + 1],
+        ]));
+        // It points to a name before it, and not into what is taken out.
+        if gap.contains(&pointer) || !(HEADER..place).contains(&pointer) {
+            return None;
+        }
+        if pointer >= gap.end {
+            let pointer = pointer - gap.len();
+            message[place] = 0xc0 | (pointer >> 8) as u8;
+            message[place + 1] = pointer as u8;
+        }
+    }
+    Some(end)
+}
+
+/// A part of a record's data.
+enum Part {
+    Octets(usize),
+    /// A character string: an octet with its length, and so many octets.
+    String,
+    Name,
+}
+
+/// The parts of a record's data up to its last name, for all types whose names
+/// are compressed by some: those of RFC 1035, which may be; those that RFC 3597,
+/// section 4, has receivers decompress nevertheless; and later ones, whose names
+/// readers are known to follow though none may be compressed.
+fn parts(rtype: u16) -> &'static [Part] {
+    use Part::{Name, Octets, String};
+    match rtype {
+        // NS, MD, MF, CNAME, MB, MG, MR, PTR, NXT; DNAME, NSEC.
+        2..=5 | 7..=9 | 12 | 30 | 39 | 47 => &[Name],
+        // SOA, MINFO, RP.
+        6 | 14 | 17 => &[Name, Name],
+        // MX, AFSDB, RT; KX, SVCB, HTTPS.
+        15 | 18 | 21 | 36 | 64 | 65 => &[Octets(2), Name],
+        // SIG; RRSIG.
+        24 | 46 => &[Octets(18), Name],
+        // PX.
+        26 => &[Octets(2), Name, Name],
+        // SRV.
+        33 => &[Octets(6), Name],
+        // NAPTR.
+        35 => &[Octets(4), String, String, String, Name],
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record with that data, of the root.
+    fn record(rtype: u16, data: &[u8]) -> Vec<u8> {
+        let [t1, t0] = rtype.to_be_bytes();
+        let mut record = vec![0, t1, t0, 0, 1, 0, 0, 0, 9, 0, data.len() as u8];
+        record.extend(data);
+        record
+    }
+
+    fn pointer(to: usize) -> [u8; 2] {
+        [0xc0 | (to >> 8) as u8, to as u8]
+    }
+
+    /// A gap behind so many octets, a record with the name `x`, and one with that
+    /// data that has names after `before` octets: a pointer over the gap and
+    /// others to `x` and to what is before the gap.
+    fn message(first: usize, rtype: u16, before: &[u8], names: usize) -> (Vec<u8>, Range<usize>) {
+        let mut message = vec![0; first];
+        message.extend(record(41, &[7; 30]));
+        let gap = first..message.len();
+        let x = message.len() + 11;
+        message.extend(record(2, b"\x01x\x00"));
+        let mut data = before.to_vec();
+        for name in 0..names {
+            data.extend(b"\x01y");
+            data.extend(if name == 0 { pointer(x) } else { pointer(12) });
+        }
+        message.extend(record(rtype, &data));
+        (message, gap)
+    }
+
+    #[test]
+    fn names_of_all_types_are_mended() {
+        let naptr = b"\x00\x01\x00\x02\x01u\x00\x03abc";
+        let mut cases = vec![(35, naptr.to_vec(), 1)];
+        for (rtypes, before, names) in [
+            (&[2, 3, 4, 5, 7, 8, 9, 12, 30, 39, 47][..], 0, 1),
+            (&[6, 14, 17], 0, 2),
+            (&[15, 18, 21, 36, 64, 65], 2, 1),
+            (&[24, 46], 18, 1),
+            (&[26], 2, 2),
+            (&[33], 6, 1),
+        ] {
+            let case = |rtype: &u16| (*rtype, vec![0xc0; before], names);
+            cases.extend(rtypes.iter().map(case));
+        }
+        // Also where the offset has more bits than an octet.
+        for (first, (rtype, before, names_in_data)) in [40, 0x1fe]
+            .into_iter()
+            .flat_map(|first| cases.iter().map(move |case| (first, case)))
+        {
+            let (before, count) = (before.as_slice(), *names_in_data);
+            let (mut octets, gap) = message(first, *rtype, before, count);
+            let (without, _) = message(first, *rtype, before, count);
+            names(&mut octets, &gap).unwrap();
+            octets.drain(gap.clone());
+            let mut expected = without;
+            expected.drain(gap.clone());
+            // Of all that, the one pointer is another.
+            let data = first + 11 + 3 + 11 + before.len();
+            expected[data + 2..data + 4].copy_from_slice(&pointer(first + 11));
+            assert_eq!(octets, expected, "type {rtype}");
+        }
+    }
+
+    #[test]
+    fn what_no_record_may_be_is_malformed() {
+        let (octets, gap) = message(40, 15, &[0, 1], 1);
+        let pointer_at = octets.len() - 2;
+        let into_gap = [gap.start, gap.start + 20, gap.end - 1];
+        for target in into_gap.into_iter().chain([3, pointer_at, 0x3fff]) {
+            let mut octets = octets.clone();
+            octets[pointer_at..].copy_from_slice(&pointer(target));
+            assert_eq!(names(&mut octets, &gap), None, "to {target}");
+        }
+        for length in gap.end + 1..octets.len() {
+            let whole = gap.end + 11 + 3;
+            let cut = names(&mut octets[..length].to_vec(), &gap);
+            assert_eq!(cut.is_some(), length == whole, "{length} octets");
+        }
+        // A name that goes on behind its record.
+        let (mut octets, gap) = message(40, 15, &[0, 1], 1);
+        let length = octets.len() - 7;
+        octets[length] = 3;
+        octets.extend(record(2, b"\x01x\x00"));
+        assert_eq!(names(&mut octets, &gap), None);
+        let (mut octets, gap) = message(40, 2, &[0x40], 0);
+        assert_eq!(names(&mut octets, &gap), None, "an unknown label");
+    }
+}
