@@ -274,13 +274,13 @@ fn what_is_included_is_bounded() {
     );
     let said = check(&files);
     assert!(said.contains("is one of more than 10000 files"), "{said}");
-    // 70 MB.
+    // 18 MB.
     let line = format!("; {}\n", "x".repeat(997));
     let said = check(&[
         ("further.zone", "$INCLUDE big\n"),
-        ("big", &line.repeat(70_000)),
+        ("big", &line.repeat(18_000)),
     ]);
-    assert!(said.contains("1: `big` makes more than 64 MB"), "{said}");
+    assert!(said.contains("1: `big` makes more than 16 MB"), "{said}");
 }
 
 #[test]
