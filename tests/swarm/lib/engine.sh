@@ -26,7 +26,7 @@ look_around() {
 
 install_tools() {
     scripts/install-tools debootstrap=debootstrap dnsmasq=dnsmasq-base ss=iproute2 \
-        hostname=hostname curl=curl update-ca-certificates=ca-certificates
+        hostname=hostname iptables=iptables nsenter=util-linux curl=curl update-ca-certificates=ca-certificates
 }
 
 # What the engine has, to see at the end that it has the same again.
