@@ -49,9 +49,9 @@ pub fn registration(number: u32, address: std::net::IpAddr) -> Registration {
     }
 }
 
-pub fn serial(serial: u64) -> Write {
+pub fn serial(origin: &str, serial: u64) -> Write {
     Write::Serial {
-        origin: ORIGINS[0].into(),
+        origin: origin.into(),
         serial,
     }
 }

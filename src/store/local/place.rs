@@ -144,7 +144,8 @@ impl<'d> Place<'d> {
     }
 
     /// The zones that dumps and journal know, and of which the database has nothing
-    /// at all: it has never served them.
+    /// at all. It has never served them: the first commit about a zone reserves
+    /// serials, which stay when its last peer goes.
     pub fn lacking(
         &self,
         database: &mut SledStore,
