@@ -404,7 +404,7 @@ fn a_store_that_is_damaged_between_two_commits_takes_no_more() {
 
     let disk = SmallDisk::new("16m");
     let data = disk.path().join("data");
-    let mut store = SledStore::open(&data).unwrap();
+    let mut store = common::unlocked(|| SledStore::open(&data)).unwrap();
     let write = |number: u32| {
         [Write::Put {
             origin: "test.internal.".into(),
@@ -444,7 +444,7 @@ fn every_origin_in_a_store_is_found_and_once() {
     use param_daemon::store::{Pin, Registration, SledStore, Store, Write};
 
     let data = tempfile::tempdir().unwrap();
-    let mut store = SledStore::open(data.path()).unwrap();
+    let mut store = common::unlocked(|| SledStore::open(data.path())).unwrap();
     let mut writes = Vec::new();
     // One begins like another.
     for origin in ["b.internal.", "a.", "a.b.", "b."] {

@@ -32,6 +32,10 @@ fn put(number: u32) -> Write {
     }
 }
 
+fn open(data: &Path) -> SledStore {
+    common::unlocked(|| SledStore::open(data)).unwrap()
+}
+
 fn registered(store: &mut SledStore) -> usize {
     store.load(ORIGIN).unwrap().registrations.len()
 }
@@ -41,19 +45,19 @@ fn registered(store: &mut SledStore) -> usize {
 fn a_conf_that_a_power_cut_took_is_written_anew() {
     let data = tempfile::tempdir().unwrap();
     let conf = data.path().join("peers.sled/conf");
-    let mut store = SledStore::open(data.path()).unwrap();
+    let mut store = open(data.path());
     store.commit(&[put(0)]).unwrap();
     drop(store);
     let whole = fs::read(&conf).unwrap();
     let garbage = vec![0xa5; whole.len()];
     for left in [&[][..], &whole[..9], &whole[..40], &garbage] {
         fs::write(&conf, left).unwrap();
-        let mut store = SledStore::open(data.path()).unwrap();
+        let mut store = open(data.path());
         assert_eq!(registered(&mut store), 1);
         assert_eq!(fs::read(&conf).unwrap(), whole);
     }
     fs::remove_file(&conf).unwrap();
-    assert_eq!(registered(&mut SledStore::open(data.path()).unwrap()), 1);
+    assert_eq!(registered(&mut open(data.path())), 1);
 }
 
 /// sled overwrites what its new snapshot does not need before the snapshot's name
@@ -63,12 +67,12 @@ fn a_whole_snapshot_is_used_whatever_its_name_is() {
     const HOSTS: usize = 40_000;
     let data = tempfile::tempdir().unwrap();
     let writes: Vec<Write> = (0..HOSTS as u32).map(put).collect();
-    let mut store = SledStore::open(data.path()).unwrap();
+    let mut store = open(data.path());
     store.commit(&writes).unwrap();
     drop(store);
     let log = data.path().join("peers.sled/db");
     let before = fs::read(&log).unwrap();
-    drop(SledStore::open(data.path()).unwrap());
+    drop(open(data.path()));
     let after = fs::read(&log).unwrap();
     let both = before.len().min(after.len());
     assert_ne!(
@@ -82,7 +86,7 @@ fn a_whole_snapshot_is_used_whatever_its_name_is() {
         snapshot.extension().unwrap().to_str().unwrap()
     ));
     fs::rename(&snapshot, &unfinished).unwrap();
-    let mut store = SledStore::open(data.path()).unwrap();
+    let mut store = open(data.path());
     assert_eq!(registered(&mut store), HOSTS);
     assert!(!unfinished.exists());
 }
@@ -102,7 +106,7 @@ fn a_store_that_was_deleted_or_replaced_takes_no_more() {
     let data = above.path().join("data");
     let elsewhere = above.path().join("elsewhere");
     let database = data.join("peers.sled");
-    let mut store = SledStore::open(&data).unwrap();
+    let mut store = open(&data);
     store.commit(&[put(0)]).unwrap();
     let mut number = 1;
     let mut refuses = |store: &mut SledStore| {

@@ -7,7 +7,7 @@ mod common;
 #[path = "windows/model.rs"]
 mod model;
 
-use std::{collections::BTreeSet, fs, path::Path, thread, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use model::{Model, ORIGINS, registration, serial, write};
 use param_daemon::store::{
@@ -20,16 +20,8 @@ fn open(data: &Path) -> LocalStore {
     try_open(data, Opening::Serve).unwrap()
 }
 
-/// A process that another test starts has the lock as well for a moment, until it
-/// runs its program.
 fn try_open(data: &Path, opening: Opening) -> Result<LocalStore, StoreError> {
-    for _ in 0..1_000 {
-        match LocalStore::open(data, opening) {
-            Err(StoreError::Locked { .. }) => thread::sleep(Duration::from_millis(10)),
-            opened => return opened,
-        }
-    }
-    LocalStore::open(data, opening)
+    common::unlocked(|| LocalStore::open(data, opening))
 }
 
 /// Dumps what has changed, as the service does.
@@ -177,7 +169,7 @@ fn a_directory_of_an_earlier_release_is_taken_over() {
         origin: ORIGINS[0].into(),
         registration: registration(number, [10, 0, 0, 1].into()),
     };
-    let mut store = SledStore::open(data).unwrap();
+    let mut store = common::unlocked(|| SledStore::open(data)).unwrap();
     store.commit(&[put(0), serial(ORIGINS[0], 70_000)]).unwrap();
     store.commit(&[put(1)]).unwrap();
     drop(store);

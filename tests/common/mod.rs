@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use param_daemon::store::StoreError;
+
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query},
     rr::{
@@ -279,6 +281,18 @@ pub fn eventually(within: Duration, what: &str, mut holds: impl FnMut() -> bool)
         assert!(start.elapsed() < within, "not within {within:?}: {what}");
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Opens a store. A process that another test starts has its lock as well for a
+/// moment, until it runs its program.
+pub fn unlocked<T>(open: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    for _ in 0..1_000 {
+        match open() {
+            Err(StoreError::Locked { .. }) => thread::sleep(Duration::from_millis(10)),
+            opened => return opened,
+        }
+    }
+    open()
 }
 
 /// A query for TXT, with the address that the peer states.

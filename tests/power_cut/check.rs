@@ -31,7 +31,8 @@ impl fmt::Display for Fault {
 /// Opens the store in a data directory, as a service does, and compares.
 pub fn check(data: &Path, acknowledged: &Acknowledged) -> Result<(), Fault> {
     let refused = |error: &dyn std::fmt::Display| Fault::Refused(error.to_string());
-    let mut store = LocalStore::open(data, Opening::Serve).map_err(|error| refused(&error))?;
+    let mut store = crate::common::unlocked(|| LocalStore::open(data, Opening::Serve))
+        .map_err(|error| refused(&error))?;
     let contents = store.load(ORIGIN).map_err(|error| refused(&error))?;
     let mut ids = BTreeMap::new();
     let mut taken = BTreeSet::new();
