@@ -221,7 +221,7 @@ fn no_more_transfers_run_at_once_than_there_may() {
 #[test]
 fn a_transfer_gives_way_on_a_thread_that_ends_with_its_client() {
     let field = Field::new("transfer_time = \"1h\"");
-    assert_eq!(field.threads("transfer"), []);
+    assert!(field.threads("transfer").is_empty());
     let (first, second) = (field.begin(), field.begin());
     // The threads that answer are as nice as this one, which can be nicer still.
     let nice = field.threads("paramd")[0];
