@@ -63,8 +63,9 @@ fuzz_target!(|input: Input<'_>| {
     match read {
         Cookie::Missing => panic!("there is one"),
         Cookie::Malformed => assert!(!allowed),
-        Cookie::Unproven(client) => {
+        Cookie::Unproven { client, is_wrong } => {
             assert!(allowed);
+            assert_eq!(is_wrong, octets.len() > 8);
             assert_eq!(client, octets[..8]);
             assert_ne!(Some(&octets), made.as_ref(), "its own cookie is refused");
         }

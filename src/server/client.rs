@@ -48,7 +48,7 @@ impl<'p> Client<'p> {
         let (mut is_proven, mut again) = (source.is_proven(), false);
         if let Some(octets) = query.cookie() {
             match cookies.judge(octets, &source.ip) {
-                Cookie::Missing | Cookie::Unproven(_) => {}
+                Cookie::Missing | Cookie::Unproven { .. } => {}
                 Cookie::Malformed => return None,
                 Cookie::Good { again: may, .. } => (is_proven, again) = (true, may),
             }

@@ -40,8 +40,12 @@ pub enum Cookie {
     Missing,
     /// Its length is not one that RFC 7873, section 4, allows.
     Malformed,
-    /// A client cookie, with no server cookie or with one that is not good.
-    Unproven([u8; CLIENT_OCTETS]),
+    /// A client cookie without a good server cookie.
+    Unproven {
+        client: [u8; CLIENT_OCTETS],
+        /// Whether there is a server cookie, which is not good.
+        is_wrong: bool,
+    },
     /// A client cookie, and a good server cookie.
     Good {
         client: [u8; CLIENT_OCTETS],
@@ -53,7 +57,7 @@ pub enum Cookie {
 impl Cookie {
     pub fn client(&self) -> Option<&[u8; CLIENT_OCTETS]> {
         match self {
-            Self::Unproven(client) | Self::Good { client, .. } => Some(client),
+            Self::Unproven { client, .. } | Self::Good { client, .. } => Some(client),
             Self::Missing | Self::Malformed => None,
         }
     }
@@ -174,7 +178,10 @@ impl Moment {
         match server.len() {
             0 | 8..=32 => match self.is_good(&client, server, source) {
                 Some(again) => Cookie::Good { client, again },
-                None => Cookie::Unproven(client),
+                None => Cookie::Unproven {
+                    client,
+                    is_wrong: !server.is_empty(),
+                },
             },
             _ => Cookie::Malformed,
         }

@@ -155,7 +155,7 @@ impl Handler {
         }
         let protocol = match source.transport {
             Transport::Udp => Protocol::Udp,
-            Transport::Tcp => Protocol::Tcp,
+            Transport::Tcp | Transport::Tls => Protocol::Tcp,
         };
         match Request::from_bytes(packet.to_vec(), source.address, protocol) {
             Ok(request) => self.inner.clone().handle(packet, request, source),
@@ -197,6 +197,7 @@ impl Inner {
             server: source.server,
             recursive: self.is_recursive(),
             by_address: false,
+            idle: source.idle,
             cookie: client.map(|client| self.cookies.option(client, source.ip)),
             nsid: self.nsid.clone(),
             signature: None,
@@ -250,7 +251,7 @@ impl Inner {
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
         let Some(query) = request.queries.queries().first() else {
-            return reply.error(ResponseCode::FormErr, None).into();
+            return reply.error(without_question(cookie), None).into();
         };
         let owner = query.original().name().clone();
         let rtype = query.query_type();
@@ -433,7 +434,7 @@ fn prove_yourself(reply: &Reply<'_>, cookie: Cookie) -> Outcome {
     match cookie {
         // RFC 7873, section 5.2.3: the client asks again with the cookie that it
         // is given here.
-        Cookie::Unproven(_) => reply.error(ResponseCode::BADCOOKIE, None).into(),
+        Cookie::Unproven { .. } => reply.error(ResponseCode::BADCOOKIE, None).into(),
         _ => reply.truncated().into(),
     }
 }
@@ -455,6 +456,16 @@ fn incremental(request: &Request) -> Option<u32> {
 
 /// Whether there is a CLIENT-SUBNET option that is not as RFC 7871, section 6,
 /// wants it. hickory reads over what stands behind its address.
+/// The response code for a message without a question. One with a cookie asks for a
+/// server cookie, or whether its own is still good (RFC 7873, section 5.4).
+fn without_question(cookie: Cookie) -> ResponseCode {
+    match cookie {
+        Cookie::Missing | Cookie::Malformed => ResponseCode::FormErr,
+        Cookie::Unproven { is_wrong: true, .. } => ResponseCode::BADCOOKIE,
+        Cookie::Unproven { .. } | Cookie::Good { .. } => ResponseCode::NoError,
+    }
+}
+
 fn has_malformed_subnet(packet: &[u8], request: &Request) -> bool {
     let edns = request.edns.as_ref();
     edns.is_some_and(|edns| edns.option(EdnsCode::Subnet).is_some())

@@ -42,6 +42,7 @@ pub mod late;
 pub mod limits;
 pub mod listen;
 mod packing;
+mod padding;
 mod rate;
 pub mod register;
 mod replay;

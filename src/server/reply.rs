@@ -1,6 +1,6 @@
 //! Puts an answer into a message of the right size.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use hickory_proto::{
     op::{Edns, Header, Message, MessageType, Metadata, OpCode, ResponseCode},
@@ -12,7 +12,7 @@ use hickory_proto::{
 };
 use hickory_server::server::Request;
 
-use super::{source::Transport, tsig::Signature, wire::HEADER};
+use super::{padding, source::Transport, tsig::Signature, wire::HEADER};
 use crate::zone::{Answer, Asked};
 
 /// The largest answer by UDP: what passes without fragments nearly everywhere.
@@ -25,6 +25,9 @@ const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..HEADER;
 
 /// The option code of an extended error (RFC 8914, section 2).
 pub const EXTENDED_ERROR: u16 = 15;
+
+/// The option code of TCP keepalive (RFC 7828, section 3.1).
+const KEEPALIVE: u16 = 11;
 
 /// Why a query was refused: an extended error (RFC 8914) with its text.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +89,8 @@ pub struct Terms {
     pub by_address: bool,
     /// The COOKIE option that answers the client's.
     pub cookie: Option<EdnsOption>,
+    /// How long the connection that the request came by may be idle now.
+    pub idle: Option<Duration>,
     /// The NSID of this server, for clients that ask for it.
     pub nsid: Option<NSIDPayload>,
     /// How replies are signed, if the request was.
@@ -155,7 +160,7 @@ impl<'r> Reply<'r> {
         }
         match self.terms.transport {
             Transport::Udp => self.truncated(),
-            Transport::Tcp => self.too_large(),
+            Transport::Tcp | Transport::Tls => self.too_large(),
         }
     }
 
@@ -188,7 +193,7 @@ impl<'r> Reply<'r> {
         }
         match self.terms.transport {
             Transport::Udp => self.truncated(),
-            Transport::Tcp => self.too_large(),
+            Transport::Tcp | Transport::Tls => self.too_large(),
         }
     }
 
@@ -242,7 +247,15 @@ impl<'r> Reply<'r> {
         self.signed(message.to_vec().ok()?)
     }
 
-    fn signed(&self, octets: Vec<u8>) -> Option<Vec<u8>> {
+    fn signed(&self, mut octets: Vec<u8>) -> Option<Vec<u8>> {
+        let request = self.request.edns.as_ref();
+        let is_padded = request.is_some_and(|edns| edns.option(EdnsCode::Padding).is_some());
+        if is_padded && self.terms.transport == Transport::Tls {
+            let signed = self.terms.signature.clone();
+            let signed = signed.and_then(|mut signature| signature.sign(octets.clone()));
+            let signature = signed.map_or(0, |signed| signed.len() - octets.len());
+            padding::pad(&mut octets, signature, self.limit());
+        }
         match self.terms.signature.clone() {
             // Whoever signs with an endless name that nobody knows is told so
             // without a signature.
@@ -302,6 +315,14 @@ impl<'r> Reply<'r> {
         if let Some(cookie) = &self.terms.cookie {
             edns.options_mut().insert(cookie.clone());
         }
+        // RFC 7828, section 3.3.2: only by TCP, and in units of 100 ms.
+        if let Some(idle) = self.terms.idle
+            && request.option(EdnsCode::Keepalive).is_some()
+        {
+            let units = u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX);
+            let option = EdnsOption::Unknown(KEEPALIVE, units.to_be_bytes().into());
+            edns.options_mut().insert(option);
+        }
         if let Some(error) = error {
             edns.options_mut().insert(error.option());
         }
@@ -313,7 +334,7 @@ impl<'r> Reply<'r> {
 /// `None` where it has not said, for want of EDNS.
 pub fn room(transport: Transport, payload: Option<u16>) -> usize {
     let room = match (transport, payload) {
-        (Transport::Tcp, _) => u16::MAX,
+        (Transport::Tcp | Transport::Tls, _) => u16::MAX,
         (Transport::Udp, None) => PLAIN_UDP_OCTETS,
         (Transport::Udp, Some(payload)) => payload.clamp(PLAIN_UDP_OCTETS, UDP_OCTETS),
     };

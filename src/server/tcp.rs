@@ -57,7 +57,11 @@ pub async fn run(
                         continue;
                     }
                 };
-                let source = Source::new(peer, Transport::Tcp, server);
+                let transport = match credentials {
+                    None => Transport::Tcp,
+                    Some(_) => Transport::Tls,
+                };
+                let source = Source::new(peer, transport, server);
                 if !shared.handler.may_query(source) {
                     continue;
                 }
@@ -165,6 +169,7 @@ async fn read_all(
         let Some(mut reserved) = connection.reserve(LARGEST_REPLY) else {
             return;
         };
+        let source = source.on_connection(shared.connections.idle());
         let outcome = shared.handler.handle(&message, source);
         // Whoever has sent very many lets the others have their turn.
         tokio::task::yield_now().await;

@@ -18,7 +18,7 @@ mod admission;
 mod exchange;
 pub mod local;
 pub mod query;
-mod record;
+pub mod record;
 pub mod response;
 mod shift;
 
