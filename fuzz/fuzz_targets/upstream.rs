@@ -72,6 +72,7 @@ fuzz_target!(|input: Input<'_>| {
         server: IpAddr::V4(Ipv4Addr::LOCALHOST),
         recursive: true,
         by_address: false,
+        idle: None,
         cookie: None,
         nsid: None,
         signature: None,

@@ -38,6 +38,7 @@ pub fn asked(zone: &Arc<Zone>, network: &Arc<Network>, content: Content, edns: b
             server: std::net::Ipv4Addr::LOCALHOST.into(),
             recursive: false,
             by_address: false,
+            idle: None,
             cookie: None,
             nsid: None,
             signature: None,
