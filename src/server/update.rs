@@ -39,12 +39,16 @@ impl Inner {
             .zone_of(origin)
             .filter(|(_, published)| published.zone.origin == *origin);
         let Some((place, published)) = known.filter(|_| zone.query_class() == DNSClass::IN) else {
-            let error = ExtendedError::other("no zone of this service has that origin");
+            let error = ExtendedError::other(format!("it has no zone {origin}"));
             return reply.error(ResponseCode::NotAuth, Some(error)).into();
         };
         // Before the prerequisites, which would tell what there is.
         if !self.access.update.allows(source.ip, terms.key()) {
-            let error = ExtendedError::prohibited("your network may not update zones");
+            let text = match terms.key() {
+                Some(key) => format!("neither your network nor the key {key} may update zones"),
+                None => "your network may not update zones".to_owned(),
+            };
+            let error = ExtendedError::prohibited(text);
             return reply.error(ResponseCode::Refused, Some(error)).into();
         }
         // Whoever may update by its address alone can say it again as often as it
