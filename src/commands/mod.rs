@@ -36,13 +36,13 @@ use self::client::Client;
 const ADDRESS_FILE: &str = "address";
 
 /// The text as a terminal may have it: what a server says may hold sequences that a
-/// terminal obeys. Line feeds are ours.
+/// terminal obeys, or that turn the direction of writing. Line feeds are ours.
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
-        match character.is_control() && character != '\n' {
-            true => printable.extend(character.escape_default()),
-            false => printable.push(character),
+        match character {
+            '\n' | '"' | '\'' | '\\' => printable.push(character),
+            _ => printable.extend(character.escape_debug()),
         }
     }
     printable
@@ -187,4 +187,26 @@ fn running_on(data: &Path) -> anyhow::Result<SocketAddr> {
                 path.display()
             )
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped_and_nothing_else() {
+        let plain = "h\u{e9}llo \"a\\b\" 'c'\n";
+        assert_eq!(printable(plain), plain);
+        for (text, expected) in [
+            ("\x1b[2Ja", "\\u{1b}[2Ja"),
+            ("\u{9b}2J", "\\u{9b}2J"),
+            ("a\rb\x07", "a\\rb\\u{7}"),
+            // Right to left, and text that nobody sees.
+            ("\u{202e}a\u{2066}", "\\u{202e}a\\u{2066}"),
+            ("\u{200b}\u{feff}", "\\u{200b}\\u{feff}"),
+            ("\u{2028}", "\\u{2028}"),
+        ] {
+            assert_eq!(printable(text), expected);
+        }
+    }
 }
