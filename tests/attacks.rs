@@ -119,7 +119,10 @@ impl Scene<'_> {
     /// Makes the attacks at the same time; gives what does not hold.
     fn attack(&self, attacks: &[Attack]) -> Vec<String> {
         let names: Vec<&str> = attacks.iter().map(|attack| attack.name).collect();
-        let name = names.join(" + ");
+        let name = match names.as_slice() {
+            [name] => name,
+            _ => "all of them",
+        };
         self.field.forget_peak();
         (self.peers.take(), self.client.take());
         let logged = self.field.logged();
@@ -139,6 +142,7 @@ impl Scene<'_> {
                         (attack.run)(&Attacker {
                             address,
                             number,
+                            attacks: attacks.len(),
                             until,
                         });
                     });
@@ -224,6 +228,9 @@ fn under_attack(groups: impl FnOnce(Vec<Attack>) -> Vec<Vec<Attack>>) {
             thread::sleep(Duration::from_secs(1));
             let release = writes::signed_release(&field, "peer-7");
             writes::deliver(&field, &release);
+            let has_lost = || field.log().contains("peer-7 has lost its ID");
+            eventually(Duration::from_secs(5), "the peer is released", has_lost);
+            client.take();
             let everybody = || client.take().live == Some(peers::COUNT + 1);
             eventually(Duration::from_secs(30), "the peer is back", everybody);
             let scene = Scene {
@@ -243,7 +250,10 @@ fn under_attack(groups: impl FnOnce(Vec<Attack>) -> Vec<Vec<Attack>>) {
         client.is_over.store(true, Ordering::Relaxed);
         attacking.unwrap_or_else(|panic| panic::resume_unwind(panic))
     });
-    assert!(wrong.is_empty(), "{wrong:#?}\nThe log:\n{}", field.log());
+    let log = field.log();
+    let tail = log.len().saturating_sub(4_000);
+    let tail = String::from_utf8_lossy(&log.as_bytes()[tail..]);
+    assert!(wrong.is_empty(), "{wrong:#?}\nThe end of the log:\n{tail}");
 }
 
 #[test]

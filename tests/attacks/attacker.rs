@@ -11,13 +11,21 @@ use socket2::{Domain, Socket, Type};
 
 use crate::field::service_for;
 
-/// The tact of whatever is sent at a rate.
+/// How often whatever is sent at a rate is sent.
 const TICK: Duration = Duration::from_millis(5);
+
+/// How often connections are opened and used, and how many an address opens each time.
+/// Attackers and service share the processors here, and far more connections a second
+/// are an attack on the kernel.
+const TURN: Duration = Duration::from_millis(100);
+const OPENED: usize = 100;
 
 pub struct Attacker {
     pub address: IpAddr,
     /// Which of the addresses it is.
     pub number: usize,
+    /// How many attacks it makes at the same time: each has its part of the rates.
+    pub attacks: usize,
     pub until: Instant,
 }
 
@@ -29,11 +37,12 @@ impl Attacker {
     /// Calls it so many times a second, with the count so far.
     pub fn at_rate(&self, per_second: u64, mut send: impl FnMut(u64)) {
         let begun = Instant::now();
+        let per_second = per_second / self.attacks as u64;
         let mut sent = 0;
         while !self.is_over() {
             let due = begun.elapsed().as_millis() as u64 * per_second / 1_000;
             // What could not be sent in time is left out.
-            sent = sent.max(due.saturating_sub(per_second / 10));
+            sent = sent.max(due.saturating_sub(1 + per_second / 10));
             while sent < due {
                 send(sent);
                 sent += 1;
@@ -75,7 +84,8 @@ impl Attacker {
     ) {
         let mut connections: Vec<TcpStream> = Vec::new();
         while !self.is_over() {
-            for _ in connections.len()..count {
+            let missing = count - connections.len();
+            for _ in 0..missing.min(OPENED.div_ceil(self.attacks)) {
                 match open() {
                     Some(connection) => connections.push(connection),
                     None => break,
@@ -88,7 +98,7 @@ impl Attacker {
                 Ok(()) => matches!(connection.take_error(), Ok(None)),
                 Err(error) => error.kind() == io::ErrorKind::WouldBlock,
             });
-            thread::sleep(Duration::from_millis(100));
+            thread::sleep(TURN);
         }
     }
 }
