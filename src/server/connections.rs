@@ -9,16 +9,20 @@
 //! A connection reserves the octets of a query before it is read, and those of the
 //! largest reply before it is made. What is over is given back when the reply is
 //! there, and the rest when the client has taken it.
+//!
+//! The connections of one network take turns to be answered, so that many that ask
+//! for much keep those of another network waiting for no more than one answer each.
 
 use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 use ipnet::IpNet;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::{limits, source::Source};
 
@@ -85,10 +89,10 @@ struct Open {
 }
 
 /// What the connections of a network have.
-#[derive(Default, Clone, Copy)]
 struct Usage {
     connections: usize,
     octets: usize,
+    turns: Arc<Semaphore>,
 }
 
 /// A connection that is counted until this is dropped.
@@ -99,6 +103,8 @@ pub struct Connection {
     evicted: Arc<Notify>,
     /// Told when the client has taken something.
     relieved: Arc<Notify>,
+    /// Those of the network that may be answered at once.
+    turns: Arc<Semaphore>,
     ended: Arc<Notify>,
 }
 
@@ -152,13 +158,14 @@ impl Connections {
             table.evict(|open| open.network == network);
         }
         let evicted = Arc::new(Notify::new());
-        let id = table.add(address, evicted.clone());
+        let (id, turns) = table.add(address, evicted.clone());
         Connection {
             id,
             table: self.table.clone(),
             bounds: self.bounds,
             evicted,
             relieved: Arc::default(),
+            turns,
             ended: self.ended.clone(),
         }
     }
@@ -168,6 +175,12 @@ impl Connection {
     /// Waits until another connection needs the place of this one.
     pub async fn evicted(&self) {
         self.evicted.notified().await;
+    }
+
+    /// Waits until it may be answered, among those of its network. `None` where there
+    /// will be no turn, which never is.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.turns.clone().acquire_owned().await.ok()
     }
 
     /// Waits until the client has read so much that there is room for one more
@@ -191,7 +204,7 @@ impl Connection {
     pub fn reserve(&self, octets: usize) -> Option<Reserved> {
         let mut table = lock(&self.table);
         let network = table.open.get(&self.id)?.network;
-        while table.usage(network).octets + octets > self.bounds.octets_of_network {
+        while table.octets_of(network) + octets > self.bounds.octets_of_network {
             table.evict_holder(network)?;
         }
         while table.octets + octets > self.bounds.octets {
@@ -238,12 +251,25 @@ impl Drop for Reserved {
     }
 }
 
+impl Usage {
+    fn new() -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            connections: 0,
+            octets: 0,
+            turns: Arc::new(Semaphore::new((cores / 2).max(1))),
+        }
+    }
+}
+
 impl Table {
-    fn add(&mut self, address: IpAddr, evicted: Arc<Notify>) -> u64 {
+    fn add(&mut self, address: IpAddr, evicted: Arc<Notify>) -> (u64, Arc<Semaphore>) {
         let network = limits::network_of(address);
         self.next += 1;
         *self.by_address.entry(address).or_default() += 1;
-        self.networks.entry(network).or_default().connections += 1;
+        let usage = self.networks.entry(network).or_insert_with(Usage::new);
+        usage.connections += 1;
+        let turns = usage.turns.clone();
         let open = Open {
             address,
             network,
@@ -252,7 +278,7 @@ impl Table {
             evicted,
         };
         self.open.insert(self.next, open);
-        self.next
+        (self.next, turns)
     }
 
     /// Takes a connection out, with all that it has reserved.
@@ -276,8 +302,8 @@ impl Table {
         }
     }
 
-    fn usage(&self, network: IpNet) -> Usage {
-        self.networks.get(&network).copied().unwrap_or_default()
+    fn octets_of(&self, network: IpNet) -> usize {
+        self.networks.get(&network).map_or(0, |usage| usage.octets)
     }
 
     /// The network that has most of something.
@@ -309,7 +335,9 @@ impl Table {
         };
         open.octets += octets;
         self.octets += octets;
-        self.networks.entry(open.network).or_default().octets += octets;
+        if let Some(usage) = self.networks.get_mut(&open.network) {
+            usage.octets += octets;
+        }
     }
 
     /// What a connection that has ended had reserved is free already.

@@ -2,9 +2,10 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     runtime::Handle,
     sync::{
         OwnedSemaphorePermit, Semaphore,
@@ -48,7 +49,7 @@ pub async fn run(
             _ = stopping.changed() => return Ok(()),
         };
         match accepted {
-            Ok((stream, peer)) => {
+            Ok((mut stream, peer)) => {
                 let server = match stream.local_addr() {
                     Ok(server) => server.ip(),
                     // The client has gone already.
@@ -78,24 +79,16 @@ pub async fn run(
                         connection: &connection,
                         shared: &shared,
                     };
-                    let serving = async {
-                        match credentials {
-                            None => {
-                                let (reader, writer) = stream.into_split();
-                                serve(reader, writer, client, stopping).await
-                            }
-                            // Far larger, and no part of what a plain one needs.
-                            Some(credentials) => {
-                                Box::pin(tls::serve(stream, &credentials, client, stopping)).await
-                            }
-                        }
-                    };
+                    let serving = serve_stream(&mut stream, credentials, client, stopping);
                     let served = tokio::select! {
                         served = serving => served,
                         () = connection.evicted() => Err(io::Error::other("its place is needed")),
                     };
                     if let Err(error) = served {
                         debug!("connection of {peer}: {error}");
+                        // Otherwise the kernel keeps what the client has not taken for
+                        // minutes, and nobody counts it. Where it cannot be set, it does.
+                        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
                     }
                 });
             }
@@ -113,6 +106,40 @@ pub struct Client<'c> {
     pub source: Source,
     pub connection: &'c Connection,
     pub shared: &'c Arc<Shared>,
+}
+
+/// Serves a connection from its beginning until the client has taken everything.
+async fn serve_stream(
+    stream: &mut TcpStream,
+    credentials: Option<Arc<Credentials>>,
+    client: Client<'_>,
+    mut stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
+    match credentials {
+        None => {
+            let (reader, writer) = stream.split();
+            serve(reader, writer, client, stopping.clone()).await?;
+        }
+        // Far larger, and no part of what a plain one needs.
+        Some(credentials) => {
+            let serving = tls::serve(stream, &credentials, client, stopping.clone());
+            Box::pin(serving).await?;
+        }
+    }
+    tokio::select! {
+        taken = timeout(client.shared.connections.idle(), taken(stream)) => Ok(taken?),
+        // The kernel goes on without the service.
+        _ = stopping.wait_for(|stopping| *stopping) => Ok(()),
+    }
+}
+
+/// Waits until both sides have closed the connection, and the client has everything.
+async fn taken(stream: &TcpStream) {
+    let mut pause = Duration::from_millis(1);
+    while stream.peer_addr().is_ok() {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE);
+    }
 }
 
 /// Takes the messages of a connection until it ends or idles, or the service
@@ -170,8 +197,13 @@ async fn read_all(
             return;
         };
         let source = source.on_connection(shared.connections.idle());
+        let turn = tokio::select! {
+            turn = connection.turn() => turn,
+            () = answers.closed() => return,
+        };
         let outcome = shared.handler.handle(&message, source);
-        // Whoever has sent very many lets the others have their turn.
+        // The next turn is another's, if anybody waits for one.
+        drop(turn);
         tokio::task::yield_now().await;
         match outcome {
             Outcome::Silence => return,

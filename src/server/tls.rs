@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Takes a connection from its handshake on, which may take no longer than a
 /// message.
 pub(super) async fn serve(
-    stream: TcpStream,
+    stream: &mut TcpStream,
     credentials: &Credentials,
     client: Client<'_>,
     mut stopping: watch::Receiver<bool>,
