@@ -38,8 +38,9 @@ use std::{
 
 use attacker::Attacker;
 use common::eventually;
-use field::{ATTACKERS, Field, LEASE, enter};
+use field::{ATTACKERS, Field, LEASE};
 use good_client::GoodClient;
+use namespaces::enter;
 use peers::Peers;
 
 /// What the issue allows, in kB: resident, and all that counts for a container.

@@ -123,7 +123,7 @@ async fn serve_stream(
         }
     }
     tokio::select! {
-        taken = timeout(client.shared.connections.idle(), taken(stream)) => Ok(taken?),
+        taken = timeout(client.connection.idle(), taken(stream)) => Ok(taken?),
         // The kernel goes on without the service.
         _ = stopping.wait_for(|stopping| *stopping) => Ok(()),
     }
@@ -176,7 +176,7 @@ async fn read_all(
     loop {
         let next = async {
             connection.has_room().await;
-            timeout(shared.connections.idle(), read(&mut reader, connection)).await
+            timeout(connection.idle(), read(&mut reader, connection)).await
         };
         let message = tokio::select! {
             message = next => message,
@@ -196,6 +196,9 @@ async fn read_all(
             turn = connection.turn() => turn,
             () = answers.closed() => return,
         };
+        if !connection.is_kept() && shared.handler.is_signed(&message, source) {
+            connection.keep();
+        }
         let outcome = shared.handler.handle(&message, source);
         // The next turn is another's, if anybody waits for one.
         drop(turn);

@@ -13,7 +13,6 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use nix::sched::{CloneFlags, setns};
 use tempfile::TempDir;
 
 use crate::{
@@ -288,12 +287,6 @@ fn docker_run(container: &str, files: &Path) -> Command {
         .args(["--zones", "/data/zones", "--data", "/data/store"])
         .args(["--forward", UPSTREAM]);
     command
-}
-
-/// Moves this thread, and what it starts, into the network namespace.
-pub fn enter(namespace: &str) {
-    let file = File::open(format!("/run/netns/{namespace}")).unwrap();
-    setns(file, CloneFlags::CLONE_NEWNET).unwrap();
 }
 
 /// The address of the service that the client can reach.
