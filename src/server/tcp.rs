@@ -111,22 +111,25 @@ async fn serve_stream(
     client: Client<'_>,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    match credentials {
+    let served = match credentials {
         None => {
             let (reader, writer) = stream.split();
-            serve(reader, writer, client, stopping.clone()).await?;
+            serve(reader, writer, client, stopping.clone()).await
         }
         // Far larger, and no part of what a plain one needs.
         Some(credentials) => {
             let serving = tls::serve(stream, &credentials, client, stopping.clone());
-            Box::pin(serving).await?;
+            Box::pin(serving).await
         }
-    }
+    };
+    // Also where a handshake was not finished. It may be done already.
+    let _ = stream.shutdown().await;
     tokio::select! {
-        taken = timeout(client.connection.idle(), taken(stream)) => Ok(taken?),
+        taken = timeout(client.connection.idle(), taken(stream)) => taken?,
         // The kernel goes on without the service.
-        _ = stopping.wait_for(|stopping| *stopping) => Ok(()),
+        _ = stopping.wait_for(|stopping| *stopping) => {}
     }
+    served
 }
 
 /// Waits until both sides have closed the connection, and the client has everything.

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::{
     certificates::Certificates,
-    common::{PARAMD, run, simple_zone},
+    common::{PARAMD, attempt, run, simple_zone},
     namespaces::Network,
 };
 
@@ -167,7 +167,9 @@ impl Field {
 
     /// Whether Docker has the same process still.
     pub fn is_alive(&self) -> bool {
-        self.inspect("{{.State.Running}} {{.State.OOMKilled}}") == "true false"
+        let format = "{{.State.Running}} {{.State.OOMKilled}}";
+        let state = attempt("docker", &["inspect", "-f", format, &self.container]);
+        state.stdout == b"true false\n"
     }
 
     /// Forgets the largest size so far.
