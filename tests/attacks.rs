@@ -1,7 +1,7 @@
 //! The attacks that strangers have made, as load on a service in a container of 128 MB,
 //! while a thousand peers renew their leases and a good client asks.
 //!
-//! `ATTACK_SECONDS` says how long each lasts, 8 if it is not set. A lease runs for 30 s,
+//! `ATTACK_SECONDS` says how long each lasts, 5 if it is not set. A lease runs for 30 s,
 //! so the time between two renewals is what a short run measures of it. `ATTACK` chooses
 //! those whose name has that text.
 
@@ -38,8 +38,9 @@ use std::{
 
 use attacker::Attacker;
 use common::eventually;
-use field::{ATTACKERS, Field, LEASE, enter};
+use field::{ATTACKERS, Field, LEASE};
 use good_client::GoodClient;
+use namespaces::enter;
 use peers::Peers;
 
 /// What the issue allows, in kB: resident, and all that counts for a container.
@@ -104,7 +105,7 @@ fn attacks(replayed: Vec<u8>) -> Vec<Attack> {
 }
 
 fn seconds() -> Duration {
-    let seconds = env::var("ATTACK_SECONDS").map_or(8, |text| text.parse().unwrap());
+    let seconds = env::var("ATTACK_SECONDS").map_or(5, |text| text.parse().unwrap());
     Duration::from_secs(seconds)
 }
 
@@ -124,7 +125,8 @@ impl Scene<'_> {
             _ => "all of them",
         };
         self.field.forget_peak();
-        (self.peers.take(), self.client.take());
+        self.peers.take();
+        self.client.take();
         let logged = self.field.logged();
         let until = Instant::now() + seconds();
         let mut sockets = 0;
@@ -150,6 +152,7 @@ impl Scene<'_> {
             }
             while Instant::now() < until {
                 thread::sleep(LOOK.min(until.saturating_duration_since(Instant::now())));
+                assert!(self.field.is_alive(), "{name}: the service has ended");
                 sockets = sockets.max(self.field.socket_memory());
                 if let Err(said) = self.field.health() {
                     wrong.push(format!("the health check fails: {said}"));
@@ -178,7 +181,6 @@ impl Scene<'_> {
                 wrong.push(what);
             }
         };
-        must(self.field.is_alive(), "the service has ended".into());
         must(resident < MOST_RESIDENT, format!("{resident} kB resident"));
         let in_all = resident + sockets;
         must(

@@ -58,6 +58,31 @@ fn it_passes_whatever_the_lists_say_while_the_service_answers() {
 }
 
 #[test]
+fn check_warns_where_the_lists_shut_a_health_check_by_dns_out() {
+    let zones = shipped_zones();
+    let files = tempfile::tempdir().unwrap();
+    let config = files.path().join("paramd.toml");
+    let check = |access: &str| {
+        fs::write(&config, format!("[access]\n{access}\n")).unwrap();
+        let [zones, config] = [&zones, &config].map(|path| path.to_str().unwrap());
+        let arguments = ["check", "--zones", zones, "--config", config];
+        let output = attempt(PARAMD, &arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for access in ["", "query = [\"127.0.0.0/8\"]", "register = []"] {
+        assert_eq!(check(access), "", "{access}");
+    }
+    for access in ["query = [\"10.0.0.0/8\"]", "query = []"] {
+        let said = check(access);
+        assert!(
+            said.contains("paramd.toml: warning: `query` in [access] does not allow 127.0.0.1"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn only_the_signals_that_should_end_the_service_do() {
     let data = tempfile::tempdir().unwrap();
     let service = Service::start(&shipped_zones(), data.path());

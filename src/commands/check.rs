@@ -1,6 +1,9 @@
 //! `paramd check`: everything that is wrong with the files, at once.
 
-use std::path::Path;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+};
 
 use crate::{
     cli::Check,
@@ -23,7 +26,7 @@ pub fn run(options: &Check) -> anyhow::Result<()> {
         Some(path) => config::read(path).map_err(|found| problems.extend(found)),
         None => Ok(Config::default()),
     };
-    if let Ok(config) = config {
+    if let Ok(config) = &config {
         problems.extend(missing_keys(&zones, &config.keys));
     }
     if !problems.is_empty() {
@@ -34,10 +37,27 @@ pub fn run(options: &Check) -> anyhow::Result<()> {
     }
     if let Some(path) = &options.config.config {
         println!("{}: no mistakes", path.display());
+        if let Ok(config) = &config {
+            warn_of_refused_health_checks(path, config);
+        }
     }
     match &options.data {
         Some(data) => check_data(data, &zones),
         None => Ok(()),
+    }
+}
+
+/// `paramd health` on the data directory goes by the control socket, which no list
+/// closes. One that asks by DNS is refused as anybody else is.
+fn warn_of_refused_health_checks(path: &Path, config: &Config) {
+    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+    if !config.access.query.allows(loopback, None) {
+        eprintln!(
+            "{}: warning: `query` in [access] does not allow {loopback}: a health check that asks \
+             by DNS is refused on this machine, `paramd health --server` among them; without \
+             --server, `paramd health` passes",
+            path.display()
+        );
     }
 }
 

@@ -13,18 +13,17 @@
 //! The connections of one network take turns to be answered, so that many that ask
 //! for much keep those of another network waiting for no more than one answer each.
 
+mod table;
+
 use std::{
-    collections::HashMap,
-    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
     time::{Duration, Instant},
 };
 
-use ipnet::IpNet;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::{limits, source::Source};
+use self::table::Table;
+use super::source::Source;
 
 /// How long a connection may be idle, or a message take to come or to go.
 pub const IDLE: Duration = Duration::from_secs(10);
@@ -39,6 +38,9 @@ pub struct Bounds {
     /// Of those, how many may come from one address. Many peers may share one,
     /// behind a node's masquerading, but `dig` keeps none open.
     pub of_address: usize,
+    /// How many of them all are kept for callers on this machine and clients that sign.
+    /// Further ones have their places as strangers have.
+    pub kept: usize,
     /// Octets that clients have sent and not been answered, or have not read: of
     /// one connection, of one network, and of all together.
     pub octets_of_connection: usize,
@@ -51,6 +53,7 @@ impl Default for Bounds {
         Self {
             connections: 1_024,
             of_address: 256,
+            kept: 128,
             octets_of_connection: 2 * LARGEST_REPLY,
             octets_of_network: 8 << 20,
             octets: 24 << 20,
@@ -67,32 +70,6 @@ pub struct Connections {
     bounds: Bounds,
     /// Told when one has ended.
     ended: Arc<Notify>,
-}
-
-#[derive(Default)]
-struct Table {
-    next: u64,
-    open: HashMap<u64, Open>,
-    by_address: HashMap<IpAddr, usize>,
-    networks: HashMap<IpNet, Usage>,
-    octets: usize,
-}
-
-/// A connection that is open.
-struct Open {
-    address: IpAddr,
-    network: IpNet,
-    /// When it asked or read something last.
-    last: Instant,
-    octets: usize,
-    evicted: Arc<Notify>,
-}
-
-/// What the connections of a network have.
-struct Usage {
-    connections: usize,
-    octets: usize,
-    turns: Arc<Semaphore>,
 }
 
 /// A connection that is counted until this is dropped.
@@ -136,29 +113,23 @@ impl Connections {
         }
     }
 
-    /// How long a connection may be idle now.
-    pub fn idle(&self) -> Duration {
-        match lock(&self.table).open.len() > self.bounds.connections / 4 * 3 {
-            true => IDLE_WHEN_BUSY,
-            false => IDLE,
-        }
-    }
-
     /// Counts a connection. Where there is no place, another one makes room.
     pub fn admit(&self, source: Source) -> Connection {
         let address = source.ip;
         let mut table = lock(&self.table);
-        if table.by_address.get(&address).copied() >= Some(self.bounds.of_address) {
-            table.evict(|open| open.address == address);
+        if table.count_of(address) >= self.bounds.of_address {
+            table.evict_of(address);
         }
         while table.open.len() >= self.bounds.connections {
-            let Some(network) = table.largest(|usage| usage.connections) else {
+            if table.evict_for_place().is_none() {
                 break;
-            };
-            table.evict(|open| open.network == network);
+            }
         }
         let evicted = Arc::new(Notify::new());
         let (id, turns) = table.add(address, evicted.clone());
+        if source.is_local {
+            table.keep(id, self.bounds.kept);
+        }
         Connection {
             id,
             table: self.table.clone(),
@@ -175,6 +146,28 @@ impl Connection {
     /// Waits until another connection needs the place of this one.
     pub async fn evicted(&self) {
         self.evicted.notified().await;
+    }
+
+    /// Keeps the place, since the client has signed a message.
+    pub fn keep(&self) {
+        lock(&self.table).keep(self.id, self.bounds.kept);
+    }
+
+    /// Whether its place is kept.
+    pub fn is_kept(&self) -> bool {
+        let table = lock(&self.table);
+        table.open.get(&self.id).is_some_and(|open| open.is_kept)
+    }
+
+    /// How long it may be idle now.
+    pub fn idle(&self) -> Duration {
+        let table = lock(&self.table);
+        let is_busy = table.open.len() > self.bounds.connections / 4 * 3;
+        let is_kept = table.open.get(&self.id).is_some_and(|open| open.is_kept);
+        match is_busy && !is_kept {
+            true => IDLE_WHEN_BUSY,
+            false => IDLE,
+        }
     }
 
     /// Waits until it may be answered, among those of its network. `None` where there
@@ -208,7 +201,7 @@ impl Connection {
             table.evict_holder(network)?;
         }
         while table.octets + octets > self.bounds.octets {
-            let largest = table.largest(|usage| usage.octets)?;
+            let largest = table.largest_holder()?;
             table.evict_holder(largest)?;
         }
         // It may have been its own turn.
@@ -251,109 +244,75 @@ impl Drop for Reserved {
     }
 }
 
-impl Usage {
-    fn new() -> Self {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            connections: 0,
-            octets: 0,
-            turns: Arc::new(Semaphore::new((cores / 2).max(1))),
-        }
-    }
-}
-
-impl Table {
-    fn add(&mut self, address: IpAddr, evicted: Arc<Notify>) -> (u64, Arc<Semaphore>) {
-        let network = limits::network_of(address);
-        self.next += 1;
-        *self.by_address.entry(address).or_default() += 1;
-        let usage = self.networks.entry(network).or_insert_with(Usage::new);
-        usage.connections += 1;
-        let turns = usage.turns.clone();
-        let open = Open {
-            address,
-            network,
-            last: Instant::now(),
-            octets: 0,
-            evicted,
-        };
-        self.open.insert(self.next, open);
-        (self.next, turns)
-    }
-
-    /// Takes a connection out, with all that it has reserved.
-    fn remove(&mut self, id: u64) {
-        let Some(open) = self.open.remove(&id) else {
-            return;
-        };
-        self.octets -= open.octets;
-        if let Some(count) = self.by_address.get_mut(&open.address) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_address.remove(&open.address);
-            }
-        }
-        if let Some(usage) = self.networks.get_mut(&open.network) {
-            usage.connections -= 1;
-            usage.octets -= open.octets;
-            if usage.connections == 0 {
-                self.networks.remove(&open.network);
-            }
-        }
-    }
-
-    fn octets_of(&self, network: IpNet) -> usize {
-        self.networks.get(&network).map_or(0, |usage| usage.octets)
-    }
-
-    /// The network that has most of something.
-    fn largest(&self, of: impl Fn(&Usage) -> usize) -> Option<IpNet> {
-        let largest = self.networks.iter().max_by_key(|(_, usage)| of(usage));
-        largest.map(|(network, _)| *network)
-    }
-
-    /// Ends, of the connections that are meant, the one that did least for longest.
-    fn evict(&mut self, is_meant: impl Fn(&Open) -> bool) -> Option<()> {
-        let meant = self.open.iter().filter(|(_, open)| is_meant(open));
-        let idlest = meant.min_by_key(|(id, open)| (open.last, **id));
-        let id = *idlest?.0;
-        self.open.get(&id)?.evicted.notify_one();
-        // Its octets are free at once, and its memory in a moment.
-        self.remove(id);
-        Some(())
-    }
-
-    /// Ends the connection of the network that has waited longest for its client to
-    /// read.
-    fn evict_holder(&mut self, network: IpNet) -> Option<()> {
-        self.evict(|open| open.network == network && open.octets > 0)
-    }
-
-    fn grow(&mut self, id: u64, octets: usize) {
-        let Some(open) = self.open.get_mut(&id) else {
-            return;
-        };
-        open.octets += octets;
-        self.octets += octets;
-        if let Some(usage) = self.networks.get_mut(&open.network) {
-            usage.octets += octets;
-        }
-    }
-
-    /// What a connection that has ended had reserved is free already.
-    fn shrink(&mut self, id: u64, octets: usize) {
-        let Some(open) = self.open.get_mut(&id) else {
-            return;
-        };
-        open.octets -= octets;
-        self.octets -= octets;
-        if let Some(usage) = self.networks.get_mut(&open.network) {
-            usage.octets -= octets;
-        }
-    }
-}
-
 /// The table stays sound whatever panics beside it.
 fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::server::source::Transport;
+
+    fn connections() -> Connections {
+        Connections::new(Bounds {
+            connections: 8,
+            of_address: 4,
+            kept: 2,
+            ..Bounds::default()
+        })
+    }
+
+    fn from(address: &str) -> Source {
+        let address = SocketAddr::new(address.parse().unwrap(), 4_000);
+        Source::new(address, Transport::Tcp, address.ip())
+    }
+
+    fn is_open(connection: &Connection) -> bool {
+        lock(&connection.table).open.contains_key(&connection.id)
+    }
+
+    #[test]
+    fn strangers_of_many_networks_take_no_place_that_is_kept() {
+        let connections = connections();
+        let local = connections.admit(from("127.0.0.1"));
+        let signing = connections.admit(from("192.0.2.1"));
+        signing.keep();
+        let stranger = connections.admit(from("192.0.2.2"));
+        let _others: Vec<Connection> = (0..100)
+            .map(|network| connections.admit(from(&format!("10.0.{network}.1"))))
+            .collect();
+        assert!(is_open(&local) && is_open(&signing));
+        assert!(!is_open(&stranger), "it did least for longest");
+        assert_eq!(lock(&connections.table).open.len(), 8);
+        assert_eq!([local.idle(), signing.idle()], [IDLE, IDLE]);
+    }
+
+    #[test]
+    fn those_that_are_kept_are_so_many_and_lock_nobody_out() {
+        let connections = connections();
+        let local: Vec<Connection> = (1..=8)
+            .map(|host| connections.admit(from(&format!("127.0.0.{host}"))))
+            .collect();
+        let kept: Vec<bool> = local.iter().map(Connection::is_kept).collect();
+        assert_eq!(kept[6..], [true, true], "the last that came");
+        assert!(!kept[..6].contains(&true));
+        let stranger = connections.admit(from("192.0.2.2"));
+        assert!(is_open(&stranger) && !is_open(&local[0]));
+        drop((local, stranger));
+        assert!(lock(&connections.table).open.is_empty());
+    }
+
+    #[test]
+    fn a_client_that_signs_is_kept_among_others_of_its_address() {
+        let connections = connections();
+        let signing = connections.admit(from("192.0.2.1"));
+        signing.keep();
+        let others: Vec<Connection> = (0..4)
+            .map(|_| connections.admit(from("192.0.2.1")))
+            .collect();
+        assert!(is_open(&signing) && !is_open(&others[0]) && is_open(&others[1]));
+    }
 }

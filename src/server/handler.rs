@@ -137,6 +137,17 @@ impl Handler {
         &self.inner
     }
 
+    /// Whether the message is signed with a key that the service knows.
+    pub fn is_signed(&self, packet: &[u8], source: Source) -> bool {
+        let keys = &self.inner.keys;
+        if keys.0.is_empty() {
+            return false;
+        }
+        let request = Request::from_bytes(packet.to_vec(), source.address, Protocol::Tcp);
+        let signed = request.map(|request| keys.check(packet, &request, tsig::now()));
+        matches!(signed, Ok(Signed::Good(_)))
+    }
+
     /// Handles the message. Whatever can be answered at once is.
     pub fn handle(&self, packet: &[u8], source: Source) -> Outcome {
         // Less than a header, or an answer: never answered, so that two servers

@@ -115,22 +115,25 @@ async fn serve_stream(
     client: Client<'_>,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    match credentials {
+    let served = match credentials {
         None => {
             let (reader, writer) = stream.split();
-            serve(reader, writer, client, stopping.clone()).await?;
+            serve(reader, writer, client, stopping.clone()).await
         }
         // Far larger, and no part of what a plain one needs.
         Some(credentials) => {
             let serving = tls::serve(stream, &credentials, client, stopping.clone());
-            Box::pin(serving).await?;
+            Box::pin(serving).await
         }
-    }
+    };
+    // Also where a handshake was not finished. It may be done already.
+    let _ = stream.shutdown().await;
     tokio::select! {
-        taken = timeout(client.shared.connections.idle(), taken(stream)) => Ok(taken?),
+        taken = timeout(client.connection.idle(), taken(stream)) => taken?,
         // The kernel goes on without the service.
-        _ = stopping.wait_for(|stopping| *stopping) => Ok(()),
+        _ = stopping.wait_for(|stopping| *stopping) => {}
     }
+    served
 }
 
 /// Waits until both sides have closed the connection, and the client has everything.
@@ -180,7 +183,7 @@ async fn read_all(
     loop {
         let next = async {
             connection.has_room().await;
-            timeout(shared.connections.idle(), read(&mut reader, connection)).await
+            timeout(connection.idle(), read(&mut reader, connection)).await
         };
         let message = tokio::select! {
             message = next => message,
@@ -201,6 +204,9 @@ async fn read_all(
             turn = connection.turn() => turn,
             () = answers.closed() => return,
         };
+        if !connection.is_kept() && shared.handler.is_signed(&message, source) {
+            connection.keep();
+        }
         let outcome = shared.handler.handle(&message, source);
         // The next turn is another's, if anybody waits for one.
         drop(turn);

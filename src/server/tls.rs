@@ -43,7 +43,7 @@ pub(super) async fn serve(
 ) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(credentials.current.load_full());
     let stream = tokio::select! {
-        stream = timeout(client.shared.connections.idle(), acceptor.accept(stream)) => stream??,
+        stream = timeout(client.connection.idle(), acceptor.accept(stream)) => stream??,
         _ = stopping.changed() => return Ok(()),
     };
     let (reader, writer) = tokio::io::split(stream);

@@ -13,12 +13,11 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use nix::sched::{CloneFlags, setns};
 use tempfile::TempDir;
 
 use crate::{
     certificates::Certificates,
-    common::{PARAMD, run, simple_zone},
+    common::{PARAMD, attempt, run, simple_zone},
     namespaces::Network,
 };
 
@@ -168,7 +167,9 @@ impl Field {
 
     /// Whether Docker has the same process still.
     pub fn is_alive(&self) -> bool {
-        self.inspect("{{.State.Running}} {{.State.OOMKilled}}") == "true false"
+        let format = "{{.State.Running}} {{.State.OOMKilled}}";
+        let state = attempt("docker", &["inspect", "-f", format, &self.container]);
+        state.stdout == b"true false\n"
     }
 
     /// Forgets the largest size so far.
@@ -288,12 +289,6 @@ fn docker_run(container: &str, files: &Path) -> Command {
         .args(["--zones", "/data/zones", "--data", "/data/store"])
         .args(["--forward", UPSTREAM]);
     command
-}
-
-/// Moves this thread, and what it starts, into the network namespace.
-pub fn enter(namespace: &str) {
-    let file = File::open(format!("/run/netns/{namespace}")).unwrap();
-    setns(file, CloneFlags::CLONE_NEWNET).unwrap();
 }
 
 /// The address of the service that the client can reach.

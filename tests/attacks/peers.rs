@@ -154,9 +154,13 @@ impl Peers {
             );
             figures.lost += 1;
         }
+        // Spread over the time from one to the next.
+        peer.next = match peer.id {
+            Some(_) => now + EVERY,
+            None => now + EVERY * number as u32 / COUNT as u32,
+        };
         peer.id = Some(id.to_owned());
         peer.renewed = now;
         peer.waits = false;
-        peer.next = now + EVERY;
     }
 }

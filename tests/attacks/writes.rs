@@ -12,8 +12,9 @@ use std::{
 use crate::{
     attacker::{Attacker, drain},
     common::pipe,
-    field::{Field, UPSTREAM, enter, service_for},
+    field::{Field, UPSTREAM, service_for},
     message::{self, TXT, framed, query},
+    namespaces::enter,
 };
 
 /// Sends queries by one connection at a time, and reads the answers.

@@ -9,7 +9,15 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use nix::sched::{CloneFlags, setns};
+
 use super::common::run;
+
+/// Moves this thread, and what it starts, into the network namespace.
+pub fn enter(namespace: &str) {
+    let file = fs::File::open(format!("/run/netns/{namespace}")).unwrap();
+    setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+}
 
 /// A network: namespace 0 has the bridge with `10.77.0.1` and `10.77.0.2`,
 /// `fd77::1` and `fd77::2`; namespace `k` has `10.77.0.{10 + k}` and
