@@ -12,11 +12,14 @@
 //! * [`Network`]: all of them, and the decisions.
 
 mod agenda;
+mod change;
+mod conflict;
 mod free;
 mod hosts;
 mod id;
 mod lease;
 mod numbered;
+mod peer;
 mod pin;
 mod register;
 mod roots;
@@ -24,11 +27,13 @@ mod rules;
 mod seats;
 mod state;
 
+pub use change::Change;
+pub use conflict::{Conflict, PinRefusal};
 pub use hosts::Sought;
 pub use id::{Hostname, PeerId, Role, Sequence};
 pub use lease::{Lease, Time};
-pub use pin::PinRefusal;
-pub use register::{Change, LeaveRefusal, Refusal};
+pub use peer::{Holder, Peer, StoredPeer};
+pub use register::{LeaveRefusal, Refusal};
 pub use rules::{DEFAULT_LIMIT, RoleRule, Rules, SequenceRule};
 pub use seats::{Seat, Told};
-pub use state::{Conflict, Holder, Network, Peer, StoredPeer};
+pub use state::Network;

@@ -3,20 +3,7 @@
 //! A pinned number is given to nobody else, also when its host is gone for
 //! long. The host need not be registered yet: it gets the number when it asks.
 
-use super::{Change, Hostname, Network, PeerId, Role};
-
-/// Why a number cannot be pinned to a host.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PinRefusal {
-    #[error("{host} has another ID: release it first")]
-    HasAnother { host: Hostname },
-    #[error("the ID is that of {other}: release that first")]
-    Taken { other: Hostname },
-    #[error("the network has no such ID")]
-    OutOfRange,
-    #[error("no role draws from the sequence of that ID")]
-    NoRole,
-}
+use super::{Change, Hostname, Network, PeerId, PinRefusal, Role};
 
 impl Network {
     /// The number that is kept for the host.

@@ -1,75 +1,16 @@
 //! The state of a network: its peers, in the orders that decisions need.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use imbl::OrdMap;
 
 use super::{
-    Hostname, Lease, PeerId, PinRefusal, Role, Rules, Sequence, Time,
+    Conflict, Hostname, Lease, Peer, PeerId, Role, Rules, Sequence, StoredPeer, Time,
     agenda::Agenda,
     free::Free,
     hosts::{Hosts, Sought},
     seats::{Seat, Seats},
 };
-
-/// Who holds a registration: whoever asks from `source` and states `address`.
-/// Either alone is not enough, since a neighbour can state another's address,
-/// and containers behind one node's masquerading share their source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Holder {
-    /// Where its queries come from.
-    pub source: IpAddr,
-    /// Where other peers reach it.
-    pub address: IpAddr,
-}
-
-/// A registered host.
-#[derive(Debug)]
-pub struct Peer {
-    pub host: Hostname,
-    pub id: PeerId,
-    pub role: Role,
-    pub holder: Holder,
-    /// Rises whenever an ID gets another holder, and never falls: the revision of
-    /// the network at which this holder was registered. Of two processes that were
-    /// told one ID, the one with the lower epoch has lost it.
-    pub epoch: u64,
-    /// Shared with everyone who has seen this peer; a heartbeat writes here.
-    pub lease: Lease,
-}
-
-/// A registration as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredPeer {
-    pub host: Hostname,
-    pub id: PeerId,
-    pub role: Role,
-    pub holder: Holder,
-    pub epoch: u64,
-}
-
-/// A record of the store contradicts the rules or another record.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Conflict {
-    #[error("{host} holds {id}, which is outside of its sequence")]
-    OutOfRange { host: Hostname, id: String },
-    #[error("{id} is held by both {first} and {second}")]
-    TwoHolders {
-        id: String,
-        first: Hostname,
-        second: Hostname,
-    },
-    #[error("{host} is registered twice, the second time as {id}")]
-    TwoIds { host: Hostname, id: String },
-    #[error("{host} holds {id}, but its role draws from another sequence")]
-    OtherSequence { host: Hostname, id: String },
-    #[error("{id} cannot be pinned to {host}: {refusal}")]
-    Pin {
-        host: Hostname,
-        id: String,
-        refusal: PinRefusal,
-    },
-}
 
 /// All registered peers of one network.
 ///
