@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use param_daemon::{
     server::{
-        short::Short,
-        source::{Source, Transport},
+        policy::source::{Source, Transport},
+        query::fast::FastOutcome,
     },
     zone::Ready,
 };
@@ -45,7 +45,7 @@ fn both_ways_say_the_same() {
 }
 
 #[test]
-fn heartbeats_and_reads_take_the_short_way() {
+fn heartbeats_and_reads_take_the_fast_path() {
     let both = Both::new();
     let edns = |options: Vec<(u16, Option<Vec<u8>>)>| {
         Some(Edns {
@@ -148,10 +148,13 @@ fn a_heartbeat_on_the_short_way_renews_the_lease() {
     let before = heard();
     std::thread::sleep(Duration::from_millis(20));
     let (packet, source) = question.packet(&both.cookies);
-    let mut short_way = both.handler.short_way();
+    let mut short_way = both.handler.fast_path();
     short_way.refresh();
     let mut reply = Vec::new();
-    assert_eq!(short_way.answer(&packet, source, &mut reply), Short::Reply);
+    assert_eq!(
+        short_way.answer(&packet, source, &mut reply),
+        FastOutcome::Reply
+    );
     let renewed = heard();
     assert!(renewed > before);
     // A neighbour's question is answered, and renews nothing.
@@ -162,7 +165,7 @@ fn a_heartbeat_on_the_short_way_renews_the_lease() {
     reply.clear();
     assert_eq!(
         short_way.answer(&packet, elsewhere, &mut reply),
-        Short::Reply
+        FastOutcome::Reply
     );
     assert_eq!(heard(), renewed);
 }

@@ -20,7 +20,7 @@ use hickory_proto::{
 };
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
-    server::source::Source,
+    server::policy::source::Source,
     zone::{Form, QueryName, Who},
 };
 use param_daemon_fuzz::{

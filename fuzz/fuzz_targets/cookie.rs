@@ -12,7 +12,7 @@ use hickory_proto::{
 };
 use hickory_server::{net::xfer::Protocol, server::Request};
 use libfuzzer_sys::fuzz_target;
-use param_daemon::server::cookie::{Cookie, Cookies};
+use param_daemon::server::policy::cookie::{Cookie, Cookies};
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {

@@ -17,8 +17,8 @@ use param_daemon::server::{
         self,
         response::{self, Received, Response},
     },
+    policy::source::Transport,
     reply::{Reply, Terms},
-    source::Transport,
 };
 
 #[derive(Debug, Arbitrary)]

@@ -13,9 +13,9 @@ use hickory_server::{net::xfer::Protocol, server::Request};
 use param_daemon::{
     network::Hostname,
     server::{
-        cookie::Cookie,
-        short::Short,
-        source::{Source, Transport},
+        policy::cookie::Cookie,
+        policy::source::{Source, Transport},
+        query::fast::FastOutcome,
     },
 };
 
@@ -45,8 +45,8 @@ pub fn ask(service: &Service, packet: &[u8], source: Source) -> Option<Message> 
     }
     // Only what has a header, and is no answer, is answered.
     match (short, &replies) {
-        (Short::Long, _) => assert!(reply.is_empty()),
-        (Short::Reply, Replies::One(long)) => assert_eq!(meaning(&reply), meaning(long)),
+        (FastOutcome::Declined, _) => assert!(reply.is_empty()),
+        (FastOutcome::Reply, Replies::One(long)) => assert_eq!(meaning(&reply), meaning(long)),
         _ => panic!("only one of the two ways answers"),
     }
     let is_query = packet.len() >= 12 && packet[2] & 0x80 == 0;

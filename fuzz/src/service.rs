@@ -15,15 +15,15 @@ use param_daemon::{
     keys::Key,
     registry::{Published, Registry},
     server::{
-        access::Access,
+        config::access::Access,
+        config::keys::Keys,
+        config::limits::Limits,
         config::{Config, Identity},
-        cookie::Cookies,
-        handler::{Handler, Outcome},
-        late,
-        limits::{Allowed, Limits},
-        short::{Questions, Short},
-        source::{Source, Transport},
-        tsig::Keys,
+        policy::cookie::Cookies,
+        policy::limits::Limiter,
+        policy::source::{Source, Transport},
+        query::fast::{FastOutcome, Questions},
+        query::{handler::Handler, outcome::Outcome},
     },
     store::{Contents, Pin, Registration, Store, StoreError, Write},
     zone::Zone,
@@ -164,10 +164,10 @@ impl Service {
         };
         let access = config.access.clone();
         // Otherwise nothing would be answered after a while.
-        let limits = Limits::new(&Allowed {
+        let limits = Limiter::new(&Limits {
             responses_per_second: 0,
             new_hosts_per_source: 0,
-            ..Allowed::default()
+            ..Limits::default()
         });
         let limits = Arc::new(limits.expect("random numbers"));
         let cookies = Arc::new(Cookies::configured([7; 16], Some([8; 16])));
@@ -183,9 +183,9 @@ impl Service {
     }
 
     /// What the short way makes of a packet.
-    pub fn ask_shortly(&self, packet: &[u8], source: Source) -> (Short, Vec<u8>) {
+    pub fn ask_shortly(&self, packet: &[u8], source: Source) -> (FastOutcome, Vec<u8>) {
         let mut reply = Vec::new();
-        let short = self.handler.short_way().answer(packet, source, &mut reply);
+        let short = self.handler.fast_path().answer(packet, source, &mut reply);
         (short, reply)
     }
 
@@ -214,28 +214,23 @@ impl Service {
 
     /// What comes of a packet by UDP that waits for the registry.
     fn ask_late(&self, packet: &[u8], source: Source) -> Option<Vec<u8>> {
-        let short_way = self.handler.short_way();
+        let short_way = self.handler.fast_path();
         let mut questions = Questions::default();
         short_way.read(std::iter::once(packet), &mut questions);
         let question = questions
             .at(0)
             .filter(|_| source.transport == Transport::Udp)?;
         let mut reply = Vec::new();
-        if short_way.answer_to(Some(question), source, &mut reply) != Short::Long {
+        if short_way.answer_to(Some(question), source, &mut reply) != FastOutcome::Declined {
             return None;
         }
         let asking = short_way.asking(question, source)?;
         let registry = self.handler.registry();
         let decision = registry.ask(asking.place, asking.action());
         let decision = self.runtime.block_on(decision);
-        let mut short_way = self.handler.short_way();
-        late::reply(
-            &mut short_way,
-            &self.handler,
-            asking,
-            (packet, source),
-            decision,
-        )
+        let mut short_way = self.handler.fast_path();
+        self.handler
+            .answer_decided(&mut short_way, asking, (packet, source), decision)
     }
 
     /// The zone of that name, the innermost, and its place.

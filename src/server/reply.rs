@@ -12,67 +12,18 @@ use hickory_proto::{
 };
 use hickory_server::server::Request;
 
-use super::{source::Transport, tsig::Signature, wire::HEADER};
+use super::{
+    extended_error::{EXTENDED_ERROR, ExtendedError},
+    policy::{source::Transport, tsig::Signature},
+    wire::{HEADER, UDP_OCTETS},
+};
 use crate::zone::{Answer, Asked};
 
-/// The largest answer by UDP: what passes without fragments nearly everywhere.
-pub const UDP_OCTETS: u16 = 1_232;
 /// The largest answer by UDP to a query without EDNS (RFC 1035, section 4.2.1).
 const PLAIN_UDP_OCTETS: u16 = 512;
 
 /// Where a message's header counts its additional records.
 const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..HEADER;
-
-/// The option code of an extended error (RFC 8914, section 2).
-pub const EXTENDED_ERROR: u16 = 15;
-
-/// Why a query was refused: an extended error (RFC 8914) with its text.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ExtendedError {
-    pub info_code: u16,
-    pub text: String,
-}
-
-impl ExtendedError {
-    /// An error that no info code describes better.
-    pub fn other(text: impl Into<String>) -> Self {
-        Self {
-            info_code: 0,
-            text: text.into(),
-        }
-    }
-
-    /// Whoever asks may not.
-    pub fn prohibited(text: impl Into<String>) -> Self {
-        Self {
-            info_code: 18,
-            text: text.into(),
-        }
-    }
-
-    /// No server that could know the answer has sent anything.
-    pub fn no_reachable_authority(text: impl Into<String>) -> Self {
-        Self {
-            info_code: 22,
-            text: text.into(),
-        }
-    }
-
-    /// The network has reported that they cannot be reached.
-    pub fn network_error(text: impl Into<String>) -> Self {
-        Self {
-            info_code: 23,
-            text: text.into(),
-        }
-    }
-}
-
-impl ExtendedError {
-    fn option(&self) -> EdnsOption {
-        let value = [&self.info_code.to_be_bytes(), self.text.as_bytes()].concat();
-        EdnsOption::Unknown(EXTENDED_ERROR, value)
-    }
-}
 
 /// What all replies to one request have in common.
 #[derive(Debug, Clone)]

@@ -7,6 +7,12 @@
 /// The octets of a message's header (RFC 1035, section 4.1.1).
 pub const HEADER: usize = 12;
 
+/// The largest answer by UDP: what passes without fragments nearly everywhere.
+pub const UDP_OCTETS: u16 = 1_232;
+
+/// How many packets are taken from a socket at once. More wait in the kernel.
+pub const PACKETS: usize = 64;
+
 /// How many octets an OPT record has without options.
 pub const EDNS: usize = 11;
 
@@ -237,6 +243,14 @@ fn skip_name(mut octets: &[u8]) -> Option<&[u8]> {
             _ => return octets.get(2..),
         }
     }
+}
+
+/// Adds a message and its length before it (RFC 7766, section 8). No message is
+/// too long for that: replies are no longer than the room of a message.
+pub fn framed(octets: &mut Vec<u8>, message: &[u8]) {
+    let length = message.len().min(u16::MAX.into());
+    octets.extend((length as u16).to_be_bytes());
+    octets.extend(&message[..length]);
 }
 
 #[cfg(test)]

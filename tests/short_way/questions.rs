@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use param_daemon::server::{
-    cookie::Cookies,
-    source::{Source, Transport},
+    policy::cookie::Cookies,
+    policy::source::{Source, Transport},
 };
 use proptest::prelude::*;
 
@@ -221,7 +221,7 @@ impl Question {
             packet.extend(edns.flags.to_be_bytes());
             let option = |(code, data): &(u16, Option<Vec<u8>>)| {
                 let data = data.clone().unwrap_or_else(|| {
-                    let now = param_daemon::server::cookie::now();
+                    let now = param_daemon::server::policy::cookie::now();
                     [&[9; 8][..], &cookies.at(now).server(&[9; 8], source.ip)].concat()
                 });
                 [

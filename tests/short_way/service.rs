@@ -13,12 +13,12 @@ use param_daemon::{
     registry::{Action, Registry},
     server::{
         config::Config,
-        cookie::Cookies,
-        handler::{Handler, Outcome},
-        late,
-        limits::{Allowed, Limits},
-        short::{Questions, Short},
-        source::Source,
+        config::limits::Limits,
+        policy::cookie::Cookies,
+        policy::limits::Limiter,
+        policy::source::Source,
+        query::fast::{FastOutcome, Questions},
+        query::{handler::Handler, outcome::Outcome},
     },
     store::{Contents, Store, StoreError, Write},
     zone,
@@ -103,9 +103,9 @@ impl Both {
             }
         }
         let cookies = Arc::new(Cookies::configured([7; 16], None));
-        let limits = Limits::new(&Allowed {
+        let limits = Limiter::new(&Limits {
             responses_per_second: 0,
-            ..Allowed::default()
+            ..Limits::default()
         });
         let limits = Arc::new(limits.unwrap());
         let config = Config::default();
@@ -127,20 +127,20 @@ impl Both {
 
     /// Compares the two ways; says whether the short one answered.
     pub fn compare(&self, packet: &[u8], source: Source) -> Result<bool, TestCaseError> {
-        let mut short_way = self.handler.short_way();
+        let mut short_way = self.handler.fast_path();
         short_way.refresh();
         let mut short = Vec::new();
         match short_way.answer(packet, source, &mut short) {
-            Short::Long => {
+            FastOutcome::Declined => {
                 prop_assert!(short.is_empty());
                 return Ok(false);
             }
-            Short::Silence => {
+            FastOutcome::Silence => {
                 prop_assert!(short.is_empty());
                 prop_assert_eq!(self.long(packet, source), None);
                 return Ok(true);
             }
-            Short::Reply => {}
+            FastOutcome::Reply => {}
         }
         let long = self.long(packet, source);
         let long = long.ok_or_else(|| TestCaseError::fail("the long way says nothing"))?;
@@ -157,13 +157,13 @@ impl Both {
         packet: &[u8],
         source: Source,
     ) -> Result<Late, TestCaseError> {
-        let mut short_way = self.handler.short_way();
+        let mut short_way = self.handler.fast_path();
         short_way.refresh();
         let mut questions = Questions::default();
         short_way.read(std::iter::once(packet), &mut questions);
         let mut reply = Vec::new();
         let short = short_way.answer_to(questions.at(0), source, &mut reply);
-        let asking = questions.at(0).filter(|_| short == Short::Long);
+        let asking = questions.at(0).filter(|_| short == FastOutcome::Declined);
         let asking = asking.and_then(|question| short_way.asking(question, source));
         let long = other.long(packet, source);
         let Some(asking) = asking else {
@@ -178,14 +178,10 @@ impl Both {
             Ok(_) => Late::Granted,
             Err(_) => Late::Denied,
         };
-        let mut short_way = self.handler.short_way();
-        let late = late::reply(
-            &mut short_way,
-            &self.handler,
-            asking,
-            (packet, source),
-            decision,
-        );
+        let mut short_way = self.handler.fast_path();
+        let late = self
+            .handler
+            .answer_decided(&mut short_way, asking, (packet, source), decision);
         let late = late.ok_or_else(|| TestCaseError::fail("no reply when it is decided"))?;
         let long = long.ok_or_else(|| TestCaseError::fail("the long way says nothing"))?;
         prop_assert_eq!(meaning(&late)?, meaning(&long)?);

@@ -11,8 +11,8 @@ use hickory_server::{net::xfer::Protocol, server::Request};
 use param_daemon::{
     network::Network,
     server::{
+        policy::source::Transport,
         reply::Terms,
-        source::Transport,
         transfer::{Content, Transfer},
     },
     zone::{self, Zone},

@@ -46,7 +46,7 @@ use self::{
 
 pub use self::query::Query;
 
-use super::reply::ExtendedError;
+use super::extended_error::ExtendedError;
 
 /// How long all upstreams together may take. `dig` gives up after 5 s.
 const TOTAL: Duration = Duration::from_millis(4_500);

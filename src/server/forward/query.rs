@@ -21,7 +21,7 @@ use hickory_proto::{
 };
 use hickory_server::server::Request;
 
-use super::super::wire::{CD, HEADER, OPT, RD, SUBNET};
+use crate::server::wire::{CD, HEADER, OPT, RD, SUBNET};
 
 /// Authentic data: in a query, that the client understands that flag of the
 /// reply (RFC 6840, section 5.7).

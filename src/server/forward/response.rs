@@ -10,15 +10,12 @@
 
 use hickory_proto::op::ResponseCode;
 
-use super::{
-    super::{
-        reply::{EXTENDED_ERROR, ExtendedError},
-        wire::{HEADER, OPT},
-    },
-    query::Query,
-    record::Record,
-    shift,
+use crate::server::{
+    extended_error::{EXTENDED_ERROR, ExtendedError},
+    wire::{HEADER, OPT},
 };
+
+use super::{query::Query, record::Record, shift};
 
 /// The type of the record that signs a message (RFC 8945).
 const TSIG: u16 = 250;

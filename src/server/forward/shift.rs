@@ -6,10 +6,9 @@
 
 use std::ops::Range;
 
-use super::{
-    super::wire::HEADER,
-    record::{Record, end_of_name},
-};
+use crate::server::wire::HEADER;
+
+use super::record::{Record, end_of_name};
 
 /// Has every name behind the gap point to where its target will be once the gap
 /// is taken out. Names before it point to what is before them, and so stay as they

@@ -10,8 +10,13 @@ use hickory_proto::{
     serialize::binary::{BinEncodable, BinEncoder, NameEncoding},
 };
 
-use super::{tcp::framed, tsig::Signature, wire::HEADER};
-use crate::zone::packet;
+use crate::{
+    server::{
+        policy::tsig::Signature,
+        wire::{HEADER, framed},
+    },
+    zone::packet,
+};
 
 /// How many octets a message may have, unless it is of a single record. A name can
 /// point no further back than that (RFC 1035, section 4.1.4).

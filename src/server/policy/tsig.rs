@@ -4,10 +4,7 @@
 //! The MACs are hickory's. What is checked in which order and what a refusal
 //! looks like is here, since hickory leaves both to its caller.
 
-use std::{
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hickory_proto::{
     rr::{
@@ -20,11 +17,10 @@ use hickory_proto::{
     serialize::binary::{BinEncodable, BinEncoder},
 };
 use hickory_server::server::Request;
-use toml::Spanned;
 
 use crate::{
-    keys::{self, FUDGE, Key},
-    settings::{Source, Table},
+    keys::{FUDGE, Key},
+    server::config::keys::Keys,
 };
 
 /// Where a message's header counts its additional records (RFC 1035, section
@@ -34,10 +30,6 @@ const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..12;
 /// No MAC may be shorter than this, nor than half of what its algorithm gives
 /// (RFC 8945, section 5.2.2.1).
 const LEAST_MAC: usize = 10;
-
-/// The keys that the service knows.
-#[derive(Debug, Clone, Default)]
-pub struct Keys(pub Vec<Key>);
 
 /// What a request's signature is worth.
 #[derive(Debug, Clone)]
@@ -85,45 +77,6 @@ impl Signed {
 }
 
 impl Keys {
-    pub fn has(&self, name: &Name) -> bool {
-        self.named(name).is_some()
-    }
-
-    /// Reads the table `[keys]`: those of its files, and its own.
-    pub fn take(table: &mut Table<'_>, source: &mut Source<'_>) -> Self {
-        let directory = source.path().parent().unwrap_or(Path::new("")).to_owned();
-        let mut keys: Vec<Key> = Vec::new();
-        let mut found = Vec::new();
-        for file in table.texts("files", source).unwrap_or_default() {
-            match keys::read(&directory.join(file.get_ref())) {
-                Ok(read) => found.extend(read.into_iter().map(|key| (file.span(), key))),
-                Err(problems) => source.problems(problems),
-            }
-        }
-        for (name, mut table) in table.tables(source) {
-            let algorithm = table.text("algorithm", source);
-            let secret = table.required("secret", "\"…\", as `tsig-keygen` prints it", source);
-            table.finish(source);
-            let Some(secret) = secret else { continue };
-            let algorithm = algorithm.map_or("hmac-sha256".into(), Spanned::into_inner);
-            match Key::new(name.get_ref(), &algorithm, secret.get_ref()) {
-                Ok(key) => found.push((name.span(), key)),
-                Err(message) => source.problem(name.span(), message),
-            }
-        }
-        for (span, key) in found {
-            match keys.iter().any(|other| other.name == key.name) {
-                true => source.problem(span, format!("there is a key `{}` already", key.name)),
-                false => keys.push(key),
-            }
-        }
-        Self(keys)
-    }
-
-    fn named(&self, name: &Name) -> Option<&Key> {
-        self.0.iter().find(|key| key.name == *name)
-    }
-
     /// Checks the signature of a request: key, MAC, time, in this order
     /// (RFC 8945, section 5.2). `now` is in seconds since 1970.
     pub fn check(&self, packet: &[u8], request: &Request, now: u64) -> Signed {

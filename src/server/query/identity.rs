@@ -5,8 +5,7 @@ use hickory_proto::{
     rr::{DNSClass, Name, RData, Record, RecordType, rdata::TXT},
 };
 
-use super::config::Identity;
-use crate::zone::Answer;
+use crate::{server::config::Identity, zone::Answer};
 
 /// The answer to a question in class CH, or `None` to refuse it.
 pub fn answer(identity: &Identity, owner: &Name, rtype: RecordType) -> Option<Answer> {

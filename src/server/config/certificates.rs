@@ -1,54 +1,26 @@
-//! DNS over TLS (RFC 7858): the handshake, after which a connection is like any
-//! other; and the files that it needs, which are read again when they change.
+//! The certificates and the key of DNS over TLS: PEM files in, what a handshake
+//! needs out.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use tokio::{net::TcpStream, sync::watch, time::timeout};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        Error, RootCertStore, ServerConfig,
-        crypto::{CryptoProvider, ring},
-        pki_types::{
-            CertificateDer, PrivateKeyDer,
-            pem::{self, PemObject as _},
-        },
-        server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+use tokio_rustls::rustls::{
+    Error, RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
     },
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
-use tracing::{info, warn};
-
-use super::tcp::{self, Client};
 
 /// What clients call the protocol (RFC 7301), if they say it.
 const PROTOCOL: &[u8] = b"dot";
-
-/// How often it is looked whether the files have changed.
-const LOOK: Duration = Duration::from_secs(5);
-
-/// Takes a connection from its handshake on, which may take no longer than a
-/// message.
-pub(super) async fn serve(
-    stream: TcpStream,
-    credentials: &Credentials,
-    client: Client<'_>,
-    mut stopping: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let acceptor = TlsAcceptor::from(credentials.current.load_full());
-    let stream = tokio::select! {
-        stream = timeout(client.shared.connections.idle(), acceptor.accept(stream)) => stream??,
-        _ = stopping.changed() => return Ok(()),
-    };
-    let (reader, writer) = tokio::io::split(stream);
-    tcp::serve(reader, writer, client, stopping).await
-}
 
 /// The PEM files, and what is asked of clients.
 #[derive(Debug, Clone)]
@@ -63,7 +35,7 @@ pub struct Files {
 
 /// Which of the files is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum FileKind {
     Certificate,
     Key,
     ClientCa,
@@ -73,14 +45,14 @@ pub enum Part {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Unusable {
-    pub part: Part,
+    pub kind: FileKind,
     pub message: String,
 }
 
 /// What tells a file from an earlier one of that name; `None` where it is not
 /// there. The time of the last change of any kind is kept by the kernel alone,
 /// so that a copy with its times preserved shows too.
-type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
+pub type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
 
 /// What the service shows and asks for in TLS.
 #[derive(Debug)]
@@ -108,69 +80,29 @@ impl Credentials {
             current,
         })
     }
-}
 
-/// Reads the files again when they change, until the service stops.
-pub async fn watch(credentials: Arc<Credentials>, mut stopping: watch::Receiver<bool>) {
-    let mut watcher = Watcher {
-        stamps: credentials.stamps,
-        wrong: None,
-        credentials,
-    };
-    while timeout(LOOK, stopping.changed()).await.is_err() {
-        let looking = tokio::task::spawn_blocking(move || {
-            watcher.look();
-            watcher
-        });
-        match looking.await {
-            Ok(looked) => watcher = looked,
-            Err(error) => {
-                warn!("certificates are no longer read when they change: {error}");
-                return;
-            }
-        }
+    pub fn files(&self) -> &Files {
+        &self.files
     }
-}
 
-struct Watcher {
-    credentials: Arc<Credentials>,
-    /// As the files were last time.
-    stamps: [Stamp; 3],
-    /// What was wrong with them then.
-    wrong: Option<String>,
-}
+    /// What told the files when they were read first.
+    pub fn stamps(&self) -> [Stamp; 3] {
+        self.stamps
+    }
 
-impl Watcher {
-    fn look(&mut self) {
-        let files = &self.credentials.files;
-        let stamps = files.stamps();
-        // What could not be read may be readable now, unchanged.
-        if stamps == self.stamps && self.wrong.is_none() {
-            return;
-        }
-        self.stamps = stamps;
-        match files.load() {
-            Ok(config) => {
-                self.credentials.current.store(Arc::new(config));
-                self.wrong = None;
-                let shown = files.certificate.display();
-                info!("new connections are given the certificate that {shown} has now");
-            }
-            Err(problems) => {
-                let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                let wrong = messages.join("; ");
-                // Said once, not at each look.
-                if self.wrong.as_ref() != Some(&wrong) {
-                    warn!("{wrong}. The certificate from before stays in use");
-                }
-                self.wrong = Some(wrong);
-            }
-        }
+    /// What new connections are given.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        self.current.load_full()
+    }
+
+    /// Gives new connections another one.
+    pub fn replace(&self, config: ServerConfig) {
+        self.current.store(Arc::new(config));
     }
 }
 
 impl Files {
-    fn stamps(&self) -> [Stamp; 3] {
+    pub fn stamps(&self) -> [Stamp; 3] {
         [
             stamp(&self.certificate),
             stamp(&self.key),
@@ -178,9 +110,9 @@ impl Files {
         ]
     }
 
-    fn load(&self) -> Result<ServerConfig, Vec<Unusable>> {
+    pub fn load(&self) -> Result<ServerConfig, Vec<Unusable>> {
         let provider = Arc::new(ring::default_provider());
-        let chain = certificates(Part::Certificate, &self.certificate);
+        let chain = certificates(FileKind::Certificate, &self.certificate);
         let key = self.key();
         let verifier = self.verifier(&provider);
         let (chain, key, verifier) = match (chain, key, verifier) {
@@ -212,10 +144,10 @@ impl Files {
     fn key(&self) -> Result<PrivateKeyDer<'static>, Unusable> {
         let shown = self.key.display();
         let unusable = |message| Unusable {
-            part: Part::Key,
+            kind: FileKind::Key,
             message,
         };
-        let text = read(Part::Key, &self.key)?;
+        let text = read(FileKind::Key, &self.key)?;
         PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
             pem::Error::NoItemsFound => unusable(format!(
                 "{shown} has no private key: it must be PEM, without a passphrase"
@@ -233,11 +165,11 @@ impl Files {
             return Ok(WebPkiClientVerifier::no_client_auth());
         };
         let unusable = |error: String| Unusable {
-            part: Part::ClientCa,
+            kind: FileKind::ClientCa,
             message: format!("{} has no CA that can be used: {error}", path.display()),
         };
         let mut roots = RootCertStore::empty();
-        for certificate in certificates(Part::ClientCa, path)? {
+        for certificate in certificates(FileKind::ClientCa, path)? {
             roots
                 .add(certificate)
                 .map_err(|error| unusable(error.to_string()))?;
@@ -254,21 +186,21 @@ impl Files {
     /// Why certificate and key cannot be used together.
     fn unfit(&self, error: &Error) -> Unusable {
         let (certificate, key) = (self.certificate.display(), self.key.display());
-        let (part, message) = match error {
+        let (kind, message) = match error {
             Error::InconsistentKeys(_) => (
-                Part::Key,
+                FileKind::Key,
                 format!("{key} is not the key of the first certificate in {certificate}"),
             ),
             Error::InvalidCertificate(_) => (
-                Part::Certificate,
+                FileKind::Certificate,
                 format!("{certificate} has no certificate that can be used: {error}"),
             ),
             _ => (
-                Part::Key,
+                FileKind::Key,
                 format!("{key} has no key that can be used: {error}"),
             ),
         };
-        Unusable { part, message }
+        Unusable { kind, message }
     }
 }
 
@@ -283,16 +215,16 @@ fn stamp(path: &Path) -> Stamp {
     ))
 }
 
-fn read(part: Part, path: &Path) -> Result<Vec<u8>, Unusable> {
+fn read(kind: FileKind, path: &Path) -> Result<Vec<u8>, Unusable> {
     fs::read(path).map_err(|error| Unusable {
-        part,
+        kind,
         message: format!("{} cannot be read: {error}", path.display()),
     })
 }
 
 /// All certificates in the file, of which there must be one.
-fn certificates(part: Part, path: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
-    let text = read(part, path)?;
+fn certificates(kind: FileKind, path: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+    let text = read(kind, path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let wrong = match found {
         Ok(found) if !found.is_empty() => return Ok(found),
@@ -300,7 +232,7 @@ fn certificates(part: Part, path: &Path) -> Result<Vec<CertificateDer<'static>>,
         Err(error) => format!("is no PEM file: {error}"),
     };
     Err(Unusable {
-        part,
+        kind,
         message: format!("{} {wrong}", path.display()),
     })
 }

@@ -1,4 +1,14 @@
 //! The configuration file; `etc/paramd.toml` shows and explains every key.
+//!
+//! A file comes in; plain data comes out, or everything that is wrong with it by
+//! line. The rest of the server reads this data; nothing here knows any of it, opens
+//! a socket or decides about a query.
+
+pub mod access;
+pub mod certificates;
+pub mod keys;
+pub mod limits;
+pub mod secret;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -7,16 +17,20 @@ use std::{
 
 use toml::Spanned;
 
-use super::{
+use self::{
     access::Access,
-    limits::Allowed,
-    listen,
-    secrets::{self, Secret},
-    tls::{Credentials, Files, Part},
-    tsig::Keys,
+    certificates::{Credentials, FileKind, Files},
+    keys::Keys,
+    limits::Limits,
+    secret::Secret,
 };
 use crate::settings::{self, Problem, Source, Table};
 
+/// The port of DNS, and that of DNS over TLS (RFC 7858, section 3.1).
+pub const PORT: u16 = 53;
+pub const TLS_PORT: u16 = 853;
+
+/// What the configuration file says.
 #[derive(Debug, Default)]
 pub struct Config {
     pub access: Access,
@@ -25,7 +39,7 @@ pub struct Config {
     /// secrets of the service's own.
     pub cookie_secrets: Option<(Secret, Option<Secret>)>,
     pub identity: Identity,
-    pub limits: Allowed,
+    pub limits: Limits,
     /// `None` for no TLS.
     pub tls: Option<Tls>,
 }
@@ -63,7 +77,7 @@ fn config(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<Config> {
     let access = Access::take(&mut table.table("access", source), &keys.0, source);
     let cookie_secrets = cookies(&mut table.table("cookies", source), source);
     let identity = identity(&mut table.table("identity", source), source);
-    let limits = Allowed::take(&mut table.table("limits", source), source);
+    let limits = Limits::take(&mut table.table("limits", source), source);
     let tls = table.optional_table("tls", source);
     Some(Config {
         access,
@@ -123,9 +137,9 @@ fn tls(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<Tls> {
         }),
         Err(problems) => {
             for problem in problems {
-                let span = match (problem.part, &client_ca) {
-                    (Part::ClientCa, Some(client_ca)) => client_ca.span(),
-                    (Part::Key, _) => key.span(),
+                let span = match (problem.kind, &client_ca) {
+                    (FileKind::ClientCa, Some(client_ca)) => client_ca.span(),
+                    (FileKind::Key, _) => key.span(),
                     _ => certificate.span(),
                 };
                 source.problem(span, problem.message);
@@ -140,7 +154,7 @@ fn tls_address(text: &str) -> Option<SocketAddr> {
     let alone = || text.parse::<IpAddr>().ok();
     text.parse()
         .ok()
-        .or_else(|| alone().map(|ip| SocketAddr::new(ip, listen::TLS_PORT)))
+        .or_else(|| alone().map(|ip| SocketAddr::new(ip, TLS_PORT)))
 }
 
 fn identity(table: &mut Table<'_>, source: &mut Source<'_>) -> Identity {
@@ -165,7 +179,7 @@ fn cookies(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<(Secret, Op
     let secrets: Vec<Secret> = texts
         .iter()
         .filter_map(|text| {
-            let secret = secrets::secret(text.get_ref());
+            let secret = secret::secret(text.get_ref());
             if secret.is_none() {
                 source.problem(text.span(), "a secret is 32 hexadecimal digits");
             }

@@ -1,17 +1,16 @@
 //! Secrets: what cookies are made with, and where they are kept.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
+use crate::server::config::secret::{Secret, hexadecimal, random, secret};
+
 /// How long a secret of the service's own is used for new cookies, in seconds.
 const ROTATION: u32 = 24 * 3_600;
-
-/// The key of SipHash-2-4.
-pub type Secret = [u8; 16];
 
 /// The secrets of one time.
 #[derive(Debug, Clone, Copy)]
@@ -83,30 +82,6 @@ impl Secrets {
             previous: lines.next().and_then(secret),
         })
     }
-}
-
-fn hexadecimal(secret: &Secret) -> String {
-    secret.iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
-/// A secret as 32 hexadecimal digits.
-pub fn secret(text: &str) -> Option<Secret> {
-    let is_hexadecimal = text.bytes().all(|digit| digit.is_ascii_hexdigit());
-    if text.len() != 32 || !is_hexadecimal {
-        return None;
-    }
-    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
-}
-
-/// A new secret.
-///
-/// # Errors
-///
-/// The operating system gives no random numbers.
-pub(super) fn random() -> io::Result<Secret> {
-    let mut secret = Secret::default();
-    File::open("/dev/urandom")?.read_exact(&mut secret)?;
-    Ok(secret)
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use nix::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::server::config::{PORT, TLS_PORT};
+
 /// The sockets of one address.
 pub struct Listener {
     /// As bound: a port 0 has become a real one.
@@ -36,10 +38,6 @@ pub struct Listeners {
     pub plain: Vec<Listener>,
     pub tls: Vec<TlsListener>,
 }
-
-/// The port of DNS, and that of DNS over TLS (RFC 7858, section 3.1).
-pub const PORT: u16 = 53;
-pub const TLS_PORT: u16 = 853;
 
 /// What the kernel may hold back while the service is busy with a burst, in
 /// octets. It grants what `net.core.rmem_max` allows.

@@ -8,13 +8,15 @@ use hickory_proto::{
 };
 use hickory_server::server::Request;
 
-use super::{
-    handler::{Inner, Outcome},
-    reply::{ExtendedError, Reply, Terms},
-    source::Source,
-    tsig,
+use super::{outcome::Outcome, shared::Inner};
+use crate::{
+    registry::{Action, Denial},
+    server::{
+        extended_error::ExtendedError,
+        policy::{source::Source, tsig},
+        reply::{Reply, Terms},
+    },
 };
-use crate::registry::{Action, Denial};
 
 impl Inner {
     /// Handles an update whose source is proven.

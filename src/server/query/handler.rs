@@ -1,71 +1,47 @@
 //! A message in, what to do about it out.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use hickory_proto::{
     op::{OpCode, ResponseCode},
     rr::{
-        DNSClass, Name, RData, RecordType,
+        DNSClass, RData, RecordType,
         rdata::opt::{EdnsCode, NSIDPayload},
     },
 };
 use hickory_server::{net::xfer::Protocol, server::Request};
 
 use super::{
-    access::Access,
-    config::{Config, Identity},
-    cookie::{Cookie, Cookies},
-    forward::{self, Forwarded, Forwarder, local},
+    fast::{FastOutcome, FastPath},
     identity,
-    limits::{Limits, Verdict},
+    outcome::Outcome,
     register::{Asking, Registering, asker},
-    replay::Replays,
-    reply::{ExtendedError, Reply, Terms, bare},
-    short::ShortWay,
-    source::{Source, Transport},
-    transfer::{Content, Transfer},
-    tsig::{self, Keys, Signed},
-    wire,
+    shared::Inner,
 };
 use crate::{
     clock::Clock,
-    registry::{Decision, Published, Registry},
+    registry::{Decision, Granted, Published, Registry},
+    server::{
+        config::Config,
+        extended_error::ExtendedError,
+        forward::{self, Forwarded, Forwarder, local},
+        policy::{
+            cookie::{Cookie, Cookies},
+            limits::{Limiter, Verdict},
+            replay::Replays,
+            source::{Source, Transport},
+            tsig::{self, Signed},
+        },
+        reply::{Reply, Terms, bare},
+        transfer::{Content, Transfer},
+        wire,
+    },
     zone::{Form, QueryName, Question},
 };
-
-/// What to do about a message.
-pub enum Outcome {
-    /// Nothing: an answer, or less than a header.
-    Silence,
-    Reply(Vec<u8>),
-    /// A reply that waits for the disk or for an upstream.
-    Later(Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>),
-    /// A zone, by TCP.
-    Transfer(Box<Transfer>),
-}
-
-impl From<Option<Vec<u8>>> for Outcome {
-    fn from(reply: Option<Vec<u8>>) -> Self {
-        reply.map_or(Self::Silence, Self::Reply)
-    }
-}
 
 /// Everything that an answer depends on.
 pub struct Handler {
     inner: Arc<Inner>,
-}
-
-pub(super) struct Inner {
-    pub(super) registry: Registry,
-    pub(super) access: Access,
-    keys: Keys,
-    pub(super) replays: Replays,
-    forwarder: Option<Arc<Forwarder>>,
-    pub(super) clock: Clock,
-    pub(super) cookies: Arc<Cookies>,
-    pub(super) limits: Arc<Limits>,
-    identity: Identity,
-    nsid: Option<NSIDPayload>,
 }
 
 impl Handler {
@@ -74,7 +50,7 @@ impl Handler {
         config: &Config,
         forwarder: Option<Forwarder>,
         cookies: Arc<Cookies>,
-        limits: Arc<Limits>,
+        limits: Arc<Limiter>,
         clock: Clock,
     ) -> Self {
         let name = config.identity.name.clone();
@@ -101,8 +77,8 @@ impl Handler {
     }
 
     /// The short way, for one thread.
-    pub fn short_way(&self) -> ShortWay {
-        ShortWay::new(self.inner.clone())
+    pub fn fast_path(&self) -> FastPath {
+        FastPath::new(self.inner.clone())
     }
 
     /// Whether the source may ask anything at all.
@@ -114,7 +90,7 @@ impl Handler {
         &self.inner.clock
     }
 
-    /// The reply to a plain query (one that [`ShortWay`] has read) of which the
+    /// The reply to a plain query (one that [`FastPath`] has read) of which the
     /// registry has decided.
     pub(super) fn decided(
         &self,
@@ -133,7 +109,26 @@ impl Handler {
         inner.decided(&reply, asking, Form::Plain, rtype, owner, decision)
     }
 
-    pub(super) fn inner(&self) -> &Arc<Inner> {
+    /// The reply to a packet when the registry has decided.
+    pub fn answer_decided(
+        &self,
+        fast_path: &mut FastPath,
+        asking: Asking,
+        (packet, source): (&[u8], Source),
+        decision: Decision,
+    ) -> Option<Vec<u8>> {
+        if let Ok(Granted::Peer { peer, network, .. }) = &decision {
+            let mut reply = Vec::with_capacity(REPLY_OCTETS);
+            let granted = (peer, network);
+            let short = fast_path.granted(asking.place, granted, packet, source, &mut reply);
+            if short == FastOutcome::Reply {
+                return Some(reply);
+            }
+        }
+        self.decided(packet, source, asking, decision)
+    }
+
+    pub fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
 
@@ -179,30 +174,6 @@ impl Handler {
 }
 
 impl Inner {
-    /// Whether names outside all zones are resolved for others.
-    pub(super) fn is_recursive(&self) -> bool {
-        self.forwarder.is_some()
-    }
-
-    /// Whether the answer may be sent: not too many to those who may not have asked.
-    fn verdict(&self, source: Source, proven: bool) -> Verdict {
-        self.limits.verdict(source, proven, self.clock.now())
-    }
-
-    /// What replies to an unsigned message have in common.
-    fn terms(&self, source: Source, cookie: Cookie) -> Terms {
-        let client = cookie.client();
-        Terms {
-            transport: source.transport,
-            server: source.server,
-            recursive: self.is_recursive(),
-            by_address: false,
-            cookie: client.map(|client| self.cookies.option(client, source.ip)),
-            nsid: self.nsid.clone(),
-            signature: None,
-        }
-    }
-
     fn handle(self: Arc<Self>, packet: &[u8], request: Request, source: Source) -> Outcome {
         let cookie = self.cookies.read(&request, source.ip);
         let signed = self.keys.check(packet, &request, tsig::now());
@@ -321,14 +292,6 @@ impl Inner {
             let reply = Reply::new(&request, &terms);
             self.register(&reply, registering).await
         }))
-    }
-
-    /// The zone that the name is in: the one with the longest origin.
-    pub(super) fn zone_of(&self, name: &Name) -> Option<(usize, &Arc<Published>)> {
-        let zones = self.registry.zones().iter().enumerate();
-        zones
-            .filter(|(_, published)| published.zone.contains(name))
-            .max_by_key(|(_, published)| published.zone.origin.num_labels())
     }
 
     /// A name outside all zones.
@@ -460,3 +423,6 @@ fn has_malformed_subnet(packet: &[u8], request: &Request) -> bool {
     edns.is_some_and(|edns| edns.option(EdnsCode::Subnet).is_some())
         && wire::subnet_in(packet).and_then(wire::subnet).is_none()
 }
+
+/// What most replies have room in.
+const REPLY_OCTETS: usize = 320;

@@ -1,10 +1,9 @@
-//! The TCP loop, and a connection's (RFC 7766), which is the same over TLS.
+//! A connection (RFC 7766), by TCP or by TLS.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpListener,
     runtime::Handle,
     sync::{
         OwnedSemaphorePermit, Semaphore,
@@ -13,20 +12,19 @@ use tokio::{
     },
     time::timeout,
 };
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
-    GRACE, PATIENCE, Shared, background,
     connections::{Connection, IDLE, LARGEST_REPLY, Reserved},
-    handler::Outcome,
-    source::{Source, Transport},
-    tls::{self, Credentials},
-    transfer::{Running, Transfer},
+    shared::{GRACE, PATIENCE, Shared},
 };
-
-/// How long to wait when no connection can be accepted, for want of file
-/// descriptors for example.
-const PAUSE: Duration = Duration::from_millis(100);
+use crate::server::{
+    background,
+    policy::source::Source,
+    query::outcome::Outcome,
+    transfer::{Running, Transfer},
+    wire::framed,
+};
 
 /// What a query takes that waits for the registry or an upstream, in octets.
 const WAITING_OCTETS: usize = 4_096;
@@ -34,78 +32,9 @@ const WAITING_OCTETS: usize = 4_096;
 /// How many parts of a transfer wait to be written.
 const TRANSFER_PARTS: usize = 16;
 
-/// Takes the connections of a socket. Where there are credentials, they are
-/// for TLS.
-pub async fn run(
-    listener: TcpListener,
-    credentials: Option<Arc<Credentials>>,
-    shared: Arc<Shared>,
-    mut stopping: watch::Receiver<bool>,
-) -> io::Result<()> {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopping.changed() => return Ok(()),
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let server = match stream.local_addr() {
-                    Ok(server) => server.ip(),
-                    // The client has gone already.
-                    Err(error) => {
-                        debug!("connection of {peer}: {error}");
-                        continue;
-                    }
-                };
-                let source = Source::new(peer, Transport::Tcp, server);
-                if !shared.handler.may_query(source) {
-                    continue;
-                }
-                let connection = shared.connections.admit(source);
-                let credentials = credentials.clone();
-                let shared = shared.clone();
-                let stopping = stopping.clone();
-                tokio::spawn(async move {
-                    // Answers are written whole; waiting for more to send only
-                    // delays them. Where it cannot be set, they are delayed.
-                    let _ = stream.set_nodelay(true);
-                    let client = Client {
-                        source,
-                        connection: &connection,
-                        shared: &shared,
-                    };
-                    let serving = async {
-                        match credentials {
-                            None => {
-                                let (reader, writer) = stream.into_split();
-                                serve(reader, writer, client, stopping).await
-                            }
-                            // Far larger, and no part of what a plain one needs.
-                            Some(credentials) => {
-                                Box::pin(tls::serve(stream, &credentials, client, stopping)).await
-                            }
-                        }
-                    };
-                    let served = tokio::select! {
-                        served = serving => served,
-                        () = connection.evicted() => Err(io::Error::other("its place is needed")),
-                    };
-                    if let Err(error) = served {
-                        debug!("connection of {peer}: {error}");
-                    }
-                });
-            }
-            Err(error) => {
-                warn!("cannot accept a connection: {error}");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
-}
-
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy)]
-pub struct Client<'c> {
+pub struct Peer<'c> {
     pub source: Source,
     pub connection: &'c Connection,
     pub shared: &'c Arc<Shared>,
@@ -118,12 +47,12 @@ pub struct Client<'c> {
 pub async fn serve(
     reader: impl AsyncRead + Unpin,
     writer: impl AsyncWrite + Unpin,
-    client: Client<'_>,
+    peer: Peer<'_>,
     stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let (answers, outgoing) = mpsc::unbounded_channel();
     let last = over(stopping.clone());
-    let reading = read_all(reader, client, answers, stopping);
+    let reading = read_all(reader, peer, answers, stopping);
     let writing = async {
         tokio::select! {
             written = write_all(writer, outgoing) => written,
@@ -137,15 +66,15 @@ pub async fn serve(
 /// Reads messages and has them answered.
 async fn read_all(
     mut reader: impl AsyncRead + Unpin,
-    client: Client<'_>,
+    peer: Peer<'_>,
     answers: UnboundedSender<Outgoing>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let Client {
+    let Peer {
         source,
         connection,
         shared,
-    } = client;
+    } = peer;
     loop {
         let next = async {
             connection.has_room().await;
@@ -264,14 +193,6 @@ impl Outgoing {
             _reserved: reserved,
         }
     }
-}
-
-/// Adds a message and its length before it (RFC 7766, section 8). No message is
-/// too long for that: replies are no longer than the room of a message.
-pub fn framed(octets: &mut Vec<u8>, message: &[u8]) {
-    let length = message.len().min(u16::MAX.into());
-    octets.extend((length as u16).to_be_bytes());
-    octets.extend(&message[..length]);
 }
 
 /// Writes messages until there are no more to come, the client takes none, or a

@@ -11,15 +11,15 @@ use hickory_proto::{
 };
 use hickory_server::server::Request;
 
-use super::{
-    handler::Inner,
-    limits::NewHost,
-    reply::{ExtendedError, Reply},
-    source::Source,
-};
+use super::shared::Inner;
 use crate::{
     network::{Holder, Hostname, LeaveRefusal, Refusal, Role},
     registry::{Action, Decision, Denial, Granted},
+    server::{
+        extended_error::ExtendedError,
+        policy::{limits::NewHost, source::Source},
+        reply::Reply,
+    },
     zone::{Form, QueryName, Who},
 };
 
@@ -55,7 +55,7 @@ impl Asking {
 
 /// What somebody asks for too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TooMuch {
+pub enum TooMuch {
     NewHosts,
     Changes,
 }
@@ -165,7 +165,7 @@ impl Inner {
     /// Whether the host may ask the registry: a source may register only so many
     /// that nobody knows, and a host may change its holder only so often. Who gives
     /// up while the disk hangs has used that up: the host may be registered yet.
-    pub(super) fn admit(&self, asking: &Asking) -> Result<Option<NewHost>, TooMuch> {
+    pub fn admit(&self, asking: &Asking) -> Result<Option<NewHost>, TooMuch> {
         let Asking {
             place, host, asker, ..
         } = asking;
@@ -192,7 +192,7 @@ impl Inner {
     }
 
     /// What was admitted as a new host was perhaps none.
-    pub(super) fn settle(&self, new_host: Option<NewHost>, decision: &Decision) {
+    pub fn settle(&self, new_host: Option<NewHost>, decision: &Decision) {
         let is_new = matches!(decision, Ok(Granted::Peer { is_new: true, .. }));
         if let Some(new_host) = new_host.filter(|_| !is_new) {
             self.limits.give_back(new_host);

@@ -12,30 +12,33 @@ use hickory_proto::rr::RecordType;
 use smallvec::SmallVec;
 
 use super::{
-    batch::PACKETS,
     client::{Client, Says},
-    cookie::{self, Moment},
-    handler::Inner,
-    limits::Verdict,
     register::Asking,
-    source::Source,
-    wire::{HEADER, Query},
+    shared::Inner,
 };
 use crate::{
     network::{Holder, Network, Peer, Time},
     registry::Published,
+    server::{
+        policy::{
+            cookie::{self, Moment},
+            limits::Verdict,
+            source::Source,
+        },
+        wire::{HEADER, PACKETS, Query},
+    },
     zone::{Called, Counts, Found, Ready, ReadyName},
 };
 
 /// What has become of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Short {
+pub enum FastOutcome {
     /// The reply is written.
     Reply,
     /// No reply is to be sent.
     Silence,
     /// It is for the long way.
-    Long,
+    Declined,
 }
 
 /// A plain question, about a name of one or two labels in a zone.
@@ -77,7 +80,7 @@ impl Laid {
 }
 
 /// The zones, laid out for one thread.
-pub struct ShortWay {
+pub struct FastPath {
     inner: Arc<Inner>,
     /// The one with the longest origin first.
     zones: Vec<Laid>,
@@ -85,7 +88,7 @@ pub struct ShortWay {
     cookies: Moment,
 }
 
-impl ShortWay {
+impl FastPath {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
         let zones = inner.registry.zones().iter().cloned().enumerate();
         let lay = |(place, published): (usize, Arc<Published>)| Laid {
@@ -158,7 +161,7 @@ impl ShortWay {
 
     /// Answers a packet, if the short way can: the reply is then in `reply`,
     /// which was empty, and stays so otherwise.
-    pub fn answer(&self, packet: &[u8], source: Source, reply: &mut Vec<u8>) -> Short {
+    pub fn answer(&self, packet: &[u8], source: Source, reply: &mut Vec<u8>) -> FastOutcome {
         let mut questions = Questions::default();
         self.read(std::iter::once(packet), &mut questions);
         self.answer_to(questions.at(0), source, reply)
@@ -171,7 +174,7 @@ impl ShortWay {
         question: Option<&Question<'_>>,
         source: Source,
         reply: &mut Vec<u8>,
-    ) -> Short {
+    ) -> FastOutcome {
         let short = question.and_then(|question| self.try_answer(question, &source, reply));
         ended(short, reply)
     }
@@ -181,7 +184,7 @@ impl ShortWay {
         question: &Question<'_>,
         source: &Source,
         reply: &mut Vec<u8>,
-    ) -> Option<Short> {
+    ) -> Option<FastOutcome> {
         let (query, ready) = (&question.query, &question.laid.ready);
         let called = ready.called(question.name.as_ref()?, question.found.as_ref()?)?;
         let client = Client::of(query, &self.cookies, source)?;
@@ -199,11 +202,11 @@ impl ShortWay {
                 .verdict(*source, client.is_proven, self.now)
             {
                 Verdict::Send => {}
-                Verdict::Drop => return Some(Short::Silence),
+                Verdict::Drop => return Some(FastOutcome::Silence),
                 Verdict::Truncate => {
                     reply.truncate(HEADER + query.question().len());
                     without_error.finish(&self.inner, &Says::Truncated, reply);
-                    return Some(Short::Reply);
+                    return Some(FastOutcome::Reply);
                 }
             }
         }
@@ -212,7 +215,7 @@ impl ShortWay {
             by_address: registers.is_some(),
         };
         client.finish(&self.inner, &says, reply);
-        Some(Short::Reply)
+        Some(FastOutcome::Reply)
     }
 
     /// Writes header, question and records of a reply, if there is room for it
@@ -286,7 +289,7 @@ impl ShortWay {
         packet: &[u8],
         source: Source,
         reply: &mut Vec<u8>,
-    ) -> Short {
+    ) -> FastOutcome {
         self.cookies = self.inner.cookies.at(cookie::now());
         let mut zones = self.zones.iter_mut();
         if let Some(laid) = zones.find(|laid| laid.place == place)
@@ -308,16 +311,16 @@ impl ShortWay {
                 by_address: true,
             };
             client.finish(&self.inner, &says, reply);
-            Some(Short::Reply)
+            Some(FastOutcome::Reply)
         });
         ended(short, reply)
     }
 }
 
 /// `None` is for the long way. What was begun of a reply is not to be sent.
-fn ended(short: Option<Short>, reply: &mut Vec<u8>) -> Short {
-    let short = short.unwrap_or(Short::Long);
-    if short != Short::Reply {
+fn ended(outcome: Option<FastOutcome>, reply: &mut Vec<u8>) -> FastOutcome {
+    let short = outcome.unwrap_or(FastOutcome::Declined);
+    if short != FastOutcome::Reply {
         reply.clear();
     }
     short

@@ -1,5 +1,11 @@
 //! A whole zone in messages (AXFR, RFC 5936), and how much of it a client is
 //! given.
+//!
+//! In comes a zone with the state of its network; out go the messages, several at
+//! once, to whoever writes them. Nothing here decides who may have a zone, or opens a
+//! connection.
+
+mod packing;
 
 use std::{
     io,
@@ -16,59 +22,16 @@ use hickory_server::server::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
+use self::packing::Packing;
 use super::{
-    packing::Packing,
-    reply::{ExtendedError, Reply, Terms},
+    config::limits::TransferLimits,
+    extended_error::ExtendedError,
+    reply::{Reply, Terms},
 };
 use crate::{
     network::{Network, Time},
-    settings::{Source, Table},
     zone::{Part, Ready, Sets, Zone},
 };
-
-/// A day, in seconds.
-const DAY: u64 = 86_400;
-
-/// How many transfers can be allowed at once, and how many MiB to each.
-const MOST_TRANSFERS: u64 = 1_024;
-const MOST_MEBIBYTES: u64 = 1 << 24;
-
-/// How much a client may make of a transfer. Each holds a zone as it was, for
-/// as long as it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TransferLimits {
-    /// From the query until the last message is written.
-    pub time: Duration,
-    pub octets: u64,
-    /// How many run at once.
-    pub count: usize,
-}
-
-impl Default for TransferLimits {
-    fn default() -> Self {
-        Self {
-            time: Duration::from_secs(600),
-            octets: 8_192 << 20,
-            count: 8,
-        }
-    }
-}
-
-impl TransferLimits {
-    /// Reads the keys of transfers in `[limits]`.
-    pub fn take(&mut self, table: &mut Table<'_>, source: &mut Source<'_>) {
-        if let Some(time) = table.duration("transfer_time", 1..DAY + 1, source) {
-            self.time = time;
-        }
-        let mebibytes = table.number("transfer_mebibytes", 1..MOST_MEBIBYTES + 1, source);
-        if let Some(mebibytes) = mebibytes {
-            self.octets = u64::from(mebibytes.into_inner()) << 20;
-        }
-        if let Some(count) = table.number("transfers", 1..MOST_TRANSFERS + 1, source) {
-            self.count = count.into_inner() as usize;
-        }
-    }
-}
 
 /// The transfers that run.
 pub struct Transfers {

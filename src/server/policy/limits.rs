@@ -8,14 +8,12 @@ use tracing::info;
 
 use super::{
     rate::{Rate, Taken},
-    secrets,
     source::Source,
     tally::Tally,
-    transfer::TransferLimits,
 };
 use crate::{
     network::{Hostname, Time},
-    settings::{self, Table},
+    server::config::{limits::Limits, secret},
 };
 
 /// How many seconds' worth of answers may go to a network at once.
@@ -23,78 +21,6 @@ const BURST_SECONDS: u32 = 5;
 
 /// How often the log says what was limited, if anything was.
 pub const REPORTS: Duration = Duration::from_secs(10);
-
-/// What the configuration allows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Allowed {
-    /// Answers a second to the sources of one network that are not proven; 0 for
-    /// no limit.
-    pub responses_per_second: u32,
-    /// Which of the answers above that are sent truncated: every one, every
-    /// second, ...; 0 for none.
-    pub slip: u32,
-    /// How many new hosts one source may register at once; 0 for no limit.
-    pub new_hosts_per_source: u32,
-    /// How long it takes until it may register one more.
-    pub new_host_every: Duration,
-    /// How often a host may change its holder, or leave, at once; 0 for no limit.
-    pub changes_per_host: u32,
-    /// How long it takes until it may do so once more.
-    pub change_every: Duration,
-    pub transfers: TransferLimits,
-}
-
-impl Default for Allowed {
-    /// Far more than 1,000 peers behind one address ask for.
-    fn default() -> Self {
-        Self {
-            responses_per_second: 1_000,
-            slip: 2,
-            new_hosts_per_source: 16_384,
-            new_host_every: Duration::from_secs(1),
-            changes_per_host: 32,
-            change_every: Duration::from_secs(5),
-            transfers: TransferLimits::default(),
-        }
-    }
-}
-
-impl Allowed {
-    /// Reads the table `[limits]`.
-    pub fn take(table: &mut Table<'_>, source: &mut settings::Source<'_>) -> Self {
-        let default = Self::default();
-        let mut number = |key, most: u64, default| {
-            let number = table.number(key, 0..most + 1, source);
-            number.map_or(default, toml::Spanned::into_inner)
-        };
-        let responses_per_second = number(
-            "responses_per_second",
-            1_000_000,
-            default.responses_per_second,
-        );
-        let slip = number("slip", 10, default.slip);
-        let new_hosts_per_source = number(
-            "new_hosts_per_source",
-            1_000_000,
-            default.new_hosts_per_source,
-        );
-        let changes_per_host = number("changes_per_host", 1_000_000, default.changes_per_host);
-        let every = table.duration("new_host_every", 1..86_401, source);
-        let change_every = table.duration("change_every", 1..86_401, source);
-        let mut transfers = default.transfers;
-        transfers.take(table, source);
-        table.finish(source);
-        Self {
-            responses_per_second,
-            slip,
-            new_hosts_per_source,
-            new_host_every: every.unwrap_or(default.new_host_every),
-            changes_per_host,
-            change_every: change_every.unwrap_or(default.change_every),
-            transfers,
-        }
-    }
-}
 
 /// What becomes of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +32,7 @@ pub enum Verdict {
 }
 
 /// What the sources have taken of what they are allowed. A restart forgets it.
-pub struct Limits {
+pub struct Limiter {
     /// By network; `None` for no limit.
     responses: Option<Rate>,
     slip: u64,
@@ -123,14 +49,14 @@ pub struct Limits {
     too_often: String,
 }
 
-impl Limits {
+impl Limiter {
     /// # Errors
     ///
     /// The operating system gives no random numbers.
-    pub fn new(allowed: &Allowed) -> io::Result<Self> {
+    pub fn new(allowed: &Limits) -> io::Result<Self> {
         let rate = |burst: u32, each: Duration| match burst {
             0 => Ok(None),
-            _ => secrets::random().map(|secret| Some(Rate::new(secret, burst, each))),
+            _ => secret::random().map(|secret| Some(Rate::new(secret, burst, each))),
         };
         let per_second = allowed.responses_per_second;
         let every = allowed.new_host_every;
@@ -260,10 +186,10 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::server::source::Transport;
+    use crate::server::policy::source::Transport;
 
-    fn limits(allowed: Allowed) -> Limits {
-        Limits::new(&allowed).unwrap()
+    fn limiter(allowed: Limits) -> Limiter {
+        Limiter::new(&allowed).unwrap()
     }
 
     fn from(address: &str) -> Source {
@@ -274,14 +200,14 @@ mod tests {
     #[test]
     fn above_the_rate_one_in_slip_answers_is_sent_truncated() {
         for (slip, truncated) in [(0, 0), (1, 600), (2, 300), (3, 200), (10, 60)] {
-            let limits = limits(Allowed {
+            let limiter = limiter(Limits {
                 responses_per_second: 20,
                 slip,
-                ..Allowed::default()
+                ..Limits::default()
             });
             let mut verdicts = [0; 3];
             for _ in 0..700 {
-                let verdict = limits.verdict(from("10.0.0.1"), false, Time(1));
+                let verdict = limiter.verdict(from("10.0.0.1"), false, Time(1));
                 verdicts[verdict as usize] += 1;
             }
             assert_eq!(verdicts, [100, truncated, 600 - truncated], "slip {slip}");
@@ -290,12 +216,12 @@ mod tests {
 
     #[test]
     fn a_network_is_limited_as_one_and_who_is_proven_is_not() {
-        let limits = limits(Allowed {
+        let limiter = limiter(Limits {
             responses_per_second: 1,
             slip: 0,
-            ..Allowed::default()
+            ..Limits::default()
         });
-        let verdict = |address: &str, proven| limits.verdict(from(address), proven, Time(1));
+        let verdict = |address: &str, proven| limiter.verdict(from(address), proven, Time(1));
         for (inside, outside) in [
             ("10.0.0", "10.0.1.0"),
             ("2001:db8:0:0:", "2001:db8:0:100::"),
@@ -318,12 +244,12 @@ mod tests {
 
     #[test]
     fn new_hosts_are_limited_by_address_or_by_64_bits_of_one() {
-        let limits = limits(Allowed {
+        let limiter = limiter(Limits {
             new_hosts_per_source: 2,
             new_host_every: Duration::from_secs(60),
-            ..Allowed::default()
+            ..Limits::default()
         });
-        let new_host = |address: &str, now| limits.new_host(address.parse().unwrap(), Time(now));
+        let new_host = |address: &str, now| limiter.new_host(address.parse().unwrap(), Time(now));
         for (address, same, other) in [
             ("10.0.0.1", "10.0.0.1", "10.0.0.2"),
             ("fd00::1", "fd00::2", "fd00:0:0:1::1"),
@@ -331,10 +257,10 @@ mod tests {
             let back = new_host(address, 1).unwrap();
             let _kept = new_host(address, 1).unwrap();
             assert!(new_host(same, 1).is_none());
-            let why = limits.refuse_new_host(same.parse().unwrap());
+            let why = limiter.refuse_new_host(same.parse().unwrap());
             assert!(why.ends_with("one more every 1m"), "{why}");
             assert!(new_host(other, 1).is_some());
-            limits.give_back(back);
+            limiter.give_back(back);
             assert!(new_host(same, 1).is_some());
             assert!(new_host(same, 60_000).is_none());
             assert!(new_host(same, 60_001).is_some());
@@ -343,16 +269,16 @@ mod tests {
 
     #[test]
     fn zero_is_no_limit() {
-        let limits = limits(Allowed {
+        let limiter = limiter(Limits {
             responses_per_second: 0,
             new_hosts_per_source: 0,
-            ..Allowed::default()
+            ..Limits::default()
         });
         for _ in 0..100_000 {
-            let verdict = limits.verdict(from("10.0.0.1"), false, Time(1));
+            let verdict = limiter.verdict(from("10.0.0.1"), false, Time(1));
             assert_eq!(verdict, Verdict::Send);
-            let taken = limits.new_host([10, 0, 0, 1].into(), Time(1)).unwrap();
-            limits.give_back(taken);
+            let taken = limiter.new_host([10, 0, 0, 1].into(), Time(1)).unwrap();
+            limiter.give_back(taken);
         }
     }
 }

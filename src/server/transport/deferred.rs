@@ -21,18 +21,20 @@ use std::{
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    PATIENCE, Shared,
-    batch::{PACKETS, Route, send_routes},
-    handler::Handler,
-    limits::NewHost,
-    register::Asking,
-    short::{Short, ShortWay},
-    source::Source,
+    batch::{Route, send_routes},
+    shared::{PATIENCE, Shared},
 };
-use crate::registry::{Decision, Granted};
+use crate::{
+    registry::Decision,
+    server::{
+        policy::{limits::NewHost, source::Source},
+        query::register::Asking,
+        wire::PACKETS,
+    },
+};
 
 /// The way to the thread.
-pub(super) struct Late {
+pub(super) struct Deferred {
     shared: Arc<Shared>,
     decided: mpsc::Sender<(Box<Waiting>, Decision)>,
 }
@@ -49,14 +51,14 @@ struct Waiting {
     permit: OwnedSemaphorePermit,
 }
 
-impl Late {
+impl Deferred {
     /// Starts the thread. It ends when this is gone and all that wait are
     /// answered.
     pub fn start(socket: Arc<UdpSocket>, shared: Arc<Shared>) -> io::Result<Self> {
         let (decided, decisions) = mpsc::channel();
         let for_thread = shared.clone();
         thread::Builder::new()
-            .name("late".into())
+            .name("deferred".into())
             .spawn(move || answer_all(&socket, &for_thread, &decisions))?;
         Ok(Self { shared, decided })
     }
@@ -98,7 +100,7 @@ fn answer_all(
     shared: &Shared,
     decisions: &mpsc::Receiver<(Box<Waiting>, Decision)>,
 ) {
-    let mut short_way = shared.handler.short_way();
+    let mut fast_path = shared.handler.fast_path();
     let mut replies = Vec::with_capacity(PACKETS);
     let mut permits = Vec::with_capacity(PACKETS);
     loop {
@@ -106,7 +108,7 @@ fn answer_all(
             Ok(first) => first,
             // So that a state that is over is not kept.
             Err(RecvTimeoutError::Timeout) => {
-                short_way.refresh();
+                fast_path.refresh();
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return,
@@ -129,7 +131,7 @@ fn answer_all(
                 continue;
             }
             let handler = &shared.handler;
-            let reply = reply(&mut short_way, handler, asking, (&packet, source), decision);
+            let reply = handler.answer_decided(&mut fast_path, asking, (&packet, source), decision);
             replies.extend(reply.map(|reply| (route, reply)));
         }
         send_routes(socket.as_raw_fd(), &mut replies);
@@ -137,27 +139,5 @@ fn answer_all(
     }
 }
 
-/// The reply to a packet when the registry has decided.
-pub fn reply(
-    short_way: &mut ShortWay,
-    handler: &Handler,
-    asking: Asking,
-    (packet, source): (&[u8], Source),
-    decision: Decision,
-) -> Option<Vec<u8>> {
-    if let Ok(Granted::Peer { peer, network, .. }) = &decision {
-        let mut reply = Vec::with_capacity(REPLY_OCTETS);
-        let granted = (peer, network);
-        let short = short_way.granted(asking.place, granted, packet, source, &mut reply);
-        if short == Short::Reply {
-            return Some(reply);
-        }
-    }
-    handler.decided(packet, source, asking, decision)
-}
-
 /// How long the thread waits before it looks at what it holds.
 const IDLE: Duration = Duration::from_millis(100);
-
-/// What most replies have room in.
-const REPLY_OCTETS: usize = 320;

@@ -18,10 +18,7 @@ use nix::libc::{
     sockaddr_in6, sockaddr_storage, socklen_t,
 };
 
-use super::reply::UDP_OCTETS;
-
-/// How many packets are taken at once. More wait in the kernel.
-pub const PACKETS: usize = 64;
+use crate::server::wire::{PACKETS, UDP_OCTETS};
 
 /// A query is far smaller, and nobody is offered more (see `UDP_OCTETS`): what is
 /// longer is cut off, and then is none. Buffers of a page each would take the same

@@ -7,12 +7,16 @@ use tokio::{runtime::Handle, sync::watch, time::timeout};
 use tracing::debug;
 
 use super::{
-    PATIENCE, Shared,
     batch::{Batch, send_routes},
-    handler::Outcome,
-    late::Late,
-    short::{Questions, Short},
-    source::{Source, Transport},
+    deferred::Deferred,
+    shared::{PATIENCE, Shared},
+};
+use crate::server::{
+    policy::source::{Source, Transport},
+    query::{
+        fast::{FastOutcome, Questions},
+        outcome::Outcome,
+    },
 };
 
 /// Answers until the service stops. The socket's read timeout says how often it
@@ -27,8 +31,8 @@ pub fn run(
     // Without that interface nothing can come by it.
     let loopback = if_nametoindex("lo").unwrap_or(0);
     let socket = Arc::new(socket);
-    let late = Late::start(socket.clone(), shared.clone())?;
-    let mut short_way = shared.handler.short_way();
+    let deferred = Deferred::start(socket.clone(), shared.clone())?;
+    let mut fast_path = shared.handler.fast_path();
     let mut batch = Batch::new();
     let tick = shared.handler.clock().register_loop();
     while !*stopping.borrow() {
@@ -39,10 +43,10 @@ pub fn run(
         };
         tick.tick();
         // Also where nothing came, so that a state that is over is not kept.
-        short_way.refresh();
+        fast_path.refresh();
         let (packets, replies) = batch.parts();
         let mut questions = Questions::default();
-        short_way.read(packets.iter(), &mut questions);
+        fast_path.read(packets.iter(), &mut questions);
         for (place, reply) in replies[..received].iter_mut().enumerate() {
             // An address that no packet can be sent to was forged.
             let peer = packets.peer(place);
@@ -55,16 +59,16 @@ pub fn run(
             // A socket that is bound to a loopback address gets nothing else.
             let is_loopback = way.map_or(bound.is_loopback(), |way| way.interface == loopback);
             let source = Source::new(peer, Transport::Udp, server).from_interface(is_loopback);
-            match short_way.answer_to(questions.at(place), source, reply) {
-                Short::Reply | Short::Silence => continue,
-                Short::Long => {}
+            match fast_path.answer_to(questions.at(place), source, reply) {
+                FastOutcome::Reply | FastOutcome::Silence => continue,
+                FastOutcome::Declined => {}
             }
             let asking = questions
                 .at(place)
-                .and_then(|question| short_way.asking(question, source));
+                .and_then(|question| fast_path.asking(question, source));
             if let Some(asking) = asking {
                 let route = packets.route(place);
-                if late.ask(asking, packets.packet(place), source, route) {
+                if deferred.ask(asking, packets.packet(place), source, route) {
                     continue;
                 }
             }

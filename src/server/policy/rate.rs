@@ -9,8 +9,7 @@ use std::{
 
 use siphasher::sip::SipHasher13;
 
-use super::secrets::Secret;
-use crate::network::Time;
+use crate::{network::Time, server::config::secret::Secret};
 
 /// How many cells a row has. With 8 octets each, the two rows take 1 MiB.
 const CELLS: usize = 1 << 16;

@@ -20,7 +20,7 @@ use std::{
 use ipnet::IpNet;
 use tokio::sync::Notify;
 
-use super::{limits, source::Source};
+use crate::server::policy::{limits, source::Source};
 
 /// How long a connection may be idle, or a message take to come or to go.
 pub const IDLE: Duration = Duration::from_secs(10);

@@ -2,16 +2,18 @@
 
 use std::net::IpAddr;
 
-use super::{
-    cookie::{Cookie, Moment},
-    handler::Inner,
-    register,
-    reply::{EXTENDED_ERROR, UDP_OCTETS, room},
-    source::Source,
-    wire::{self, CD, Edns, Query, RD},
-};
+use super::{register, shared::Inner};
 use crate::{
     network::Holder,
+    server::{
+        extended_error::EXTENDED_ERROR,
+        policy::{
+            cookie::{Cookie, Moment},
+            source::Source,
+        },
+        reply::room,
+        wire::{self, CD, Edns, Query, RD, UDP_OCTETS},
+    },
     zone::{Counts, NO_HOST_NAME},
 };
 

@@ -1,0 +1,89 @@
+//! The TCP loop: takes connections, and has each served.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::watch};
+use tracing::{debug, warn};
+
+use super::{
+    connection::{self, Peer},
+    shared::Shared,
+    tls,
+};
+use crate::server::{
+    config::certificates::Credentials,
+    policy::source::{Source, Transport},
+};
+
+/// How long to wait when no connection can be accepted, for want of file
+/// descriptors for example.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes the connections of a socket. Where there are credentials, they are
+/// for TLS.
+pub async fn run(
+    listener: TcpListener,
+    credentials: Option<Arc<Credentials>>,
+    shared: Arc<Shared>,
+    mut stopping: watch::Receiver<bool>,
+) -> io::Result<()> {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopping.changed() => return Ok(()),
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                let server = match stream.local_addr() {
+                    Ok(server) => server.ip(),
+                    // The client has gone already.
+                    Err(error) => {
+                        debug!("connection of {address}: {error}");
+                        continue;
+                    }
+                };
+                let source = Source::new(address, Transport::Tcp, server);
+                if !shared.handler.may_query(source) {
+                    continue;
+                }
+                let connection = shared.connections.admit(source);
+                let credentials = credentials.clone();
+                let shared = shared.clone();
+                let stopping = stopping.clone();
+                tokio::spawn(async move {
+                    // Answers are written whole; waiting for more to send only
+                    // delays them. Where it cannot be set, they are delayed.
+                    let _ = stream.set_nodelay(true);
+                    let peer = Peer {
+                        source,
+                        connection: &connection,
+                        shared: &shared,
+                    };
+                    let serving = async {
+                        match credentials {
+                            None => {
+                                let (reader, writer) = stream.into_split();
+                                connection::serve(reader, writer, peer, stopping).await
+                            }
+                            // Far larger, and no part of what a plain one needs.
+                            Some(credentials) => {
+                                Box::pin(tls::serve(stream, &credentials, peer, stopping)).await
+                            }
+                        }
+                    };
+                    let served = tokio::select! {
+                        served = serving => served,
+                        () = connection.evicted() => Err(io::Error::other("its place is needed")),
+                    };
+                    if let Err(error) = served {
+                        debug!("connection of {address}: {error}");
+                    }
+                });
+            }
+            Err(error) => {
+                warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
