@@ -7,11 +7,12 @@
 //! as a list of [`Change`]s; whoever calls it makes them durable.
 //!
 //! * [`Rules`]: what a network allows: sequences, roles, lease, reclaim.
-//! * [`Peer`], [`Holder`], [`Lease`]: one registered host; [`Told`]: what everyone
+//! * [`Peer`], [`Holder`], [`Lease`]: one registered host; [`PeerRecord`]: what everyone
 //!   is told of it.
 //! * [`Network`]: all of them, and the decisions.
 
 mod agenda;
+mod by_id;
 mod change;
 mod conflict;
 mod free;
@@ -24,16 +25,15 @@ mod pin;
 mod register;
 mod roots;
 mod rules;
-mod seats;
 mod state;
 
+pub use by_id::{IdSlot, PeerRecord};
 pub use change::Change;
 pub use conflict::{Conflict, PinRefusal};
-pub use hosts::Sought;
+pub use hosts::HostKey;
 pub use id::{Hostname, PeerId, Role, Sequence};
 pub use lease::{Lease, Time};
 pub use peer::{Holder, Peer, StoredPeer};
 pub use register::{LeaveRefusal, Refusal};
 pub use rules::{DEFAULT_LIMIT, RoleRule, Rules, SequenceRule};
-pub use seats::{Seat, Told};
 pub use state::Network;

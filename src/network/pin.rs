@@ -33,7 +33,7 @@ impl Network {
             return Ok(());
         }
         self.may_pin(host, id)?;
-        self.seat_pin(host.clone(), id);
+        self.insert_pin(host.clone(), id);
         self.revision += 1;
         changes.push(Change::Pin(host.clone(), id));
         Ok(())
@@ -60,7 +60,7 @@ impl Network {
     }
 
     /// Notes a pin that may be made.
-    pub(super) fn seat_pin(&mut self, host: Hostname, id: PeerId) {
+    pub(super) fn insert_pin(&mut self, host: Hostname, id: PeerId) {
         let numbers = self.numbers_mut(id.sequence);
         numbers.free.remove(id.number);
         numbers.pinned.insert(id.number, host.clone());
@@ -102,7 +102,7 @@ impl Network {
     /// A pin that is stored, checked like what is pinned anew.
     pub(super) fn restore_pin(&mut self, host: Hostname, id: PeerId) -> Result<(), PinRefusal> {
         self.may_pin(&host, id)?;
-        self.seat_pin(host, id);
+        self.insert_pin(host, id);
         Ok(())
     }
 }

@@ -86,7 +86,7 @@ impl Network {
             self.revision += 1;
             return Ok(peer);
         }
-        let peer = self.seat(Peer {
+        let peer = self.insert_peer(Peer {
             host: peer.host.clone(),
             id: peer.id,
             role: peer.role,
@@ -122,7 +122,7 @@ impl Network {
                 PeerId { sequence, number }
             }
         };
-        let peer = self.seat(Peer {
+        let peer = self.insert_peer(Peer {
             host: host.clone(),
             id,
             role,

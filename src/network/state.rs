@@ -7,9 +7,9 @@ use imbl::OrdMap;
 use super::{
     Conflict, Hostname, Lease, Peer, PeerId, Role, Rules, Sequence, StoredPeer, Time,
     agenda::Agenda,
+    by_id::{IdSlot, PeersById},
     free::Free,
-    hosts::{Hosts, Sought},
-    seats::{Seat, Seats},
+    hosts::{HostKey, Hosts},
 };
 
 /// All registered peers of one network.
@@ -37,7 +37,7 @@ pub struct Network {
 /// The numbers of one sequence.
 #[derive(Debug, Clone)]
 pub(super) struct Numbers {
-    pub taken: Seats,
+    pub taken: PeersById,
     pub free: Free,
     /// Who counts as live, and when that must be looked at again: never later
     /// than the end of the lease.
@@ -74,7 +74,7 @@ impl Network {
             .sequences
             .iter()
             .map(|rule| Numbers {
-                taken: Seats::default(),
+                taken: PeersById::default(),
                 free: Free::from(rule.start),
                 live: Agenda::default(),
                 ended: Agenda::default(),
@@ -136,7 +136,7 @@ impl Network {
                 conflicts.push(conflict);
                 continue;
             }
-            network.seat(Peer {
+            network.insert_peer(Peer {
                 host,
                 id,
                 role,
@@ -217,18 +217,18 @@ impl Network {
 
     /// A label that may be a host's name, made ready to be looked up in this state
     /// of the network or a later one.
-    pub fn sought<'n>(&self, label: &'n [u8]) -> Sought<'n> {
-        self.hosts.sought(label)
+    pub fn host_key<'n>(&self, label: &'n [u8]) -> HostKey<'n> {
+        self.hosts.host_key(label)
     }
 
-    /// The host that is sought, or seldom another one ([`Sought::is`] tells), if it
+    /// The host that is sought, or seldom another one ([`HostKey::is`] tells), if it
     /// is spelt in lower case; it says so without a look at the peer.
-    pub fn likely(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
+    pub fn likely(&self, sought: &HostKey<'_>) -> Option<&Arc<Peer>> {
         self.hosts.likely(sought)
     }
 
     /// The host that is sought, in any case.
-    pub fn find(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
+    pub fn find(&self, sought: &HostKey<'_>) -> Option<&Arc<Peer>> {
         self.hosts.find(sought)
     }
 
@@ -238,8 +238,8 @@ impl Network {
 
     /// Where it stands who has that ID. It says the same as [`peer`](Self::peer),
     /// and sooner where there are very many.
-    pub fn seat_of(&self, id: PeerId) -> Option<Seat<'_>> {
-        self.numbers(id.sequence).taken.seat(id)
+    pub fn id_slot(&self, id: PeerId) -> Option<IdSlot<'_>> {
+        self.numbers(id.sequence).taken.slot(id)
     }
 
     /// Whether the peer counts as live.
@@ -294,7 +294,7 @@ impl Network {
     }
 
     /// Puts a peer with a running lease at its number.
-    pub(super) fn seat(&mut self, peer: Peer) -> Arc<Peer> {
+    pub(super) fn insert_peer(&mut self, peer: Peer) -> Arc<Peer> {
         let peer = Arc::new(peer);
         let number = peer.id.number;
         let deadline = self.runs_out(&peer);

@@ -119,7 +119,7 @@ fn peer(zone: &Zone, registration: Registration) -> Result<StoredPeer, Misfit> {
     let hostname: Hostname = host
         .parse()
         .map_err(|_| unknown("a name that no host may have"))?;
-    if zone.gives_away(&hostname) {
+    if zone.is_reserved(&hostname) {
         return Err(Misfit {
             reason: format!("{host} holds {id}, and is a name of the zone's master file or an ID"),
             remedy: "give that name up, or release the host with `paramd release`",

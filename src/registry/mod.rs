@@ -36,7 +36,7 @@ use self::{request::Command, writer::Writer};
 use crate::{
     clock::Clock,
     store::{Store, StoreError},
-    zone::Zone,
+    zone::{Environments, KEPT_OCTETS, Zone, ZoneView},
 };
 
 pub use self::{
@@ -64,6 +64,7 @@ impl Registry {
         mut store: Box<dyn Store>,
         clock: Clock,
     ) -> Result<(Self, oneshot::Receiver<()>), StartError> {
+        let environments = Arc::new(Environments::new(KEPT_OCTETS));
         let mut published = Vec::new();
         for zone in zones {
             let contents = store.load(&zone.origin_text())?;
@@ -71,7 +72,8 @@ impl Registry {
             let reserved = contents.serial.max(1);
             let network = load(&zone, contents, &clock)?;
             info!("zone {zone}: {} registered peers", network.len());
-            let state = Published::new(Arc::new(zone), network, commit, changed, reserved);
+            let first = ZoneView::keeping(Arc::new(zone), Arc::new(network), environments.clone());
+            let state = Published::new(first, commit, changed, reserved);
             published.push(Arc::new(state));
         }
         load::warn_of_unknown_zones(store.as_mut(), &published)?;

@@ -8,13 +8,17 @@ use std::sync::{
 use arc_swap::ArcSwap;
 
 use super::stored;
-use crate::{network::Network, store::Contents, zone::Zone};
+use crate::{
+    network::Network,
+    store::Contents,
+    zone::{Zone, ZoneView},
+};
 
 /// A zone and the state of its network, as everyone reads it.
 #[derive(Debug)]
 pub struct Published {
     pub zone: Arc<Zone>,
-    network: ArcSwap<Network>,
+    view: ArcSwap<ZoneView>,
     stored: Stored,
 }
 
@@ -33,16 +37,10 @@ struct Stored {
 }
 
 impl Published {
-    pub(super) fn new(
-        zone: Arc<Zone>,
-        network: Network,
-        commit: u64,
-        changed: u64,
-        reserved: u64,
-    ) -> Self {
+    pub(super) fn new(first: ZoneView, commit: u64, changed: u64, reserved: u64) -> Self {
         Self {
-            zone,
-            network: ArcSwap::from_pointee(network),
+            zone: first.zone.clone(),
+            view: ArcSwap::from_pointee(first),
             stored: Stored {
                 commit: commit.into(),
                 changed: changed.into(),
@@ -53,12 +51,17 @@ impl Published {
 
     /// The network as it is now; it stays as it is while it is held.
     pub fn network(&self) -> Arc<Network> {
-        self.network.load_full()
+        self.view.load().network.clone()
     }
 
-    /// Whether the network is still that one.
-    pub fn is_current(&self, seen: &Arc<Network>) -> bool {
-        Arc::ptr_eq(&self.network.load(), seen)
+    /// The zone with the network as it is now.
+    pub fn view(&self) -> Arc<ZoneView> {
+        self.view.load_full()
+    }
+
+    /// Whether that view is still the one that is published.
+    pub fn is_current(&self, seen: &Arc<ZoneView>) -> bool {
+        Arc::ptr_eq(&self.view.load(), seen)
     }
 
     /// The number of the last commit that changed a registration or a pin of the
@@ -102,7 +105,8 @@ impl Published {
     /// Publishes a state of the network, and how far the store is with it.
     pub(super) fn publish(&self, network: Network, commit: u64, changed: u64, reserved: u64) {
         self.stored.reserved.store(reserved, Ordering::Release);
-        self.network.store(Arc::new(network));
+        let view = self.view.load().next(Arc::new(network));
+        self.view.store(Arc::new(view));
         self.stored.commit.store(commit, Ordering::Release);
         self.stored.changed.store(changed, Ordering::Release);
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    network::{Holder, Hostname, LeaveRefusal, Network, Peer, Refusal, Role},
-    zone::{Update, UpdateRefusal},
+    network::{Holder, Hostname, LeaveRefusal, Peer, Refusal, Role},
+    zone::{Update, UpdateRefusal, ZoneView},
 };
 
-/// What was granted, and a network with the root nodes that there were for the
+/// What was granted, and a view with the root nodes that there were for the
 /// peer at that moment: those of later requests of the same flush are not in it.
 /// So of four peers that ask at once, exactly the first is told that there is no
 /// root node.
@@ -15,7 +15,7 @@ use crate::{
 pub enum Granted {
     Peer {
         peer: Arc<Peer>,
-        network: Arc<Network>,
+        view: Arc<ZoneView>,
         /// Whether the host was registered by this, and not known before.
         is_new: bool,
     },

@@ -15,6 +15,7 @@ use crate::{
     clock::{Clock, Moment},
     network::{Change, Network, Time},
     store::Store,
+    zone::ZoneView,
 };
 
 /// How many requests share one flush at the most.
@@ -93,14 +94,14 @@ impl Writer {
         networks.filter_map(|network| network.next_deadline()).min()
     }
 
-    fn published(&self) -> Vec<Arc<Network>> {
+    fn views(&self) -> Vec<Arc<ZoneView>> {
         let zones = self.zones.iter();
-        zones.map(|published| published.network()).collect()
+        zones.map(|published| published.view()).collect()
     }
 
     fn networks(&self) -> Vec<Network> {
-        let published = self.published().into_iter();
-        published.map(|network| Network::clone(&network)).collect()
+        let zones = self.zones.iter();
+        zones.map(|zone| Network::clone(&zone.network())).collect()
     }
 
     /// Ends the leases that have run out, in every zone.
@@ -128,7 +129,7 @@ impl Writer {
     fn serve(&mut self, commands: Vec<Command>) {
         let moment = self.clock.moment();
         let mut networks = self.networks();
-        let mut shown = self.published();
+        let mut shown = self.views();
         let mut changes = Vec::new();
         let mut decisions = Vec::with_capacity(commands.len());
         for command in &commands {
@@ -160,7 +161,7 @@ impl Writer {
         command: &Command,
         moment: Moment,
         network: &mut Network,
-        shown: &mut Arc<Network>,
+        shown: &mut Arc<ZoneView>,
         changes: &mut Vec<Change>,
     ) -> Decision {
         let now = moment.now;
@@ -188,12 +189,12 @@ impl Writer {
                 return Ok(Granted::Updated);
             }
         };
-        if !network.has_roots_of(shown, &peer) {
-            *shown = Arc::new(network.clone());
+        if !network.has_roots_of(&shown.network, &peer) {
+            *shown = Arc::new(shown.next(Arc::new(network.clone())));
         }
         Ok(Granted::Peer {
             peer,
-            network: shown.clone(),
+            view: shown.clone(),
             is_new,
         })
     }
@@ -205,7 +206,7 @@ impl Writer {
         moment: Moment,
     ) -> (Vec<Network>, Vec<Decision>) {
         let mut networks = self.networks();
-        let mut shown = self.published();
+        let mut shown = self.views();
         let mut decisions = Vec::with_capacity(commands.len());
         for command in commands {
             let network = &mut networks[command.zone];

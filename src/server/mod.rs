@@ -20,7 +20,7 @@ pub mod query;
 pub mod reply;
 pub mod transfer;
 pub mod transport;
-mod wire;
+pub mod wire;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ use self::{
         cookie::Cookies,
         limits::{self, Limiter},
     },
-    query::handler::Handler,
+    query::responder::Responder,
     transfer::Transfers,
     transport::{
         connections::{Bounds, Connections},
@@ -77,7 +77,7 @@ impl Server {
         let cookies = Arc::new(cookies);
         let limiter = Arc::new(limiter);
         let shared = Arc::new(Shared {
-            handler: Handler::new(
+            responder: Responder::new(
                 registry,
                 &config,
                 forwarder,
@@ -120,7 +120,7 @@ impl Server {
             }
         });
         // For all that the runtime receives: TCP, TLS, and replies that wait.
-        let tick = shared.handler.clock().register_loop();
+        let tick = shared.responder.clock.register_loop();
         let mut stopped = stop.subscribe();
         tokio::spawn(async move {
             while tokio::time::timeout(TICK, stopped.changed()).await.is_err() {
@@ -145,7 +145,7 @@ impl Server {
 
     /// Answers commands on this machine, too.
     pub fn control(&self, control: Control) {
-        let clock = self.shared.handler.clock().clone();
+        let clock = self.shared.responder.clock.clone();
         tokio::spawn(control.run(clock, self.stop.subscribe()));
     }
 

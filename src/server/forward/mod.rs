@@ -75,7 +75,7 @@ pub struct Forwarded {
 }
 
 /// An upstream that was asked, and what came of it, unless that is a defect.
-struct Asked {
+struct Attempt {
     upstream: SocketAddr,
     /// How long it could take.
     time: Duration,
@@ -113,7 +113,7 @@ impl Forwarder {
         let count = self.upstreams.len();
         let mut places = (0..count).cycle().skip(preferred).take(count);
         let mut left = count as u32;
-        let mut asked: Vec<Asked> = Vec::with_capacity(count);
+        let mut asked: Vec<Attempt> = Vec::with_capacity(count);
         // Those that are waited for are given up with this.
         let mut waiting = JoinSet::new();
         loop {
@@ -125,7 +125,7 @@ impl Forwarder {
                     left -= 1;
                     let (upstream, query) = (self.upstreams[place], query.clone());
                     let turn = asked.len();
-                    asked.push(Asked {
+                    asked.push(Attempt {
                         upstream,
                         time,
                         outcome: None,
@@ -157,7 +157,7 @@ impl Forwarder {
 }
 
 /// No upstream has an answer: the best of what they sent, and who said what.
-fn failed(asked: Vec<Asked>) -> Forwarded {
+fn failed(asked: Vec<Attempt>) -> Forwarded {
     let mut text = String::new();
     for asked in &asked {
         let part = asked.to_string();
@@ -171,7 +171,7 @@ fn failed(asked: Vec<Asked>) -> Forwarded {
         }
         text.push_str(&part);
     }
-    let is_unreachable = |asked: &Asked| matches!(asked.outcome, Some(Err(Failure::Network(_))));
+    let is_unreachable = |asked: &Attempt| matches!(asked.outcome, Some(Err(Failure::Network(_))));
     let all_are_unreachable = asked.iter().all(is_unreachable);
     let responses = asked.into_iter().filter_map(|asked| asked.outcome?.ok());
     let response = responses.min_by_key(|response| match response.code {
@@ -191,7 +191,7 @@ fn failed(asked: Vec<Asked>) -> Forwarded {
     }
 }
 
-impl std::fmt::Display for Asked {
+impl std::fmt::Display for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.upstream.port() {
             53 => write!(f, "{} ", self.upstream.ip())?,

@@ -162,7 +162,10 @@ fn errors(mut options: &[u8]) -> Option<Vec<ExtendedError>> {
                 info_code: u16::from_be_bytes(*info_code),
                 // It has no end of its own (RFC 8914, section 2), but some
                 // write one nevertheless.
-                text: String::from_utf8_lossy(text).trim_end_matches('\0').into(),
+                text: String::from_utf8_lossy(text)
+                    .trim_end_matches('\0')
+                    .to_owned()
+                    .into(),
             });
         }
     }

@@ -10,8 +10,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
-use hickory_server::server::Request;
 use siphasher::sip::SipHasher24;
 use tracing::warn;
 
@@ -37,28 +35,18 @@ const SERVER_OCTETS: usize = HEAD_OCTETS + HASH_OCTETS;
 /// What the COOKIE option of a request says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cookie {
-    /// There is none.
-    Missing,
     /// Its length is not one that RFC 7873, section 4, allows.
     Malformed,
     /// A client cookie, with no server cookie or with one that is not good.
-    Unproven([u8; CLIENT_OCTETS]),
+    Unproven,
     /// A client cookie, and a good server cookie.
     Good {
-        client: [u8; CLIENT_OCTETS],
         /// Whether they may be given again as they are.
         again: bool,
     },
 }
 
 impl Cookie {
-    pub fn client(&self) -> Option<&[u8; CLIENT_OCTETS]> {
-        match self {
-            Self::Unproven(client) | Self::Good { client, .. } => Some(client),
-            Self::Missing | Self::Malformed => None,
-        }
-    }
-
     /// Whether the client receives at its address.
     pub fn is_good(&self) -> bool {
         matches!(self, Self::Good { .. })
@@ -133,24 +121,6 @@ impl Cookies {
         }
     }
 
-    /// What the request's COOKIE option says.
-    pub fn read(&self, request: &Request, source: IpAddr) -> Cookie {
-        let option = request
-            .edns
-            .as_ref()
-            .and_then(|edns| edns.option(EdnsCode::Cookie));
-        match option {
-            Some(EdnsOption::Unknown(_, octets)) => self.at(now()).judge(octets, &source),
-            _ => Cookie::Missing,
-        }
-    }
-
-    /// The COOKIE option that answers a client's, with a fresh server cookie.
-    pub fn option(&self, client: &[u8; CLIENT_OCTETS], source: IpAddr) -> EdnsOption {
-        let server = self.at(now()).server(client, source);
-        EdnsOption::Unknown(EdnsCode::Cookie.into(), [&client[..], &server].concat())
-    }
-
     /// Cookies at that time, in seconds since 1970.
     pub fn at(&self, now: u32) -> Moment {
         Moment {
@@ -174,8 +144,8 @@ impl Moment {
         };
         match server.len() {
             0 | 8..=32 => match self.is_good(&client, server, source) {
-                Some(again) => Cookie::Good { client, again },
-                None => Cookie::Unproven(client),
+                Some(again) => Cookie::Good { again },
+                None => Cookie::Unproven,
             },
             _ => Cookie::Malformed,
         }

@@ -7,6 +7,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hickory_proto::{
+    op::Message,
     rr::{
         DNSClass, Name, Record,
         rdata::{
@@ -16,7 +17,6 @@ use hickory_proto::{
     },
     serialize::binary::{BinEncodable, BinEncoder},
 };
-use hickory_server::server::Request;
 
 use crate::{
     keys::{FUDGE, Key},
@@ -32,9 +32,10 @@ const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..12;
 const LEAST_MAC: usize = 10;
 
 /// What a request's signature is worth.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub enum Signed {
     /// There is none.
+    #[default]
     No,
     /// A record that cannot be a signature: FORMERR.
     Malformed,
@@ -67,6 +68,14 @@ pub struct Signature {
 }
 
 impl Signed {
+    /// The name of the key, if the signature is good.
+    pub fn key(&self) -> Option<&Name> {
+        match self {
+            Self::Good(signature) => signature.key(),
+            Self::No | Self::Malformed | Self::Bad(_) => None,
+        }
+    }
+
     /// How the reply is signed.
     pub fn signature(&self) -> Option<&Signature> {
         match self {
@@ -79,8 +88,8 @@ impl Signed {
 impl Keys {
     /// Checks the signature of a request: key, MAC, time, in this order
     /// (RFC 8945, section 5.2). `now` is in seconds since 1970.
-    pub fn check(&self, packet: &[u8], request: &Request, now: u64) -> Signed {
-        let Some(record) = &request.signature else {
+    pub fn check(&self, packet: &[u8], message: &Message, now: u64) -> Signed {
+        let Some(record) = &message.signature else {
             return Signed::No;
         };
         // RFC 8945, section 4.2.
@@ -177,11 +186,11 @@ impl Signature {
     }
 
     /// Signs the one reply, or the first of several.
-    pub fn sign(&mut self, message: Vec<u8>) -> Option<Vec<u8>> {
+    pub fn sign(&mut self, message: &mut Vec<u8>) -> Option<()> {
         let record = self.record();
         let covered = self.key.as_ref().and_then(|key| {
             key.signer
-                .encode_response_tbs(&self.mac, &message, &record)
+                .encode_response_tbs(&self.mac, message.as_slice(), &record)
                 .ok()
         });
         self.append(message, record, covered)
@@ -189,12 +198,12 @@ impl Signature {
 
     /// Signs a message that follows another (RFC 8945, section 5.3.1): the MAC
     /// covers that of the one before it, and of itself only the times.
-    pub fn sign_next(&mut self, message: Vec<u8>) -> Option<Vec<u8>> {
+    pub fn sign_next(&mut self, message: &mut Vec<u8>) -> Option<()> {
         let record = self.record();
         let length = u16::try_from(self.mac.len()).ok()?;
         let mut covered = length.to_be_bytes().to_vec();
         covered.extend(&self.mac);
-        covered.extend(&message);
+        covered.extend(message.as_slice());
         covered.extend(&record.time.to_be_bytes()[2..]);
         covered.extend(record.fudge.to_be_bytes());
         self.append(message, record, Some(covered))
@@ -202,10 +211,10 @@ impl Signature {
 
     fn append(
         &mut self,
-        mut message: Vec<u8>,
+        message: &mut Vec<u8>,
         mut record: TSIG,
         covered: Option<Vec<u8>>,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<()> {
         if let Some(key) = &self.key {
             record = record.set_mac(key.signer.sign(&covered?).ok()?);
         }
@@ -217,7 +226,7 @@ impl Signature {
         let more = u16::from_be_bytes([count[0], count[1]]).checked_add(1)?;
         count.copy_from_slice(&more.to_be_bytes());
         message.extend(octets);
-        Some(message)
+        Some(())
     }
 
     /// The record without its MAC.

@@ -1,20 +1,26 @@
 //! A message in, what to do about it out.
 //!
 //! In come the octets of a message and where it came from; out come those of the
-//! reply, or what has to be waited for. Nothing here opens a socket, and what is
-//! decided of the one who asks is decided in [`policy`](super::policy).
+//! reply, or what has to be waited for. Nothing here opens a socket, and what the one
+//! who asks may do is decided in [`policy`](super::policy).
 //!
-//! * [`handler`]: any message.
-//! * [`fast`]: plain queries about registered peers; `client`: who asks them.
-//! * `register`: names that register; `update`: administrators change a zone;
+//! * [`snapshot`]: the published state, in which a batch of queries is read and the
+//!   peers that they ask for are found.
+//! * [`responder`]: what an answer depends on, and any message: the way of a query.
+//! * `peer`: names of peers, which register or only read; `update`: administrators
+//!   change a zone; `transfer`: clients copy one; `outside`: names outside all zones;
 //!   `identity`: what the service tells of itself.
-//! * `outcome`: what to do about a message; `shared`: what an answer depends on.
+//! * [`pending`]: what waits for the registry or an upstream; `finish`: its reply.
 
-mod client;
-pub mod fast;
-pub mod handler;
+mod finish;
 mod identity;
-pub mod outcome;
-pub mod register;
-pub(super) mod shared;
+mod outcome;
+mod outside;
+mod peer;
+pub mod pending;
+pub mod responder;
+pub mod snapshot;
+mod transfer;
 mod update;
+
+pub use outcome::Outcome;

@@ -1,81 +1,59 @@
 //! DNS UPDATE (RFC 2136): administrators change a zone.
 
-use std::sync::Arc;
-
 use hickory_proto::{
-    op::ResponseCode,
+    op::{Message, ResponseCode},
     rr::{DNSClass, RecordType},
 };
-use hickory_server::server::Request;
 
-use super::{outcome::Outcome, shared::Inner};
-use crate::{
-    registry::{Action, Denial},
-    server::{
-        extended_error::ExtendedError,
-        policy::{source::Source, tsig},
-        reply::{Reply, Terms},
-    },
+use super::{
+    Outcome,
+    pending::Work,
+    responder::{Exchange, Responder},
 };
+use crate::server::extended_error::ExtendedError;
 
-impl Inner {
-    /// Handles an update whose source is proven.
+impl Responder {
     pub(super) fn update(
-        self: Arc<Self>,
-        request: Request,
-        terms: Terms,
-        source: Source,
+        &self,
+        asked: &Exchange<'_>,
+        message: &Message,
+        out: &mut Vec<u8>,
     ) -> Outcome {
-        let reply = Reply::new(&request, &terms);
+        // Truncation would be taken for success: `nsupdate` does not ask again.
+        if !asked.client().is_proven {
+            let text = "the source of the update is not proven: send it by TCP or signed";
+            return asked.prohibited(text, out);
+        }
         // RFC 2136, section 3.1.
-        let zones = request.queries.queries();
-        let Some(zone) = zones
+        let Some(zone) = message
+            .queries
             .first()
             .filter(|zone| zone.query_type() == RecordType::SOA)
         else {
             let error = ExtendedError::other("an update names one zone, with the type SOA");
-            return reply.error(ResponseCode::FormErr, Some(error)).into();
+            return asked.error(ResponseCode::FormErr, Some(error), out);
         };
-        let origin = zone.original().name();
-        let known = self
-            .zone_of(origin)
-            .filter(|(_, published)| published.zone.origin == *origin);
-        let Some((place, published)) = known.filter(|_| zone.query_class() == DNSClass::IN) else {
+        let known = asked.found.zone;
+        let known = known.filter(|state| state.view.zone.origin == *zone.name());
+        let Some(state) = known.filter(|_| zone.query_class() == DNSClass::IN) else {
             let error = ExtendedError::other("no zone of this service has that origin");
-            return reply.error(ResponseCode::NotAuth, Some(error)).into();
+            return asked.error(ResponseCode::NotAuth, Some(error), out);
         };
         // Before the prerequisites, which would tell what there is.
-        if !self.access.update.allows(source.ip, terms.key()) {
-            let error = ExtendedError::prohibited("your network may not update zones");
-            return reply.error(ResponseCode::Refused, Some(error)).into();
+        let signature = asked.reply.signature;
+        if let Err(refusal) = self.policy.may_update(asked.client(), signature) {
+            return asked.refuse(refusal, out);
         }
-        // Whoever may update by its address alone can say it again as often as it
-        // likes.
-        if let Some(signature) = terms.signature.as_ref()
-            && let Err(replay) = self.replays.admit_update(signature, tsig::now())
-        {
-            let error = ExtendedError::prohibited(replay.to_string());
-            return reply.error(ResponseCode::Refused, Some(error)).into();
-        }
-        let update = match published
-            .zone
-            .update(&request.answers, &request.authorities)
-        {
-            Ok(update) => update,
+        let zone = &state.view.zone;
+        match zone.update(&message.answers, &message.authorities) {
+            Ok(update) => asked.later(Work::Update {
+                zone: state.place,
+                update,
+            }),
             Err(refusal) => {
                 let error = ExtendedError::other(refusal.text);
-                return reply.error(refusal.code, Some(error)).into();
+                asked.error(refusal.code, Some(error), out)
             }
-        };
-        Outcome::Later(Box::pin(async move {
-            let reply = Reply::new(&request, &terms);
-            match self.registry.ask(place, Action::Update(update)).await {
-                Ok(_) => reply.error(ResponseCode::NoError, None),
-                Err(Denial::CannotUpdate(refusal)) => {
-                    reply.error(refusal.code, Some(ExtendedError::other(refusal.text)))
-                }
-                Err(denial) => self.not_served(&reply, &denial),
-            }
-        }))
+        }
     }
 }

@@ -18,19 +18,17 @@ use std::{
 };
 
 use hickory_proto::{op::ResponseCode, rr::Record};
-use hickory_server::server::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use self::packing::Packing;
 use super::{
-    config::limits::TransferLimits,
-    extended_error::ExtendedError,
-    reply::{Reply, Terms},
+    config::limits::TransferLimits, extended_error::ExtendedError, policy::tsig::Signature,
+    reply::Reply,
 };
 use crate::{
-    network::{Network, Time},
-    zone::{Part, Ready, Sets, Zone},
+    network::Time,
+    zone::{RecordSets, Zone, ZonePart, ZoneView},
 };
 
 /// The transfers that run.
@@ -51,7 +49,7 @@ impl Transfers {
     pub fn begin(&self, transfer: &Transfer, peer: SocketAddr) -> Option<Arc<Running>> {
         let permit = self.free.clone().try_acquire_owned().ok()?;
         Some(Arc::new(Running {
-            zone: transfer.zone.clone(),
+            zone: transfer.view.zone.clone(),
             peer,
             limits: self.limits,
             begun: Instant::now(),
@@ -108,30 +106,47 @@ pub enum Content {
 /// A transfer to be made. It holds the network as it was when it was asked
 /// for, so that all of it belongs to one serial however long it takes.
 pub struct Transfer {
-    pub request: Request,
-    pub terms: Terms,
-    pub zone: Arc<Zone>,
-    pub network: Arc<Network>,
-    pub content: Content,
+    view: Arc<ZoneView>,
+    content: Content,
+    /// The first message without its records, and what all of them end with.
+    head: Vec<u8>,
+    opt: Vec<u8>,
+    signature: Option<Signature>,
+    /// The reply to a client for whom there is no room.
+    refused: Vec<u8>,
 }
 
 impl Transfer {
-    /// The reply to a client for whom there is no room.
-    pub fn refused(&self) -> Option<Vec<u8>> {
+    pub fn new(reply: &Reply<'_>, view: Arc<ZoneView>, content: Content) -> Self {
+        let (head, opt) = reply.transfer();
         let error = ExtendedError::other("too many transfers are running");
-        Reply::new(&self.request, &self.terms).error(ResponseCode::Refused, Some(error))
+        let mut refused = Vec::new();
+        reply.error(ResponseCode::Refused, Some(error), &mut refused);
+        Self {
+            view,
+            content,
+            head,
+            opt,
+            signature: reply.signature.cloned(),
+            refused,
+        }
+    }
+
+    /// The reply to a client for whom there is no room.
+    pub fn refused(&self) -> &[u8] {
+        &self.refused
     }
 
     /// Makes the messages and hands on several at once, each with its length, until
     /// there is `None` who takes them.
     pub fn make(&self, hand_on: impl FnMut(Vec<u8>) -> Option<()>) -> Option<()> {
-        let empty = Reply::new(&self.request, &self.terms).transfer();
-        let signature = self.terms.signature.clone();
-        let mut packing = Packing::new(&empty, &self.zone.origin, signature, hand_on)?;
+        let zone = &self.view.zone;
+        let (head, opt) = (self.head.clone(), self.opt.clone());
+        let mut packing = Packing::new(head, opt, &zone.origin, self.signature.clone(), hand_on);
         let soa = match self.content {
             Content::Zone => self.add_zone(&mut packing)?,
             Content::Status(now) => {
-                let mut records = self.zone.status(&self.network, now);
+                let mut records = zone.status(&self.view.network, now);
                 let soa = records.next()?;
                 packing.add_record(&soa)?;
                 records.try_for_each(|record| packing.add_record(&record))?;
@@ -148,28 +163,30 @@ impl Transfer {
         &self,
         packing: &mut Packing<impl FnMut(Vec<u8>) -> Option<()>>,
     ) -> Option<Box<Record>> {
-        let ready = Ready::new(self.zone.clone(), self.network.clone());
-        let mut sets = Sets::default();
+        let mut sets = RecordSets::default();
         let mut soa = None;
         // A `for` loop would move each part through all that the iterator is made
         // of.
-        self.zone.parts(&self.network).try_for_each(|part| {
-            let peer = match part {
-                Part::Record(record) => {
-                    packing.add_record(&record)?;
-                    soa.get_or_insert(record);
-                    return Some(());
+        self.view
+            .zone
+            .parts(&self.view.network)
+            .try_for_each(|part| {
+                let peer = match part {
+                    ZonePart::Record(record) => {
+                        packing.add_record(&record)?;
+                        soa.get_or_insert(record);
+                        return Some(());
+                    }
+                    ZonePart::Peer(peer) => peer,
+                };
+                self.view.write_sets(peer, &mut sets)?;
+                for set in &sets {
+                    for record in set.records() {
+                        packing.add(&set.labels, record)?;
+                    }
                 }
-                Part::Peer(peer) => peer,
-            };
-            ready.records(peer, &mut sets)?;
-            for set in &sets {
-                for record in set.records() {
-                    packing.add(&set.labels, record)?;
-                }
-            }
-            Some(())
-        })?;
+                Some(())
+            })?;
         soa
     }
 }

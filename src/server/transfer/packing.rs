@@ -1,11 +1,9 @@
 //! Records into the messages of a transfer (RFC 5936, section 2.2).
 //!
-//! hickory makes the first message without its records, and the records that are
-//! not peers'. Their names are put here: a zone of a million peers has sixteen
+//! hickory makes the records that are not peers'. Their names are put here: a zone of a million peers has sixteen
 //! million records, and all that they can share is the name before, or the origin.
 
 use hickory_proto::{
-    op::Message,
     rr::{Name, Record},
     serialize::binary::{BinEncodable, BinEncoder, NameEncoding},
 };
@@ -50,26 +48,20 @@ pub struct Packing<F> {
 }
 
 impl<F: FnMut(Vec<u8>) -> Option<()>> Packing<F> {
-    /// `empty` is the first message without its records. `hand_on` is given several
-    /// messages at once, each with its length; `None` ends it all.
+    /// `message` is the first message without its records, and `additional` what all
+    /// end with. `hand_on` is given several messages at once, each with its length;
+    /// `None` ends it all.
     pub fn new(
-        empty: &Message,
+        message: Vec<u8>,
+        additional: Vec<u8>,
         origin: &Name,
         signature: Option<Signature>,
         hand_on: F,
-    ) -> Option<Self> {
-        let mut message = Vec::with_capacity(MESSAGE_OCTETS);
-        empty.emit(&mut BinEncoder::new(&mut message)).ok()?;
-        let question: usize = empty
-            .queries
-            .iter()
-            .map(|it| packet::name(it.name()).len() + 4)
-            .sum();
-        let additional = message.split_off(HEADER + question);
+    ) -> Self {
         let mut header = message[..HEADER].to_vec();
         // The question is in the first one only (RFC 5936, section 2.2.1).
         header[4..6].copy_from_slice(&[0, 0]);
-        Some(Self {
+        Self {
             message,
             records: 0,
             owner: None,
@@ -83,7 +75,7 @@ impl<F: FnMut(Vec<u8>) -> Option<()>> Packing<F> {
             signature,
             is_first: true,
             hand_on,
-        })
+        }
     }
 
     /// Adds a record of the zone.
@@ -138,11 +130,11 @@ impl<F: FnMut(Vec<u8>) -> Option<()>> Packing<F> {
         message[6..8].copy_from_slice(&self.records.to_be_bytes());
         message.extend(&self.additional);
         let is_first = std::mem::take(&mut self.is_first);
-        let message = match &mut self.signature {
-            Some(signature) if is_first => signature.sign(message)?,
-            Some(signature) => signature.sign_next(message)?,
-            None => message,
-        };
+        match &mut self.signature {
+            Some(signature) if is_first => signature.sign(&mut message)?,
+            Some(signature) => signature.sign_next(&mut message)?,
+            None => {}
+        }
         if self.made.len() + 2 + message.len() > WRITTEN_OCTETS {
             self.hand_on()?;
         }

@@ -21,7 +21,7 @@ use super::{
 use crate::server::{
     background,
     policy::source::Source,
-    query::outcome::Outcome,
+    query::Outcome,
     transfer::{Running, Transfer},
     wire::framed,
 };
@@ -94,12 +94,16 @@ async fn read_all(
         let Some(mut reserved) = connection.reserve(LARGEST_REPLY) else {
             return;
         };
-        let outcome = shared.handler.handle(&message, source);
+        let mut reply = Vec::new();
+        let responder = &shared.responder;
+        let outcome = responder.handle(&responder.snapshot(), &message, &source, &mut reply);
         // Whoever has sent very many lets the others have their turn.
         tokio::task::yield_now().await;
         match outcome {
             Outcome::Silence => return,
-            Outcome::Reply(reply) => {
+            // What cannot be signed is not sent.
+            Outcome::Reply if reply.is_empty() => return,
+            Outcome::Reply => {
                 reserved.shrink(reply.len() + 2);
                 // Where the writer is gone, so is the client.
                 let _ = answers.send(Outgoing::message(&reply, Some(reserved)));
@@ -134,17 +138,17 @@ async fn answer_later(
     reserved: Reserved,
 ) {
     match outcome {
-        Outcome::Silence | Outcome::Reply(_) => {}
-        Outcome::Later(reply) => {
+        Outcome::Silence | Outcome::Reply => {}
+        Outcome::Later(pending) => {
+            let reply = shared.responder.finish(*pending);
             if let Ok(Some(reply)) = timeout(PATIENCE, reply).await {
                 let _ = answers.send(Outgoing::message(&reply, Some(reserved)));
             }
         }
         Outcome::Transfer(transfer) => {
             let Some(running) = shared.transfers.begin(&transfer, source.address) else {
-                if let Some(refused) = transfer.refused() {
-                    let _ = answers.send(Outgoing::message(&refused, Some(reserved)));
-                }
+                let refused = Outgoing::message(transfer.refused(), Some(reserved));
+                let _ = answers.send(refused);
                 return;
             };
             let transfer = Arc::<Transfer>::from(transfer);
@@ -166,9 +170,8 @@ async fn answer_later(
             });
             if let Err(error) = making.await {
                 warn!("no thread for a transfer: {error}");
-                if let Some(refused) = transfer.refused() {
-                    let _ = answers.send(Outgoing::message(&refused, Some(reserved)));
-                }
+                let refused = Outgoing::message(transfer.refused(), Some(reserved));
+                let _ = answers.send(refused);
             }
         }
     }

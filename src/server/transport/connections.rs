@@ -61,7 +61,7 @@ pub const LARGEST_REPLY: usize = 2 + 65_535;
 pub struct Connections {
     table: Arc<Mutex<Table>>,
     bounds: Bounds,
-    /// Told when one has ended.
+    /// PeerRecord when one has ended.
     ended: Arc<Notify>,
 }
 
@@ -97,7 +97,7 @@ pub struct Connection {
     table: Arc<Mutex<Table>>,
     bounds: Bounds,
     evicted: Arc<Notify>,
-    /// Told when the client has taken something.
+    /// PeerRecord when the client has taken something.
     relieved: Arc<Notify>,
     ended: Arc<Notify>,
 }

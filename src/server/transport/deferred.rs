@@ -10,12 +10,9 @@ use std::{
     io,
     net::UdpSocket,
     os::fd::AsRawFd as _,
-    sync::{
-        Arc,
-        mpsc::{self, RecvTimeoutError},
-    },
+    sync::{Arc, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -26,24 +23,19 @@ use super::{
 };
 use crate::{
     registry::Decision,
-    server::{
-        policy::{limits::NewHost, source::Source},
-        query::register::Asking,
-        wire::PACKETS,
-    },
+    server::{policy::limits::NewHost, query::pending::Pending, wire::PACKETS},
 };
 
 /// The way to the thread.
 pub(super) struct Deferred {
+    socket: Arc<UdpSocket>,
     shared: Arc<Shared>,
     decided: mpsc::Sender<(Box<Waiting>, Decision)>,
 }
 
 /// A query that waits.
 struct Waiting {
-    asking: Asking,
-    packet: Vec<u8>,
-    source: Source,
+    pending: Box<Pending>,
     route: Route,
     since: Instant,
     new_host: Option<NewHost>,
@@ -56,42 +48,53 @@ impl Deferred {
     /// answered.
     pub fn start(socket: Arc<UdpSocket>, shared: Arc<Shared>) -> io::Result<Self> {
         let (decided, decisions) = mpsc::channel();
-        let for_thread = shared.clone();
+        let for_thread = (socket.clone(), shared.clone());
         thread::Builder::new()
             .name("deferred".into())
-            .spawn(move || answer_all(&socket, &for_thread, &decisions))?;
-        Ok(Self { shared, decided })
+            .spawn(move || answer_all(&for_thread.0, &for_thread.1, &decisions))?;
+        Ok(Self {
+            socket,
+            shared,
+            decided,
+        })
     }
 
-    /// Asks the registry; the answer is sent when that has decided. Gives `false`
-    /// where the host may not ask. Where too many wait, it is told nothing, and
+    /// Asks the registry; the reply is sent when that has decided. Gives back what
+    /// waits for something else. Where too many wait, the client is told nothing, and
     /// asks again.
-    pub fn ask(&self, asking: Asking, packet: &[u8], source: Source, route: Route) -> bool {
+    pub fn take(&self, pending: Box<Pending>, route: Route) -> Result<(), (Box<Pending>, Route)> {
+        let Some(registration) = pending.registration() else {
+            return Err((pending, route));
+        };
         let Ok(permit) = self.shared.registering.clone().try_acquire_owned() else {
-            return true;
+            return Ok(());
         };
-        let Ok(new_host) = self.shared.handler.inner().admit(&asking) else {
-            return false;
+        let responder = &self.shared.responder;
+        let new_host = match responder.admit(registration) {
+            Ok(new_host) => new_host,
+            Err(error) => {
+                let reply = responder.refused(&pending, error);
+                let mut replies: Vec<_> = reply.map(|reply| (route, reply)).into_iter().collect();
+                send_routes(self.socket.as_raw_fd(), &mut replies);
+                return Ok(());
+            }
         };
-        let (zone, action) = (asking.place, asking.action());
+        let (zone, action) = (registration.zone, registration.action());
         let waiting = Box::new(Waiting {
-            asking,
-            packet: packet.to_vec(),
-            source,
+            pending,
             route,
             since: Instant::now(),
             new_host,
             permit,
         });
         let decided = self.decided.clone();
-        let registry = &self.shared.handler.inner().registry;
         // The queue is longer than what may wait here, so it is full only where
         // others have filled it.
-        let _ = registry.submit(zone, action, move |decision| {
+        let _ = responder.registry.submit(zone, action, move |decision| {
             // The thread is gone only if it has panicked.
             let _ = decided.send((waiting, decision));
         });
-        true
+        Ok(())
     }
 }
 
@@ -100,44 +103,29 @@ fn answer_all(
     shared: &Shared,
     decisions: &mpsc::Receiver<(Box<Waiting>, Decision)>,
 ) {
-    let mut fast_path = shared.handler.fast_path();
+    let responder = &shared.responder;
     let mut replies = Vec::with_capacity(PACKETS);
     let mut permits = Vec::with_capacity(PACKETS);
-    loop {
-        let first = match decisions.recv_timeout(IDLE) {
-            Ok(first) => first,
-            // So that a state that is over is not kept.
-            Err(RecvTimeoutError::Timeout) => {
-                fast_path.refresh();
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
+    while let Ok(first) = decisions.recv() {
         let others = decisions.try_iter().take(PACKETS - 1);
         for (waiting, decision) in std::iter::once(first).chain(others) {
             let Waiting {
-                asking,
-                packet,
-                source,
+                pending,
                 route,
                 since,
                 new_host,
                 permit,
             } = *waiting;
             permits.push(permit);
-            shared.handler.inner().settle(new_host, &decision);
+            responder.settle(new_host, &decision);
             // Who asked has given up by then, and asks again.
             if since.elapsed() > PATIENCE {
                 continue;
             }
-            let handler = &shared.handler;
-            let reply = handler.answer_decided(&mut fast_path, asking, (&packet, source), decision);
+            let reply = responder.conclude(&pending, decision);
             replies.extend(reply.map(|reply| (route, reply)));
         }
         send_routes(socket.as_raw_fd(), &mut replies);
         permits.clear();
     }
 }
-
-/// How long the thread waits before it looks at what it holds.
-const IDLE: Duration = Duration::from_millis(100);

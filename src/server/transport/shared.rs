@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 use super::connections::Connections;
-use crate::server::{query::handler::Handler, transfer::Transfers};
+use crate::server::{query::responder::Responder, transfer::Transfers};
 
 /// How many messages may wait for the disk or for an upstream at once. Each
 /// takes a few kB; whoever comes beyond that gets no answer and asks again.
@@ -25,7 +25,7 @@ pub const GRACE: Duration = Duration::from_secs(5);
 
 /// What the loops share.
 pub struct Shared {
-    pub handler: Handler,
+    pub responder: Responder,
     pub pending: Arc<Semaphore>,
     pub registering: Arc<Semaphore>,
     pub connections: Connections,

@@ -43,7 +43,7 @@ pub async fn run(
                     }
                 };
                 let source = Source::new(address, Transport::Tcp, server);
-                if !shared.handler.may_query(source) {
+                if !shared.responder.policy.may_connect(source) {
                     continue;
                 }
                 let connection = shared.connections.admit(source);

@@ -7,16 +7,13 @@ use tokio::{runtime::Handle, sync::watch, time::timeout};
 use tracing::debug;
 
 use super::{
-    batch::{Batch, send_routes},
+    batch::{Batch, Route, send_routes},
     deferred::Deferred,
     shared::{PATIENCE, Shared},
 };
 use crate::server::{
     policy::source::{Source, Transport},
-    query::{
-        fast::{FastOutcome, Questions},
-        outcome::Outcome,
-    },
+    query::{Outcome, pending::Pending, snapshot::Queries},
 };
 
 /// Answers until the service stops. The socket's read timeout says how often it
@@ -32,9 +29,10 @@ pub fn run(
     let loopback = if_nametoindex("lo").unwrap_or(0);
     let socket = Arc::new(socket);
     let deferred = Deferred::start(socket.clone(), shared.clone())?;
-    let mut fast_path = shared.handler.fast_path();
+    let responder = &shared.responder;
+    let mut snapshot = responder.snapshot();
     let mut batch = Batch::new();
-    let tick = shared.handler.clock().register_loop();
+    let tick = responder.clock.register_loop();
     while !*stopping.borrow() {
         let received = match batch.receive(socket.as_raw_fd()) {
             Ok(received) => received,
@@ -43,10 +41,10 @@ pub fn run(
         };
         tick.tick();
         // Also where nothing came, so that a state that is over is not kept.
-        fast_path.refresh();
+        snapshot.refresh(&responder.policy.cookies, &responder.clock);
         let (packets, replies) = batch.parts();
-        let mut questions = Questions::default();
-        fast_path.read(packets.iter(), &mut questions);
+        let mut queries = Queries::default();
+        snapshot.read(packets.iter(), &mut queries);
         for (place, reply) in replies[..received].iter_mut().enumerate() {
             // An address that no packet can be sent to was forged.
             let peer = packets.peer(place);
@@ -59,42 +57,43 @@ pub fn run(
             // A socket that is bound to a loopback address gets nothing else.
             let is_loopback = way.map_or(bound.is_loopback(), |way| way.interface == loopback);
             let source = Source::new(peer, Transport::Udp, server).from_interface(is_loopback);
-            match fast_path.answer_to(questions.at(place), source, reply) {
-                FastOutcome::Reply | FastOutcome::Silence => continue,
-                FastOutcome::Declined => {}
-            }
-            let asking = questions
-                .at(place)
-                .and_then(|question| fast_path.asking(question, source));
-            if let Some(asking) = asking {
-                let route = packets.route(place);
-                if deferred.ask(asking, packets.packet(place), source, route) {
-                    continue;
-                }
-            }
-            match shared.handler.handle(packets.packet(place), source) {
-                Outcome::Reply(octets) => reply.extend(octets),
-                Outcome::Later(later) => {
-                    let Ok(permit) = shared.pending.clone().try_acquire_owned() else {
-                        continue;
-                    };
+            let (query, packet) = (queries.at(place), packets.packet(place));
+            match responder.answer(&snapshot, query, packet, &source, reply) {
+                // The responder transfers by TCP alone.
+                Outcome::Reply | Outcome::Silence | Outcome::Transfer(_) => {}
+                Outcome::Later(pending) => {
                     let route = packets.route(place);
-                    let socket = socket.clone();
-                    runtime.spawn(async move {
-                        if let Ok(Some(octets)) = timeout(PATIENCE, later).await {
-                            send_routes(socket.as_raw_fd(), &mut vec![(route, octets)]);
-                        }
-                        drop(permit);
-                    });
+                    if let Err((pending, route)) = deferred.take(pending, route) {
+                        wait(shared, runtime, &socket, *pending, route);
+                    }
                 }
-                // The handler transfers by TCP alone.
-                Outcome::Silence | Outcome::Transfer(_) => {}
             }
         }
-        drop(questions);
+        drop(queries);
         batch.send(socket.as_raw_fd());
     }
     Ok(())
+}
+
+/// Waits for a reply that is not the registry's alone, and sends it.
+fn wait(
+    shared: &Arc<Shared>,
+    runtime: &Handle,
+    socket: &Arc<UdpSocket>,
+    pending: Pending,
+    route: Route,
+) {
+    let Ok(permit) = shared.pending.clone().try_acquire_owned() else {
+        return;
+    };
+    let (shared, socket) = (shared.clone(), socket.clone());
+    runtime.spawn(async move {
+        let reply = shared.responder.finish(pending);
+        if let Ok(Some(octets)) = timeout(PATIENCE, reply).await {
+            send_routes(socket.as_raw_fd(), &mut vec![(route, octets)]);
+        }
+        drop(permit);
+    });
 }
 
 /// Errors that concern one packet, not the socket: an answer that found nobody

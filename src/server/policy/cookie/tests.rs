@@ -73,7 +73,6 @@ fn a_young_cookie_of_the_current_secret_is_given_again() {
         assert_eq!(
             cookies.at(now as u32).judge(&octets, &here),
             Cookie::Good {
-                client,
                 again: is_given_again
             },
             "{secret} {age}"

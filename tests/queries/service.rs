@@ -1,4 +1,4 @@
-//! A service without sockets that can be asked either way.
+//! A service without sockets.
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
@@ -10,15 +10,11 @@ use hickory_proto::{
 use param_daemon::{
     clock::Clock,
     network::{Holder, Hostname},
-    registry::{Action, Registry},
+    registry::{Action, Published, Registry},
     server::{
-        config::Config,
-        config::limits::Limits,
-        policy::cookie::Cookies,
-        policy::limits::Limiter,
-        policy::source::Source,
-        query::fast::{FastOutcome, Questions},
-        query::{handler::Handler, outcome::Outcome},
+        config::{Config, limits::Limits},
+        policy::{cookie::Cookies, limits::Limiter, source::Source},
+        query::{Outcome, responder::Responder, snapshot::Queries},
     },
     store::{Contents, Store, StoreError, Write},
     zone,
@@ -56,13 +52,13 @@ const HOSTS: [(&str, &str, &str); 4] = [
     ("gone", "10.0.0.4", "10.0.0.4"),
 ];
 
-pub struct Both {
+pub struct Service {
     pub runtime: Runtime,
-    pub handler: Handler,
+    pub responder: Responder,
     pub cookies: Arc<Cookies>,
 }
 
-impl Both {
+impl Service {
     pub fn new() -> Self {
         let runtime = Runtime::new().unwrap();
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("zones");
@@ -109,92 +105,54 @@ impl Both {
         });
         let limits = Arc::new(limits.unwrap());
         let config = Config::default();
-        let handler = Handler::new(registry, &config, None, cookies.clone(), limits, clock);
+        let responder = Responder::new(registry, &config, None, cookies.clone(), limits, clock);
         Self {
             runtime,
-            handler,
+            responder,
             cookies,
         }
     }
 
-    pub fn long(&self, packet: &[u8], source: Source) -> Option<Vec<u8>> {
-        match self.handler.handle(packet, source) {
-            Outcome::Silence | Outcome::Transfer(_) => None,
-            Outcome::Reply(reply) => Some(reply),
-            Outcome::Later(later) => self.runtime.block_on(later),
-        }
-    }
-
-    /// Compares the two ways; says whether the short one answered.
-    pub fn compare(&self, packet: &[u8], source: Source) -> Result<bool, TestCaseError> {
-        let mut short_way = self.handler.fast_path();
-        short_way.refresh();
-        let mut short = Vec::new();
-        match short_way.answer(packet, source, &mut short) {
-            FastOutcome::Declined => {
-                prop_assert!(short.is_empty());
-                return Ok(false);
-            }
-            FastOutcome::Silence => {
-                prop_assert!(short.is_empty());
-                prop_assert_eq!(self.long(packet, source), None);
-                return Ok(true);
-            }
-            FastOutcome::Reply => {}
-        }
-        let long = self.long(packet, source);
-        let long = long.ok_or_else(|| TestCaseError::fail("the long way says nothing"))?;
-        let (short, long) = (meaning(&short)?, meaning(&long)?);
-        prop_assert_eq!(short, long);
-        Ok(true)
-    }
-
-    /// Lets both decide what the packet asks of the registry, this one late and
-    /// the other by the long way, and compares what they say.
-    pub fn compare_late(
-        &self,
-        other: &Self,
-        packet: &[u8],
-        source: Source,
-    ) -> Result<Late, TestCaseError> {
-        let mut short_way = self.handler.fast_path();
-        short_way.refresh();
-        let mut questions = Questions::default();
-        short_way.read(std::iter::once(packet), &mut questions);
+    /// Handles a packet as those of a UDP loop are; says whether the reply had to wait.
+    pub fn ask(&self, packet: &[u8], source: Source) -> (Option<Vec<u8>>, bool) {
+        let snapshot = self.responder.snapshot();
+        let mut queries = Queries::default();
+        snapshot.read(std::iter::once(packet), &mut queries);
         let mut reply = Vec::new();
-        let short = short_way.answer_to(questions.at(0), source, &mut reply);
-        let asking = questions.at(0).filter(|_| short == FastOutcome::Declined);
-        let asking = asking.and_then(|question| short_way.asking(question, source));
-        let long = other.long(packet, source);
-        let Some(asking) = asking else {
-            // So that both stay as they are to each other.
-            self.long(packet, source);
-            return Ok(Late::NotAsked);
-        };
-        let registry = self.handler.registry();
-        let decision = registry.ask(asking.place, asking.action());
-        let decision = self.runtime.block_on(decision);
-        let kind = match &decision {
-            Ok(_) => Late::Granted,
-            Err(_) => Late::Denied,
-        };
-        let mut short_way = self.handler.fast_path();
-        let late = self
-            .handler
-            .answer_decided(&mut short_way, asking, (packet, source), decision);
-        let late = late.ok_or_else(|| TestCaseError::fail("no reply when it is decided"))?;
-        let long = long.ok_or_else(|| TestCaseError::fail("the long way says nothing"))?;
-        prop_assert_eq!(meaning(&late)?, meaning(&long)?);
-        Ok(kind)
+        let query = queries.at(0);
+        match self
+            .responder
+            .answer(&snapshot, query, packet, &source, &mut reply)
+        {
+            Outcome::Silence | Outcome::Transfer(_) => (None, false),
+            Outcome::Reply => (Some(reply), false),
+            Outcome::Later(pending) => {
+                assert!(reply.is_empty());
+                (self.runtime.block_on(self.responder.finish(*pending)), true)
+            }
+        }
     }
-}
 
-/// What became of a packet that may wait for the registry.
-#[derive(Debug, Clone, Copy)]
-pub enum Late {
-    NotAsked,
-    Granted,
-    Denied,
+    /// The same of one packet of a connection.
+    pub fn ask_alone(&self, packet: &[u8], source: Source) -> Option<Vec<u8>> {
+        let snapshot = self.responder.snapshot();
+        let mut reply = Vec::new();
+        match self
+            .responder
+            .handle(&snapshot, packet, &source, &mut reply)
+        {
+            Outcome::Silence | Outcome::Transfer(_) => None,
+            Outcome::Reply => Some(reply),
+            Outcome::Later(pending) => self.runtime.block_on(self.responder.finish(*pending)),
+        }
+    }
+
+    /// The zone of that origin.
+    pub fn published(&self, origin: &str) -> &Arc<Published> {
+        let mut zones = self.responder.registry.zones().iter();
+        let published = zones.find(|published| published.zone.to_string() == origin);
+        published.unwrap()
+    }
 }
 
 /// A message, the spelling of its question, and its options.

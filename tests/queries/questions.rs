@@ -48,12 +48,19 @@ fn names() -> impl Strategy<Value = Vec<u8>> {
         2 => registered.prop_map(|label| vec![label]),
         1 => prop::collection::vec(labels, 0..4),
     ];
-    (labels, origin).prop_map(|(labels, origin)| {
-        let labels = labels.into_iter().chain(origin.split('.'));
-        let labels = labels.filter(|label| !label.is_empty());
-        let wire = labels.flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
-        wire.chain([0]).collect()
+    let environment = prop::bool::weighted(0.2);
+    (environment, labels, origin).prop_map(|(environment, labels, origin)| {
+        let environment = environment.then_some("_Env");
+        let labels = environment.into_iter().chain(labels);
+        wire(labels.chain(origin.split('.')))
     })
+}
+
+/// A name as it stands in a packet.
+pub fn wire<'t>(labels: impl IntoIterator<Item = &'t str>) -> Vec<u8> {
+    let labels = labels.into_iter().filter(|label| !label.is_empty());
+    let wire = labels.flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
+    wire.chain([0]).collect()
 }
 
 fn subnets() -> impl Strategy<Value = Vec<u8>> {
@@ -196,9 +203,7 @@ pub fn newcomers() -> impl Strategy<Value = Question> {
             };
         }
         if let Some(name) = name {
-            let labels = name.split('.').filter(|label| !label.is_empty());
-            let wire = labels.flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
-            question.name = wire.chain([0]).collect();
+            question.name = wire(name.split('.'));
         }
         question
     })

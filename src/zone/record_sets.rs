@@ -1,17 +1,19 @@
 //! All records of a peer as octets, for transfers: a zone may have many millions
 //! of them.
 
+use hickory_proto::rr::Record;
+
 use super::{
-    Ready,
+    Written, Zone, ZoneView,
     name::ENVIRONMENT,
     packet::{self, QUESTION},
-    ready::TXT,
+    peer_answer::decoded,
 };
-use crate::network::{Peer, Told};
+use crate::network::{Peer, PeerRecord};
 
 /// The records at one name of a zone.
 #[derive(Debug, Default)]
-pub struct Set {
+pub struct RecordSet {
     /// What the name has before the origin, as it stands in a message.
     pub labels: Vec<u8>,
     /// The records, each with a pointer to somewhere else in the place of its name.
@@ -20,9 +22,9 @@ pub struct Set {
 
 /// The records of a peer: at its host's name, of its environment there, and the
 /// same at its ID.
-pub type Sets = [Set; 4];
+pub type RecordSets = [RecordSet; 4];
 
-impl Set {
+impl RecordSet {
     /// The records, each without its name.
     pub fn records(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = self.octets.as_slice();
@@ -36,6 +38,21 @@ impl Set {
         })
     }
 
+    /// The same as records.
+    fn decoded(&self, zone: &Zone) -> Option<Vec<Record>> {
+        let mut message = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        message.extend(&self.labels);
+        message.extend(packet::name(&zone.origin));
+        message.extend([0, 0, 0, 1]);
+        message.extend(&self.octets);
+        let written = Written {
+            answers: u16::try_from(self.records().count()).ok()?,
+            additional: 0,
+            additional_at: message.len(),
+        };
+        Some(decoded(message, written)?.0)
+    }
+
     fn begin(&mut self, labels: &[&str]) {
         self.labels.clear();
         self.octets.clear();
@@ -47,16 +64,22 @@ impl Set {
     }
 }
 
-impl Ready {
-    /// Writes the records of a peer, in the place of another's: those of
-    /// [`Zone::content`](super::Zone::content). `None` where one cannot be written.
-    pub fn records(&self, peer: &Peer, sets: &mut Sets) -> Option<()> {
-        let told = Told::from(peer);
+impl ZoneView {
+    /// The records of a peer; `sets` are written over. One that cannot be written is
+    /// left out, with those behind it.
+    pub(super) fn records_of(&self, peer: &Peer, sets: &mut RecordSets) -> Vec<Record> {
+        let _ = self.write_sets(peer, sets);
+        sets.iter()
+            .filter_map(|set| set.decoded(&self.zone))
+            .flatten()
+            .collect()
+    }
+
+    /// Writes the records of a peer, in the place of another's. `None` where one cannot
+    /// be written.
+    pub fn write_sets(&self, peer: &Peer, sets: &mut RecordSets) -> Option<()> {
+        let told = PeerRecord::from(peer);
         let id = self.zone.rules.id_text(peer.id);
-        let server = self.zone.server();
-        let variables = self.zone.variables(&self.network, peer, server);
-        // A client that asks for it is told what is wrong.
-        let variables = variables.unwrap_or_default();
         let is_live = self.network.is_live(peer.id);
         let [at_host, env_of_host, at_id, env_of_id] = sets;
         for (label, ttl, own, env) in [
@@ -71,12 +94,9 @@ impl Ready {
             self.summary(&told, ttl, &mut own.octets)?;
             self.services(&told, ttl, &mut own.octets)?;
             env.begin(&[ENVIRONMENT, label]);
-            for text in &variables {
-                packet::record(TXT, ttl, &mut env.octets, |out| {
-                    packet::text(out, text.as_bytes());
-                    Some(())
-                })?;
-            }
+            // A client that asks for it is told what is wrong.
+            let server = self.zone.server();
+            let _ = self.render(peer, ttl, server, &mut env.octets);
         }
         Some(())
     }

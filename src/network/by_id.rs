@@ -10,7 +10,7 @@ use super::{Peer, PeerId, Role, numbered::Numbered};
 
 /// What everyone is told of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct PeerRecord {
     pub id: PeerId,
     pub role: Role,
     /// Where other peers reach it.
@@ -18,7 +18,7 @@ pub struct Told {
     pub epoch: u64,
 }
 
-impl From<&Peer> for Told {
+impl From<&Peer> for PeerRecord {
     fn from(peer: &Peer) -> Self {
         Self {
             id: peer.id,
@@ -36,74 +36,74 @@ impl From<&Peer> for Told {
 /// names and leases, are somewhere in very many more pages of memory,
 /// and to go there for each query cost a fifth of all that a query costs.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Seats {
+pub(super) struct PeersById {
     peers: Numbered<Arc<Peer>>,
-    brief: Numbered<Brief, BRIEFS>,
+    brief: Numbered<Compact, COMPACT_RUN>,
 }
 
 /// How many stand next to each other: two pages of memory.
-const BRIEFS: usize = 512;
+const COMPACT_RUN: usize = 512;
 
 /// What is told of a peer, if that goes into sixteen octets.
 #[derive(Debug, Clone, Copy)]
-enum Brief {
+enum Compact {
     V4(Ipv4Addr, Role, u64),
     /// Only the peer itself says it.
-    Long,
+    Elsewhere,
 }
 
-impl Brief {
+impl Compact {
     fn of(peer: &Peer) -> Self {
         match peer.holder.address {
             IpAddr::V4(address) => Self::V4(address, peer.role, peer.epoch),
-            IpAddr::V6(_) => Self::Long,
+            IpAddr::V6(_) => Self::Elsewhere,
         }
     }
 }
 
 /// Where it stands who has an ID, or that nobody has.
 #[derive(Clone, Copy)]
-pub struct Seat<'s> {
+pub struct IdSlot<'s> {
     id: PeerId,
-    brief: &'s Option<Brief>,
-    seats: &'s Seats,
+    brief: &'s Option<Compact>,
+    peers: &'s PeersById,
 }
 
-impl Seat<'_> {
+impl IdSlot<'_> {
     /// Has the processor fetch it from memory, and does not wait for it.
-    pub fn fetch(&self) {
+    pub fn prefetch(&self) {
         black_box(*self.brief);
     }
 
     /// What everyone is told of the peer that has the ID.
-    pub fn told(&self) -> Option<Told> {
+    pub fn record(&self) -> Option<PeerRecord> {
         match *self.brief {
-            Some(Brief::V4(address, role, epoch)) => Some(Told {
+            Some(Compact::V4(address, role, epoch)) => Some(PeerRecord {
                 id: self.id,
                 role,
                 address: address.into(),
                 epoch,
             }),
-            Some(Brief::Long) => {
-                let peer = self.seats.get(self.id.number)?;
-                Some(Told::from(&**peer))
+            Some(Compact::Elsewhere) => {
+                let peer = self.peers.get(self.id.number)?;
+                Some(PeerRecord::from(&**peer))
             }
             None => None,
         }
     }
 }
 
-impl Seats {
+impl PeersById {
     pub fn get(&self, number: u32) -> Option<&Arc<Peer>> {
         self.peers.get(number)
     }
 
     /// Where it stands who has the number of that ID, in this sequence.
-    pub fn seat(&self, id: PeerId) -> Option<Seat<'_>> {
-        Some(Seat {
+    pub fn slot(&self, id: PeerId) -> Option<IdSlot<'_>> {
+        Some(IdSlot {
             id,
             brief: self.brief.place(id.number)?,
-            seats: self,
+            peers: self,
         })
     }
 
@@ -114,7 +114,7 @@ impl Seats {
     /// Puts a peer at its number.
     pub fn insert(&mut self, peer: Arc<Peer>) {
         let number = peer.id.number;
-        self.brief.insert(number, Brief::of(&peer));
+        self.brief.insert(number, Compact::of(&peer));
         self.peers.insert(number, peer);
     }
 
@@ -131,11 +131,11 @@ impl Seats {
 
 #[cfg(test)]
 mod tests {
-    use super::Brief;
+    use super::Compact;
 
     /// Where that is not so, what it is for is lost.
     #[test]
     fn it_is_brief() {
-        assert_eq!(size_of::<Option<Brief>>(), 16);
+        assert_eq!(size_of::<Option<Compact>>(), 16);
     }
 }
