@@ -316,8 +316,17 @@ kernel_address() {
 # One question, with the peer's address as EDNS CLIENT-SUBNET.
 ask() {
     # shellcheck disable=SC2086  # several words
-    run_dig ${server:+"@$server"} -p "$port" ${key:+-k "$key"} $flags \
+    run_dig ${server:+"@$server"} -p "$port" ${key:+-k "$key"} $flags $transport \
         +subnet="$address/$bits" -t TXT -q "$1." 2>&1
+}
+
+# Has the next question asked by TCP where the last one was asked by UDP, and the
+# other way round. Where several DNS servers are named, Docker's resolver before
+# 24.0 takes BADCOOKIE, by which the service has dig prove its address, for a
+# failure, and gives the answer of the next server. By TCP there is nothing to
+# prove.
+change_transport() {
+    if [ -z "$transport" ]; then transport=+tcp; else transport=''; fi
 }
 
 # Tells what dig printed once more, in lines that a shell can take apart without
@@ -714,6 +723,10 @@ conclude() {
     told=$?
     renewal=''
     due=$((asked + renew))
+    case $told in
+        0 | 75) ;;
+        *) change_transport ;;
+    esac
     case $told$fence in
         0*) heard=$asked ;;
         75warn) ;;
@@ -882,7 +895,7 @@ curl=$tools/curl
 # shellcheck disable=SC2086  # several words
 require "$dig" -v "+subnet came with BIND 9.10" $flags +subnet=192.0.2.1/32
 work=$(mktemp -d 2>/dev/null) || die "cannot write to ${TMPDIR:-/tmp}: set TMPDIR to a directory that can be written"
-leased='' lookup='' looked_up='' told=''
+leased='' lookup='' looked_up='' told='' told_before='' transport=''
 # A question that is under way must not arrive after the leave and undo it.
 trap 'end_lookup; [ -z "$leased" ] || { wait; leave; }; rm -rf "$work"' EXIT
 
@@ -914,8 +927,11 @@ until claim && leased=yes && resolvable; do
     esac
     clock
     [ "$((now - started))" -lt "$timeout" ] || die "giving up after $timeout s: $reason"
-    [ "$reason" = "$told" ] || say "waiting: $reason"
-    told=$reason
+    # A question that another server answers, or none, is asked by UDP and TCP in
+    # turn, which may fail for two reasons.
+    [ "$reason" = "$told" ] || [ "$reason" = "$told_before" ] || say "waiting: $reason"
+    told_before=$told told=$reason
+    [ -n "$authority" ] || change_transport
     pause 1
 done
 end_lookup

@@ -5,7 +5,10 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Command as Parsing, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    ValueEnum,
+};
 
 /// Gives identical containers an identity, by DNS.
 ///
@@ -25,6 +28,28 @@ pub struct Cli {
     /// What is logged on standard error: error, warn, info, debug or trace
     #[arg(long, global = true, env = "PARAMD_LOG", default_value = "info")]
     pub log: tracing::level_filters::LevelFilter,
+}
+
+impl Cli {
+    /// The command line of this process. An environment variable that is set to
+    /// nothing is not set. Ends the process where the command line is wrong, or asks
+    /// for help.
+    pub fn read() -> Self {
+        let matches = without_empty_variables(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+fn without_empty_variables(command: Parsing) -> Parsing {
+    command
+        .mut_args(|argument| {
+            let value = argument.get_env().and_then(std::env::var_os);
+            match value {
+                Some(value) if value.is_empty() => argument.env(None::<&'static str>),
+                _ => argument,
+            }
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,7 +126,8 @@ pub struct Serve {
         long,
         env = "PARAMD_LISTEN",
         value_name = "ADDR:PORT",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = listener
     )]
     pub listen: Vec<SocketAddr>,
 
@@ -231,8 +257,16 @@ pub struct Health {
     pub place: Place,
 }
 
+/// An address and a port. Blanks around it are those of a list.
+fn listener(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    text.parse()
+        .map_err(|_| "write 10.0.0.2:53 or [fd00::2]:53; 0.0.0.0:53 for all addresses".to_owned())
+}
+
 /// An address with or without a port; without, it is 53.
 fn upstream(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
     text.parse::<SocketAddr>()
         .or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)))
         .map_err(|_| "write 10.0.0.2, 10.0.0.2:53, fd00::2 or [fd00::2]:53".to_owned())

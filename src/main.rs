@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use param_daemon::{
     cli::{Cli, Command},
     commands, log,
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     log::start(cli.log);
     let done = match cli.command {
         Command::Serve(options) => commands::serve::run(&options),

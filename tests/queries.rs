@@ -57,7 +57,7 @@ fn any_packet_has_a_sound_reply_or_none() {
             prop_assert_eq!(reply[2] & 0x78, packet[2] & 0x78, "the opcode");
             prop_assert!(!message.metadata.truncation || source.transport == Transport::Udp);
             let most = match (source.transport, &message.edns) {
-                (Transport::Tcp, _) => 65_535,
+                (Transport::Tcp | Transport::Tls, _) => 65_535,
                 (Transport::Udp, None) => 512,
                 (Transport::Udp, Some(_)) => 1_232,
             };

@@ -1,4 +1,4 @@
-//! Real resolvers in front of the service, set up as README.md says: BIND and
+//! Real resolvers in front of the service, set up as docs/resolvers.md says: BIND and
 //! Unbound, which forward the zone for clients that know nothing else.
 
 mod common;
@@ -18,7 +18,7 @@ use common::{Options, Service, eventually, simple_zone, value_in, zones};
 use namespaces::Network;
 
 const ZONE: &str = "pbft.fabric.internal";
-/// The address that README.md gives the service, and the one that it has here.
+/// The address that the page gives the service, and the one that it has here.
 const SHOWN: &str = "10.0.0.53";
 const SERVICE: &str = "10.77.0.1";
 const RESOLVER: &str = "10.77.0.11";
@@ -32,18 +32,18 @@ enum Kind {
 
 const KINDS: [Kind; 3] = [Kind::Named, Kind::UnboundForward, Kind::UnboundStub];
 
-/// The block of README.md in that language.
+/// The block of the page in that language.
 fn block(language: &str) -> String {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let (_, rest) = readme.split_once(&format!("```{language}\n")).unwrap();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/resolvers.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, rest) = page.split_once(&format!("```{language}\n")).unwrap();
     let (block, _) = rest.split_once("```").unwrap();
     assert!(block.contains(SHOWN) && block.contains(ZONE), "{block}");
     block.replace(SHOWN, SERVICE)
 }
 
 impl Kind {
-    /// What README.md shows.
+    /// What the page shows.
     fn shown(self) -> String {
         match self {
             Self::Named => block("named"),
@@ -210,6 +210,8 @@ fn a_client_that_knows_only_the_resolver_registers_in_one_call() {
             ("noedns", vec!["+noedns"], "10.77.0.12"),
             ("tcp", vec!["+tcp"], "10.77.0.12"),
             ("SpElt", vec![], "10.77.0.12"),
+            // A network is no address of a peer.
+            ("network", vec!["+subnet=10.77.0.0/24"], RESOLVER),
         ] {
             let name = name(host);
             let answer = field.short(2, &[&["TXT", &name][..], &arguments].concat());
@@ -378,7 +380,7 @@ fn the_start_script_does_not_start_a_peer_at_the_address_of_the_resolver() {
     }
 }
 
-/// As it is without what README.md says of it: no server of the root is reached
+/// As it is without what the page says of it: no server of the root is reached
 /// here, and where one is, it proves that there is no such zone.
 #[test]
 fn without_the_exception_from_dnssec_a_resolver_believes_nothing() {

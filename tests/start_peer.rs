@@ -44,6 +44,7 @@ under_both_shells! {
     the_address_may_be_ipv6
     waits_until_the_service_is_up
     waits_for_its_turn_and_says_why
+    asks_by_tcp_where_another_server_answers_by_udp
     gives_up_after_the_timeout
     a_wrong_name_ends_it_at_once
     a_signal_ends_the_waiting_at_once
@@ -197,6 +198,26 @@ fn waits_for_its_turn_and_says_why(shell: Shell) {
         start_peer: the peer ended with status 0\n";
     assert_eq!(script.read("err"), expected);
     assert_eq!(service.stated(), ["10.0.1.5/32"]);
+}
+
+fn asks_by_tcp_where_another_server_answers_by_udp(shell: Shell) {
+    let service = Responder::start(Answer::OthersByUdp(Peer::default()));
+    let mut script = Script::start(shell, service.port, LIVES, &[]);
+    until("the peer runs", || script.has("pid"));
+    until("it renews", || service.count("h1") >= 2);
+    // The other way round.
+    service.say(Answer::Silence);
+    until("no renewal is answered", || {
+        script.said("not renewed: no answer") > 0
+    });
+    let asked = service.count("h1");
+    service.say(Answer::OthersByUdp(Peer::default()));
+    // The one by UDP is not heard, the one by TCP is.
+    until("it goes on", || service.count("h1") >= asked + 3);
+    script.kill("TERM");
+    assert_eq!(script.end(), Some(143));
+    assert_eq!(script.said("waiting: "), 1, "{}", script.read("err"));
+    assert_eq!(script.said("did not leave"), 0, "{}", script.read("err"));
 }
 
 fn gives_up_after_the_timeout(shell: Shell) {

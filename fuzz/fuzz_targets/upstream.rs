@@ -94,7 +94,7 @@ fuzz_target!(|input: Input<'_>| {
     reply.forwarded(&message, code, &errors, &mut octets);
     let reply = octets;
     let most = match (transport, input.payload) {
-        (Transport::Tcp, _) => usize::from(u16::MAX),
+        (Transport::Tcp | Transport::Tls, _) => usize::from(u16::MAX),
         (Transport::Udp, payload) => usize::from(payload.unwrap_or(512).clamp(512, 1_232)),
     };
     assert!(reply.len() <= most, "{} of {most} octets", reply.len());

@@ -49,9 +49,10 @@ pub fn source(choice: u8) -> Source {
     let address: IpAddr = SOURCES[usize::from(choice & 7)]
         .parse()
         .expect("an address");
-    let transport = match choice & 8 {
-        0 => Transport::Udp,
-        _ => Transport::Tcp,
+    let transport = match choice & 24 {
+        0 | 16 => Transport::Udp,
+        8 => Transport::Tcp,
+        _ => Transport::Tls,
     };
     Source::new(SocketAddr::new(address, 4_711), transport, address)
 }

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use hickory_proto::{
-    op::{Edns, Message},
+    op::{Edns, Message, ResponseCode},
     rr::{
         TSigVerifier,
         rdata::opt::{EdnsCode, EdnsOption},
@@ -28,6 +28,16 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Client {
     pub server: SocketAddr,
     pub key: Option<Key>,
+}
+
+/// A server's refusal.
+#[derive(Debug, thiserror::Error)]
+#[error("{server} refuses {what}: {reason}")]
+pub struct Refusal {
+    server: SocketAddr,
+    what: String,
+    pub code: ResponseCode,
+    reason: String,
 }
 
 /// A message that was sent, and what comes back.
@@ -76,9 +86,13 @@ impl Conversation {
         self.stream.read_exact(&mut octets).with_context(broken)?;
         let message = Message::from_vec(&octets).with_context(broken)?;
         let code = message.metadata.response_code;
-        if code != hickory_proto::op::ResponseCode::NoError {
-            let reason = reason(&message).unwrap_or_else(|| code.to_string());
-            bail!("{} refuses {what}: {reason}", self.server);
+        if code != ResponseCode::NoError {
+            return Err(anyhow!(Refusal {
+                server: self.server,
+                what: what.to_owned(),
+                code,
+                reason: reason(&message).unwrap_or_else(|| code.to_string()),
+            }));
         }
         if let Some(verifier) = &mut self.verifier {
             verifier.verify(&octets).map_err(|error| {

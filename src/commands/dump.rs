@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::bail;
 use hickory_proto::rr::{Name, RData, Record};
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     zone::{self, Status, master},
 };
 
-use super::{Registrations, origin, registrations, transfer, zones_in};
+use super::{Registrations, check_is_stored, origin, registrations, transfer, zones_in};
 
 pub fn run(options: &cli::Dump) -> anyhow::Result<()> {
     let origin = origin::parse(&options.zone)?;
@@ -27,12 +26,12 @@ pub fn run(options: &cli::Dump) -> anyhow::Result<()> {
     let mut out = BufWriter::new(stdout().lock());
     match (source, options.format) {
         (Registrations::Server(server), Format::Master) => {
-            for record in transfer::begin(&server, &origin)? {
+            for record in transfer::begin(&server, &origin, &origin)? {
                 writeln!(out, "{}", master::line(&record?))?;
             }
         }
         (Registrations::Server(server), Format::Json) => {
-            let records = transfer::begin(&server, &zone::status_of(&origin)?)?;
+            let records = transfer::begin(&server, &origin, &zone::status_of(&origin)?)?;
             of_status(&origin, records)?.write(&mut out)?;
         }
         (Registrations::Store(mut store), Format::Master) => {
@@ -47,9 +46,7 @@ pub fn run(options: &cli::Dump) -> anyhow::Result<()> {
         (Registrations::Store(mut store), Format::Json) => {
             let text = origin.to_ascii();
             let contents = store.load(&text)?;
-            if contents.serial == 0 {
-                bail!("nothing is stored of {text}");
-            }
+            check_is_stored(store.as_mut(), &text)?;
             Dump::now(&text, contents).write(&mut out)?;
         }
     }

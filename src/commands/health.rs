@@ -16,7 +16,7 @@ use hickory_proto::{
 
 use crate::{cli::Health, server::control};
 
-use super::{running_on, zones_in};
+use super::zones_in;
 
 /// How long the server may take for each zone.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,9 +35,15 @@ pub fn run(options: &Health) -> anyhow::Result<()> {
             "there is no data directory {}: name it with --data, or a running server with --server",
             data.display()
         ),
-        None => running_on(data)?,
+        None => bail!(
+            "no service runs on {}: there is no {}",
+            data.display(),
+            data.join(control::FILE).display()
+        ),
     };
-    for zone in zones_in(&options.place.zones.zones)? {
+    let zones = zones_in(&options.place.zones.zones)
+        .context("a server is asked for the zones of the zone files: name them with --zones")?;
+    for zone in zones {
         ask(server, &zone.origin).with_context(|| format!("{server} does not serve {zone}"))?;
     }
     Ok(())

@@ -23,7 +23,10 @@ use crate::{
     keys::{self, Key},
     server::config::keys::Keys,
     settings::Problem,
-    store::{LocalStore, StoreError, local::Opening},
+    store::{
+        LocalStore, Store, StoreError,
+        local::{self, Opening},
+    },
     zone::{self, Zone},
 };
 
@@ -98,6 +101,13 @@ fn registrations(place: &Place) -> anyhow::Result<Registrations> {
     }
     let data = &place.data.data;
     check_is_there(data)?;
+    if local::is_empty(data) {
+        return Err(anyhow!(
+            "there is no store in {}: name the data directory with --data, or a running server \
+             with --server",
+            data.display()
+        ));
+    }
     match LocalStore::open(data, Opening::Tool) {
         Ok(store) => Ok(Registrations::Store(Box::new(store))),
         Err(StoreError::Locked { .. }) => server(running_on(data)?),
@@ -128,12 +138,27 @@ fn check_is_there(data: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// That anything is stored of a zone. Says of which there is, if not.
+fn check_is_stored(store: &mut dyn Store, origin: &str) -> anyhow::Result<()> {
+    let contents = store.load(origin)?;
+    if contents.serial > 0 || contents.names_peers() {
+        return Ok(());
+    }
+    let origins = store.origins()?.join(", ");
+    let others = match origins.is_empty() {
+        true => "no zone has a peer there".to_owned(),
+        false => format!("there are peers of {origins}"),
+    };
+    Err(anyhow!("nothing is stored of {origin}: {others}"))
+}
+
 /// The error of a store, and what to do about it. What is said here does no harm
 /// in any order, and while a supervisor starts the service again and again.
 fn advised(error: StoreError) -> anyhow::Error {
     let advice = match &error {
         StoreError::Corrupt { .. } => {
-            "run `paramd restore` with the same --data: it sets the damaged store aside, brings              back all that the dumps and the journal have, and names what they do not have"
+            "run `paramd restore` with the same --data: it sets the damaged store aside, brings \
+             back all that the dumps and the journal have, and names what they do not have"
         }
         StoreError::Missing { .. } => {
             "`paramd restore` with the same --data brings back what they have; or begin anew with \

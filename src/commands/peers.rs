@@ -2,6 +2,7 @@
 
 use std::io::{BufWriter, Write as _, stdout};
 
+use anyhow::Context as _;
 use hickory_proto::rr::Name;
 
 use crate::{
@@ -30,7 +31,11 @@ pub fn run(options: &Peers) -> anyhow::Result<()> {
             .iter()
             .map(|text| origin::parse(text))
             .collect::<Result<_, _>>()?,
-        (None, Registrations::Server(_)) => zones_in(&options.place.zones.zones)?
+        (None, Registrations::Server(_)) => zones_in(&options.place.zones.zones)
+            .context(
+                "a server does not list its zones, those of the zone files are asked for: name a \
+                 zone: paramd peers ZONE, or their directory with --zones",
+            )?
             .into_iter()
             .map(|zone| zone.origin)
             .collect(),
@@ -45,7 +50,8 @@ pub fn run(options: &Peers) -> anyhow::Result<()> {
         if place > 0 {
             writeln!(out)?;
         }
-        writeln!(out, "{origin} {} peers", peers.len())?;
+        let noun = if peers.len() == 1 { "peer" } else { "peers" };
+        writeln!(out, "{origin} {} {noun}", peers.len())?;
         for line in table(&peers) {
             writeln!(out, "{line}")?;
         }
@@ -56,7 +62,7 @@ pub fn run(options: &Peers) -> anyhow::Result<()> {
 
 fn running(server: &Client, origin: &Name) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for record in transfer::begin(server, &zone::status_of(origin)?)? {
+    for record in transfer::begin(server, origin, &zone::status_of(origin)?)? {
         let Some(status) = zone::status_in(&record?) else {
             continue;
         };

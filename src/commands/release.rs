@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use hickory_proto::{
-    op::{Message, MessageType, OpCode, Query},
+    op::{Message, MessageType, OpCode, Query, ResponseCode},
     rr::{DNSClass, Name, Record, RecordType},
 };
 
@@ -13,7 +13,11 @@ use crate::{
     store::{Store, Write},
 };
 
-use super::{Registrations, client::Client, origin, registrations};
+use super::{
+    Registrations, check_is_stored,
+    client::{Client, Refusal},
+    origin, registrations,
+};
 
 pub fn run(options: &Release) -> anyhow::Result<()> {
     let origin = origin::parse(&options.zone)?;
@@ -37,11 +41,21 @@ fn update(server: &Client, origin: &Name, wanted: &str) -> anyhow::Result<()> {
     message.add_query(Query::query(origin.clone(), RecordType::SOA));
     message.answers.push(everything.clone());
     message.authorities.push(everything);
-    server
-        .send(message)?
-        .receive("the release")
-        .with_context(|| format!("{wanted} is not released: see `paramd peers`"))?;
-    Ok(())
+    let released = server.send(message)?.receive("the release");
+    released.map(drop).map_err(|error| {
+        let code = error.downcast_ref::<Refusal>().map(|refusal| refusal.code);
+        match code {
+            // The prerequisite does not hold.
+            Some(ResponseCode::NXDomain | ResponseCode::NXRRSet) => {
+                not_registered(wanted, &origin.to_ascii())
+            }
+            _ => error,
+        }
+    })
+}
+
+fn not_registered(wanted: &str, origin: &str) -> anyhow::Error {
+    anyhow!("{wanted} is not registered in {origin}: see `paramd peers {origin}`")
 }
 
 fn remove(store: &mut dyn Store, origin: &str, wanted: &str) -> anyhow::Result<()> {
@@ -55,7 +69,8 @@ fn remove(store: &mut dyn Store, origin: &str, wanted: &str) -> anyhow::Result<(
         *host == wanted || format!("{sequence}{number}") == wanted
     });
     let Some((host, sequence, number)) = found else {
-        bail!("{wanted} is not registered in {origin}: see `paramd peers`");
+        check_is_stored(store, origin)?;
+        return Err(not_registered(wanted, origin));
     };
     let origin: Arc<str> = origin.into();
     let delete = Write::Delete {

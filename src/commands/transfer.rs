@@ -13,17 +13,19 @@ use super::client::{Client, Conversation};
 /// The records of a zone as they arrive, the SOA only at the start.
 pub struct Transfer {
     conversation: Conversation,
+    what: String,
     ready: VecDeque<Record>,
     begun: bool,
     ended: bool,
 }
 
-/// Asks the server for a zone.
-pub fn begin(client: &Client, origin: &Name) -> anyhow::Result<Transfer> {
+/// Asks the server for a zone, or a part of it that has a name of its own.
+pub fn begin(client: &Client, origin: &Name, name: &Name) -> anyhow::Result<Transfer> {
     let mut message = Message::new(0, MessageType::Query, OpCode::Query);
-    message.add_query(Query::query(origin.clone(), RecordType::AXFR));
+    message.add_query(Query::query(name.clone(), RecordType::AXFR));
     Ok(Transfer {
         conversation: client.send(message)?,
+        what: format!("the transfer of {origin}"),
         ready: VecDeque::new(),
         begun: false,
         ended: false,
@@ -32,7 +34,7 @@ pub fn begin(client: &Client, origin: &Name) -> anyhow::Result<Transfer> {
 
 impl Transfer {
     fn receive(&mut self) -> anyhow::Result<()> {
-        let message = self.conversation.receive("the transfer")?;
+        let message = self.conversation.receive(&self.what)?;
         self.ready.extend(message.answers);
         match self.ready.is_empty() {
             true => Err(anyhow!("the server has sent a message without records")),

@@ -30,6 +30,10 @@ const TC: u8 = 0x02;
 /// In the second octet: that this service resolves names for others.
 const RA: u8 = 0x80;
 
+/// Replies by TLS are padded to a multiple of so many octets (RFC 8467, section 4.1),
+/// so that their length does not tell whoever watches what they are about.
+const BLOCK: usize = 468;
+
 /// What a COOKIE option of ours has: the client's cookie and the server's.
 const COOKIE_OCTETS: u8 = 24;
 
@@ -64,6 +68,9 @@ struct End<'e> {
     /// The numbers of answers, authority and additional records.
     counts: [u16; 3],
     nsid: Option<&'e [u8]>,
+    /// In units of 100 ms (RFC 7828, section 3.1).
+    keepalive: Option<u16>,
+    padding: Option<usize>,
     errors: &'e [ExtendedError],
 }
 
@@ -72,7 +79,7 @@ impl<'r> Reply<'r> {
     pub fn limit(&self) -> usize {
         let payload = self.query.edns.as_ref().map(Edns::payload);
         let room = match (self.client.source.transport, payload) {
-            (Transport::Tcp, _) => u16::MAX,
+            (Transport::Tcp | Transport::Tls, _) => u16::MAX,
             (Transport::Udp, None) => PLAIN_UDP_OCTETS,
             (Transport::Udp, Some(payload)) => payload.clamp(PLAIN_UDP_OCTETS, UDP_OCTETS),
         };
@@ -92,6 +99,8 @@ impl<'r> Reply<'r> {
             flags,
             counts: [0; 3],
             nsid: self.nsid(),
+            keepalive: self.keepalive(),
+            padding: None,
             errors: &[],
         }
     }
@@ -100,6 +109,26 @@ impl<'r> Reply<'r> {
     fn nsid(&self) -> Option<&[u8]> {
         let edns = self.query.edns.as_ref()?;
         self.terms.nsid.as_deref().filter(|_| edns.asks_nsid)
+    }
+
+    /// How long the connection may be idle, for clients that ask.
+    fn keepalive(&self) -> Option<u16> {
+        let edns = self.query.edns.as_ref()?;
+        let idle = self.client.source.idle.filter(|_| edns.asks_keepalive)?;
+        Some(u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX))
+    }
+
+    /// How many octets of padding a message of so many octets has, with its OPT record.
+    #[cold]
+    fn padding(&self, octets: usize) -> Option<usize> {
+        let bare = octets + 4;
+        let most = self.limit().checked_sub(bare)?;
+        let mut signed = vec![0; HEADER];
+        if let Some(signature) = self.signature {
+            signature.clone().sign(&mut signed)?;
+        }
+        let whole = bare + signed.len() - HEADER;
+        Some((whole.next_multiple_of(BLOCK) - whole).min(most))
     }
 
     /// Ends a reply that has these records of the service's own. Additional records
@@ -126,7 +155,7 @@ impl<'r> Reply<'r> {
                 return self.no_room(out);
             }
         }
-        self.finish(&end, out);
+        self.finish(end, out);
     }
 
     /// The answer has no room: the client asks again by TCP, if it has not.
@@ -134,7 +163,7 @@ impl<'r> Reply<'r> {
     fn no_room(&self, out: &mut Vec<u8>) {
         match self.client.source.transport {
             Transport::Udp => self.truncated(out),
-            Transport::Tcp => {
+            Transport::Tcp | Transport::Tls => {
                 let text = "the answer does not fit one message of 64 kB";
                 let error = ExtendedError::other(text);
                 self.error(ResponseCode::ServFail, Some(error), out);
@@ -211,7 +240,7 @@ impl<'r> Reply<'r> {
         if out.len() + self.opt_octets(&end) > most {
             end.errors = &[];
         }
-        self.finish(&end, out);
+        self.finish(end, out);
     }
 
     /// The reply that an upstream has given: its message, without an OPT record,
@@ -248,8 +277,7 @@ impl<'r> Reply<'r> {
             let more = u16::from_be_bytes([count[0], count[1]]).saturating_add(1);
             count.copy_from_slice(&more.to_be_bytes());
         }
-        self.write_opt(&end, out);
-        self.sign(out);
+        self.close(end, out);
     }
 
     /// The first message of a transfer without its records, and the OPT record that
@@ -265,9 +293,20 @@ impl<'r> Reply<'r> {
 
     /// Sets the header, and adds the OPT record and the signature.
     #[inline(always)]
-    fn finish(&self, end: &End<'_>, out: &mut Vec<u8>) {
-        self.write_header(end, out);
-        self.write_opt(end, out);
+    fn finish(&self, end: End<'_>, out: &mut Vec<u8>) {
+        self.write_header(&end, out);
+        self.close(end, out);
+    }
+
+    /// Adds the OPT record and the signature.
+    #[inline(always)]
+    fn close(&self, mut end: End<'_>, out: &mut Vec<u8>) {
+        if self.client.source.transport == Transport::Tls
+            && self.query.edns.is_some_and(|edns| edns.asks_padding)
+        {
+            end.padding = self.padding(out.len() + self.opt_octets(&end));
+        }
+        self.write_opt(&end, out);
         if self.signature.is_some() {
             self.sign(out);
         }
@@ -320,8 +359,17 @@ impl<'r> Reply<'r> {
             out.extend_from_slice(&[0, wire::NSID as u8, l1, l0]);
             out.extend_from_slice(nsid);
         }
+        if let Some(units) = end.keepalive {
+            let [u1, u0] = units.to_be_bytes();
+            out.extend_from_slice(&[0, wire::KEEPALIVE as u8, 0, 2, u1, u0]);
+        }
         for error in end.errors {
             error.write(out);
+        }
+        if let Some(padding) = end.padding {
+            let [l1, l0] = (padding as u16).to_be_bytes();
+            out.extend_from_slice(&[0, wire::PADDING as u8, l1, l0]);
+            out.resize(out.len() + padding, 0);
         }
     }
 
@@ -334,7 +382,9 @@ impl<'r> Reply<'r> {
             .map_or(0, |_| 4 + usize::from(COOKIE_OCTETS));
         let nsid = end.nsid.map_or(0, |nsid| 4 + nsid.len());
         let errors: usize = end.errors.iter().map(ExtendedError::octets).sum();
-        subnet + cookie + nsid + errors
+        let keepalive = end.keepalive.map_or(0, |_| 6);
+        let padding = end.padding.map_or(0, |padding| 4 + padding);
+        subnet + cookie + nsid + errors + keepalive + padding
     }
 
     /// How many octets the OPT record of the reply has, if there is one.

@@ -21,6 +21,8 @@ pub const EDNS: usize = 11;
 pub const NSID: u16 = 3;
 pub const SUBNET: u16 = 8;
 pub const COOKIE: u16 = 10;
+pub const KEEPALIVE: u16 = 11;
+pub const PADDING: u16 = 12;
 
 /// The type of the record that has them.
 pub const OPT: u16 = 41;
@@ -62,6 +64,10 @@ pub struct Edns<'p> {
     pub subnet: Option<&'p [u8]>,
     /// Whether the client asks for the name of the server (RFC 5001).
     pub asks_nsid: bool,
+    /// Whether it asks how long its connection may be idle (RFC 7828).
+    pub asks_keepalive: bool,
+    /// Whether it asks that replies are padded (RFC 7830).
+    pub asks_padding: bool,
 }
 
 impl<'p> Query<'p> {
@@ -209,7 +215,8 @@ impl<'p> Edns<'p> {
     /// looked at, and there is one of each.
     #[inline(always)]
     fn new<const PLAIN: bool>(fixed: &'p [u8; EDNS], mut options: &'p [u8]) -> Option<Self> {
-        let (mut cookie, mut subnet, mut asks_nsid) = (None, None, false);
+        let (mut cookie, mut subnet) = (None, None);
+        let [mut asks_nsid, mut asks_keepalive, mut asks_padding] = [false; 3];
         while !options.is_empty() {
             let (&[c1, c0, l1, l0], rest) = options.split_first_chunk::<4>()?;
             let length = usize::from(u16::from_be_bytes([l1, l0]));
@@ -220,6 +227,8 @@ impl<'p> Edns<'p> {
                 // NSID and what else there is: hickory's parser knows.
                 _ if PLAIN => return None,
                 NSID => asks_nsid = true,
+                KEEPALIVE => asks_keepalive = true,
+                PADDING => asks_padding = true,
                 _ => {}
             }
             options = rest;
@@ -229,6 +238,8 @@ impl<'p> Edns<'p> {
             cookie,
             subnet,
             asks_nsid,
+            asks_keepalive,
+            asks_padding,
         })
     }
 

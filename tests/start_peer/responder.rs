@@ -23,6 +23,9 @@ pub enum Answer {
     /// the zone's own server gives one.
     Code(ResponseCode, &'static str),
     Peer(Peer),
+    /// By UDP that of the next server, which has no such zone; by TCP the peer's.
+    /// So Docker's resolver before 24.0 answers in place of BADCOOKIE.
+    OthersByUdp(Peer),
 }
 
 #[derive(Clone)]
@@ -143,7 +146,7 @@ impl Responder {
         let mut query = [0; 4096];
         loop {
             let (length, from) = socket.recv_from(&mut query).unwrap();
-            let Some(response) = self.respond(&query[..length]) else {
+            let Some(response) = self.respond(&query[..length], false) else {
                 continue;
             };
             let mut bytes = response.to_vec().unwrap();
@@ -159,14 +162,14 @@ impl Responder {
         stream.read_exact(&mut length).unwrap();
         let mut query = vec![0; u16::from_be_bytes(length).into()];
         stream.read_exact(&mut query).unwrap();
-        if let Some(response) = self.respond(&query) {
+        if let Some(response) = self.respond(&query, true) {
             let bytes = response.to_vec().unwrap();
             let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
             stream.write_all(&[&length, &*bytes].concat()).unwrap();
         }
     }
 
-    fn respond(&self, query: &[u8]) -> Option<Message> {
+    fn respond(&self, query: &[u8], by_tcp: bool) -> Option<Message> {
         let query = Message::from_vec(query).unwrap();
         let name = query.queries[0].name();
         let stated = match query.edns.as_ref()?.option(EdnsCode::Subnet) {
@@ -178,8 +181,13 @@ impl Responder {
         let mut message = Message::response(query.metadata.id, query.metadata.op_code);
         message.add_query(query.queries[0].clone());
         let mut edns = Edns::new();
-        match self.answer.lock().unwrap().clone() {
-            Answer::Silence => return None,
+        let answer = match self.answer.lock().unwrap().clone() {
+            Answer::OthersByUdp(peer) if by_tcp => Answer::Peer(peer),
+            Answer::OthersByUdp(_) => Answer::Code(ResponseCode::NXDomain, ""),
+            answer => answer,
+        };
+        match answer {
+            Answer::Silence | Answer::OthersByUdp(_) => return None,
             Answer::Code(code, why) => {
                 message.metadata.response_code = code;
                 message.metadata.authoritative = !why.is_empty();

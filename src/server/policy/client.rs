@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hickory_proto::rr::Name;
 
 use super::{
-    cookie::{Cookie, Moment},
+    cookie::{CLIENT_OCTETS, Cookie, Moment},
     source::Source,
 };
 use crate::{
@@ -28,6 +28,8 @@ pub struct Client<'p> {
     pub cookie: Option<&'p [u8]>,
     /// Whether its cookies may be given again as they are.
     pub reuses_cookie: bool,
+    /// Whether there is a server cookie in it that is not good.
+    pub has_wrong_cookie: bool,
     /// The data of the CLIENT-SUBNET option.
     pub subnet: Option<&'p [u8]>,
 }
@@ -48,11 +50,12 @@ impl<'p> Client<'p> {
             is_malformed: false,
             cookie: query.cookie(),
             reuses_cookie: false,
+            has_wrong_cookie: false,
             subnet: query.subnet(),
         };
         if let Some(octets) = client.cookie {
             match cookies.judge(octets, &source.ip) {
-                Cookie::Unproven => {}
+                Cookie::Unproven => client.has_wrong_cookie = octets.len() > CLIENT_OCTETS,
                 Cookie::Malformed => (client.is_malformed, client.cookie) = (true, None),
                 Cookie::Good { again } => (client.is_proven, client.reuses_cookie) = (true, again),
             }

@@ -27,7 +27,8 @@ const YOUNG: i32 = 1_800;
 /// The version of a server cookie (RFC 9018, section 4.1).
 const VERSION: u8 = 1;
 
-const CLIENT_OCTETS: usize = 8;
+/// How many octets a client cookie has.
+pub const CLIENT_OCTETS: usize = 8;
 const HEAD_OCTETS: usize = 8;
 const HASH_OCTETS: usize = 8;
 const SERVER_OCTETS: usize = HEAD_OCTETS + HASH_OCTETS;

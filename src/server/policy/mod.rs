@@ -22,7 +22,7 @@ pub mod source;
 mod tally;
 pub mod tsig;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use hickory_proto::op::Message;
 
@@ -63,7 +63,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    fn prohibited(text: &'static str) -> Self {
+    fn prohibited(text: impl Into<Cow<'static, str>>) -> Self {
         Self::Refused(ExtendedError::prohibited(text))
     }
 }
@@ -151,7 +151,12 @@ impl Policy {
         signature: Option<&Signature>,
     ) -> Result<(), Refusal> {
         if !self.access.update.allows(client.source.ip, client.key) {
-            return Err(Refusal::prohibited("your network may not update zones"));
+            return Err(match client.key {
+                Some(key) => Refusal::prohibited(format!(
+                    "neither your network nor the key {key} may update zones"
+                )),
+                None => Refusal::prohibited("your network may not update zones"),
+            });
         }
         // Whoever may update by its address alone can say it again as often as it
         // likes.

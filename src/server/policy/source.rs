@@ -1,12 +1,16 @@
 //! Where a message came from.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 /// How a message came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
 }
 
 /// Where a message came from, and how.
@@ -21,6 +25,8 @@ pub struct Source {
     /// Whether the message came by the loopback interface, so that nobody on the
     /// wire can have sent it.
     pub is_local: bool,
+    /// How long the connection that the message came by may be idle now.
+    pub idle: Option<Duration>,
 }
 
 impl Source {
@@ -36,6 +42,7 @@ impl Source {
             transport,
             server: server.to_canonical(),
             is_local: ip.is_loopback(),
+            idle: None,
         }
     }
 
@@ -49,11 +56,19 @@ impl Source {
         }
     }
 
+    /// The same source, of a connection that may be idle for so long.
+    pub fn on_connection(self, idle: Duration) -> Self {
+        Self {
+            idle: Some(idle),
+            ..self
+        }
+    }
+
     /// Whether whoever sent the message really receives at its address, whatever
     /// the message says. A TCP handshake proves it, and so does the loopback
     /// interface. The source of any other UDP packet may be forged, unless the
     /// message has a good cookie.
     pub fn is_proven(&self) -> bool {
-        self.transport == Transport::Tcp || self.is_local
+        self.transport != Transport::Udp || self.is_local
     }
 }

@@ -313,7 +313,7 @@ impl Responder {
     fn answer_elsewhere(&self, asked: &Exchange<'_>, out: &mut Vec<u8>) -> Outcome {
         let query = asked.query();
         let Some(owner) = asked.owner().filter(|_| !query.name.is_empty()) else {
-            return asked.error(ResponseCode::FormErr, None, out);
+            return asked.error(without_question(asked.client()), None, out);
         };
         match query.class() {
             IN => self.outside(asked, &owner, out),
@@ -327,5 +327,15 @@ impl Responder {
                 Outcome::Reply
             }
         }
+    }
+}
+
+/// The response code for a message without a question. One with a cookie asks for a
+/// server cookie, or whether its own is still good (RFC 7873, section 5.4).
+fn without_question(client: &Client<'_>) -> ResponseCode {
+    match (client.cookie, client.has_wrong_cookie) {
+        (None, _) => ResponseCode::FormErr,
+        (Some(_), true) => ResponseCode::BADCOOKIE,
+        (Some(_), false) => ResponseCode::NoError,
     }
 }

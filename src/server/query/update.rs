@@ -36,7 +36,7 @@ impl Responder {
         let known = asked.found.zone;
         let known = known.filter(|state| state.view.zone.origin == *zone.name());
         let Some(state) = known.filter(|_| zone.query_class() == DNSClass::IN) else {
-            let error = ExtendedError::other("no zone of this service has that origin");
+            let error = ExtendedError::other(format!("it has no zone {}", zone.name()));
             return asked.error(ResponseCode::NotAuth, Some(error), out);
         };
         // Before the prerequisites, which would tell what there is.

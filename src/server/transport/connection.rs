@@ -94,6 +94,7 @@ async fn read_all(
         let Some(mut reserved) = connection.reserve(LARGEST_REPLY) else {
             return;
         };
+        let source = source.on_connection(shared.connections.idle());
         let mut reply = Vec::new();
         let responder = &shared.responder;
         let outcome = responder.handle(&responder.snapshot(), &message, &source, &mut reply);

@@ -42,7 +42,11 @@ pub async fn run(
                         continue;
                     }
                 };
-                let source = Source::new(address, Transport::Tcp, server);
+                let transport = match credentials {
+                    None => Transport::Tcp,
+                    Some(_) => Transport::Tls,
+                };
+                let source = Source::new(address, transport, server);
                 if !shared.responder.policy.may_connect(source) {
                     continue;
                 }

@@ -51,9 +51,14 @@ impl Dumps {
     /// Those below a data directory that has this identity.
     pub fn new(data: &Path, network: Identity) -> Self {
         Self {
-            directory: data.join("dumps"),
+            directory: Self::directory_in(data),
             network,
         }
+    }
+
+    /// The directory of all dumps in a data directory.
+    pub fn directory_in(data: &Path) -> PathBuf {
+        data.join("dumps")
     }
 
     /// The identity that the dumps of a data directory have.

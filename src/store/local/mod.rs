@@ -196,6 +196,16 @@ pub fn open_to_look(data: &Path) -> Result<Option<LocalStore>, StoreError> {
     }
 }
 
+/// Whether there is nothing in a data directory that a store could be opened from.
+pub fn is_empty(data: &Path) -> bool {
+    let folders = [
+        database_in(data),
+        journal::directory(data),
+        Dumps::directory_in(data),
+    ];
+    !folders.iter().any(|folder| folder.is_dir())
+}
+
 /// What dumps and journal of a data directory have, without its lock and without
 /// its database.
 pub fn backup_in(data: &Path) -> io::Result<Chain> {

@@ -69,6 +69,9 @@ impl Database {
                     pages_lost: true,
                 });
             }
+            // sled keeps the kind of the system's error, and has its debug form for a
+            // text.
+            Ok(Err(sled::Error::Io(error))) => error.kind().to_string(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "sled gave up on an error of the disk".to_owned(),
         };
