@@ -52,7 +52,7 @@ fuzz_target!(|input: Input<'_>| {
     };
     let packet = packet(input.payload);
     let asked = wire::Query::read(&packet).expect("a plain query");
-    let query = forward::Query::new(&asked);
+    let query = forward::UpstreamQuery::new(&asked);
     let octets = match input.content {
         Content::Any(octets) => octets.to_vec(),
         Content::Fitting {
@@ -107,7 +107,7 @@ fuzz_target!(|input: Input<'_>| {
 });
 
 /// What has been taken out of the message is its OPT record, and nothing else.
-fn check(octets: &[u8], query: &forward::Query, response: &Response) {
+fn check(octets: &[u8], query: &forward::UpstreamQuery, response: &Response) {
     let Response { message, .. } = response;
     assert_eq!(opt_records(message), 0);
     // Without a question there is nothing but a code.

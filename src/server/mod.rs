@@ -6,7 +6,7 @@
 //! * `forward`: names outside all zones go on to upstream resolvers.
 //! * `transfer`: a whole zone in messages.
 //! * `config`: the configuration as plain data, which all of them read.
-//! * `reply`, `wire`, `extended_error`: messages, which all of them share.
+//! * `reply`, `wire`, `record_place`, `extended_error`: messages, which all share.
 //! * `background`: work that gives way to queries, on threads of its own.
 //! * `control`: commands on this machine reach the service by it.
 
@@ -17,6 +17,7 @@ pub mod extended_error;
 pub mod forward;
 pub mod policy;
 pub mod query;
+mod record_place;
 pub mod reply;
 pub mod transfer;
 pub mod transport;

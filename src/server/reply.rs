@@ -12,7 +12,7 @@ use hickory_proto::{
 
 use super::{
     extended_error::ExtendedError,
-    policy::{client::Client, cookie::Moment, source::Transport, tsig::Signature},
+    policy::{client::Client, cookie::CookieState, source::Transport, tsig::Signature},
     wire::{self, CD, EDNS, Edns, HEADER, OPT, Query, RD, UDP_OCTETS},
 };
 use crate::zone::{Answer, Written};
@@ -52,7 +52,7 @@ pub struct Reply<'r> {
     pub query: &'r Query<'r>,
     pub client: &'r Client<'r>,
     /// Makes the cookies that clients are given.
-    pub cookies: &'r Moment,
+    pub cookies: &'r CookieState,
     pub terms: &'r Terms,
     /// How the reply is signed, if the message was.
     pub signature: Option<&'r Signature>,

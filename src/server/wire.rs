@@ -5,6 +5,8 @@
 //! everything else [`Query::read_any`] takes the same parts, once hickory's parser
 //! has understood the message.
 
+use super::record_place::RecordPlace;
+
 /// The octets of a message's header (RFC 1035, section 4.1.1).
 pub const HEADER: usize = 12;
 
@@ -107,7 +109,7 @@ impl<'p> Query<'p> {
     pub fn read_any(packet: &'p [u8]) -> Option<Self> {
         let (header, rest) = packet.split_first_chunk::<HEADER>()?;
         let count = |place: usize| u16::from_be_bytes([header[place], header[place + 1]]);
-        let (name, kind, mut rest) = match count(4) {
+        let (name, kind, rest) = match count(4) {
             0 => (&packet[..0], &[0; 4], rest),
             _ => {
                 let (name, rest) = name(rest)?;
@@ -116,17 +118,15 @@ impl<'p> Query<'p> {
             }
         };
         let mut edns = None;
+        let mut place = packet.len() - rest.len();
         let records = [6, 8, 10].map(|place| usize::from(count(place)));
         for _ in 0..records.iter().sum() {
-            rest = skip_name(rest)?;
-            let start = packet.len() - rest.len();
-            let (&[t1, t0, _, _, _, _, _, _, l1, l0], after) = rest.split_first_chunk::<10>()?;
-            let (data, after) = after.split_at_checked(u16::from_be_bytes([l1, l0]).into())?;
-            rest = after;
-            if u16::from_be_bytes([t1, t0]) == OPT {
+            let record = RecordPlace::read(packet, place)?;
+            place = record.data.end;
+            if record.rtype == OPT {
                 // With the end of its name.
-                let fixed = packet.get(start - 1..)?.first_chunk()?;
-                edns = Some(Edns::new::<false>(fixed, data)?);
+                let fixed = packet.get(record.owner.end - 1..)?.first_chunk()?;
+                edns = Some(Edns::new::<false>(fixed, &packet[record.data])?);
             }
         }
         Some(Self {
@@ -292,17 +292,6 @@ pub fn subnet(data: &[u8]) -> Option<(std::net::IpAddr, u8)> {
         }
     };
     Some((address, prefix))
-}
-
-/// What follows a name, which may end with a pointer.
-fn skip_name(mut octets: &[u8]) -> Option<&[u8]> {
-    loop {
-        match octets.first()? {
-            0 => return octets.get(1..),
-            length @ 1..=63 => octets = octets.get(1 + usize::from(*length)..)?,
-            _ => return octets.get(2..),
-        }
-    }
 }
 
 /// Adds a message and its length before it (RFC 7766, section 8). No message is

@@ -8,8 +8,7 @@
 //! bit, which is worth as much as the way to the upstream is.
 //!
 //! * [`query`]: what goes to an upstream.
-//! * [`response`]: what has come from one; `record`: where its parts stand;
-//!   `shift`: names in it that have to be mended.
+//! * [`response`]: what has come from one; `shift`: names in it that have to be mended.
 //! * `exchange`: one upstream, asked by UDP and TCP.
 //! * `admission`: how many queries are forwarded at once.
 //! * [`local`]: names that are answered here.
@@ -18,7 +17,6 @@ mod admission;
 mod exchange;
 pub mod local;
 pub mod query;
-mod record;
 pub mod response;
 mod shift;
 
@@ -44,7 +42,7 @@ use self::{
     response::Response,
 };
 
-pub use self::query::Query;
+pub use self::query::UpstreamQuery;
 
 use super::extended_error::ExtendedError;
 
@@ -106,7 +104,7 @@ impl Forwarder {
     /// Each has a fair share of the time that is left until the next is asked.
     /// An answer that comes later is taken nevertheless, so that a slow upstream
     /// is heard while others are silent.
-    pub async fn forward(self: Arc<Self>, query: Query, _admitted: Admitted) -> Forwarded {
+    pub async fn forward(self: Arc<Self>, query: UpstreamQuery, _admitted: Admitted) -> Forwarded {
         let query = Arc::new(query);
         let end = Instant::now() + TOTAL;
         let preferred = self.preferred.load(Ordering::Relaxed);

@@ -30,7 +30,7 @@ pub const PAYLOAD: usize = 1_232;
 
 /// A query, but for what each attempt to ask it has of its own.
 #[derive(Debug)]
-pub struct Query {
+pub struct UpstreamQuery {
     /// Name, type and class, without compression.
     pub question: Vec<u8>,
     /// AD and CD.
@@ -40,7 +40,7 @@ pub struct Query {
     options: Vec<u8>,
 }
 
-impl Query {
+impl UpstreamQuery {
     /// The query that a client's makes necessary.
     pub fn new(query: &wire::Query<'_>) -> Self {
         let options = match query.subnet() {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hickory_proto::rr::Name;
 
 use super::{
-    cookie::{CLIENT_OCTETS, Cookie, Moment},
+    cookie::{CLIENT_OCTETS, Cookie, CookieState},
     source::Source,
 };
 use crate::{
@@ -41,7 +41,7 @@ impl<'p> Client<'p> {
         query: &Query<'p>,
         source: &'p Source,
         key: Option<&'p Name>,
-        cookies: &Moment,
+        cookies: &CookieState,
     ) -> Self {
         let mut client = Self {
             source,

@@ -123,8 +123,8 @@ impl Cookies {
     }
 
     /// Cookies at that time, in seconds since 1970.
-    pub fn at(&self, now: u32) -> Moment {
-        Moment {
+    pub fn at(&self, now: u32) -> CookieState {
+        CookieState {
             secrets: self.secrets.load_full(),
             now,
         }
@@ -132,12 +132,12 @@ impl Cookies {
 }
 
 /// What makes and checks cookies at one time: loaded once for a batch of packets.
-pub struct Moment {
+pub struct CookieState {
     secrets: Arc<Secrets>,
     now: u32,
 }
 
-impl Moment {
+impl CookieState {
     /// What the data of a COOKIE option says.
     pub fn judge(&self, octets: &[u8], source: &IpAddr) -> Cookie {
         let Some((&client, server)) = octets.split_first_chunk::<CLIENT_OCTETS>() else {

@@ -48,7 +48,7 @@ impl Responder {
         };
         let forwarded = forwarder
             .clone()
-            .forward(forward::Query::new(query), admitted);
+            .forward(forward::UpstreamQuery::new(query), admitted);
         asked.later(Work::Forward(Box::pin(forwarded)))
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     network::Time,
     registry::{Published, Registry},
     server::{
-        policy::cookie::{self, Cookies, Moment},
+        policy::cookie::{self, CookieState, Cookies},
         wire::{PACKETS, Query},
     },
     zone::{Location, Lookup, PeerName, ZoneView},
@@ -20,7 +20,7 @@ pub struct Snapshot {
     /// The one with the longest origin first.
     zones: Vec<ZoneState>,
     pub now: Time,
-    pub cookies: Moment,
+    pub cookies: CookieState,
 }
 
 /// A zone in one state.

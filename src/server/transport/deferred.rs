@@ -59,15 +59,14 @@ impl Deferred {
         })
     }
 
-    /// Asks the registry; the reply is sent when that has decided. Gives back what
-    /// waits for something else. Where too many wait, the client is told nothing, and
-    /// asks again.
-    pub fn take(&self, pending: Box<Pending>, route: Route) -> Result<(), (Box<Pending>, Route)> {
+    /// Asks the registry; the reply is sent when that has decided. Where too many wait,
+    /// the client is told nothing, and asks again.
+    pub fn register(&self, pending: Box<Pending>, route: Route) {
         let Some(registration) = pending.registration() else {
-            return Err((pending, route));
+            return;
         };
         let Ok(permit) = self.shared.registering.clone().try_acquire_owned() else {
-            return Ok(());
+            return;
         };
         let responder = &self.shared.responder;
         let new_host = match responder.admit(registration) {
@@ -76,7 +75,7 @@ impl Deferred {
                 let reply = responder.refused(&pending, error);
                 let mut replies: Vec<_> = reply.map(|reply| (route, reply)).into_iter().collect();
                 send_routes(self.socket.as_raw_fd(), &mut replies);
-                return Ok(());
+                return;
             }
         };
         let (zone, action) = (registration.zone, registration.action());
@@ -94,7 +93,6 @@ impl Deferred {
             // The thread is gone only if it has panicked.
             let _ = decided.send((waiting, decision));
         });
-        Ok(())
     }
 }
 

@@ -63,8 +63,9 @@ pub fn run(
                 Outcome::Reply | Outcome::Silence | Outcome::Transfer(_) => {}
                 Outcome::Later(pending) => {
                     let route = packets.route(place);
-                    if let Err((pending, route)) = deferred.take(pending, route) {
-                        wait(shared, runtime, &socket, *pending, route);
+                    match pending.registration() {
+                        Some(_) => deferred.register(pending, route),
+                        None => wait(shared, runtime, &socket, *pending, route),
                     }
                 }
             }

@@ -5,14 +5,14 @@ use std::ops::Range;
 
 /// Where the parts of a record stand in a message.
 #[derive(Debug)]
-pub struct Record {
+pub struct RecordPlace {
     pub owner: Range<usize>,
     pub rtype: u16,
     pub ttl: [u8; 4],
     pub data: Range<usize>,
 }
 
-impl Record {
+impl RecordPlace {
     /// The record that stands there, if it ends within the message.
     pub fn read(message: &[u8], start: usize) -> Option<Self> {
         let owner = start..end_of_name(message, start)?;
