@@ -12,8 +12,8 @@ use std::{
 };
 
 use param_daemon::network::{
-    Change, Holder, Hostname, LeaveRefusal, Network, Peer, PeerId, PinRefusal, Refusal, Role,
-    RoleRule, Rules, Sequence, SequenceRule, StoredPeer, Time, Told,
+    Change, Holder, Hostname, LeaveRefusal, Network, Peer, PeerId, PeerRecord, PinRefusal, Refusal,
+    Role, RoleRule, Rules, Sequence, SequenceRule, StoredPeer, Time,
 };
 use proptest::prelude::*;
 
@@ -455,8 +455,12 @@ impl Play {
             );
             let by_host = network.host(&peer.host).expect("found by its host too");
             assert!(Arc::ptr_eq(by_host, peer), "the same by host and by ID");
-            let told = network.seat_of(peer.id).and_then(|seat| seat.told());
-            assert_eq!(told, Some(Told::from(&**peer)), "the same is told by ID");
+            let told = network.id_slot(peer.id).and_then(|slot| slot.record());
+            assert_eq!(
+                told,
+                Some(PeerRecord::from(&**peer)),
+                "the same is told by ID"
+            );
             assert_eq!(
                 network.is_live(peer.id),
                 self.lease_runs(&peer.host),
@@ -471,7 +475,7 @@ impl Play {
                 sequence: Sequence(sequence),
                 number,
             };
-            let told = network.seat_of(id).and_then(|seat| seat.told());
+            let told = network.id_slot(id).and_then(|slot| slot.record());
             assert_eq!(told.is_some(), by_id.contains_key(&id), "{id:?}");
         }
         assert_eq!(network.live().count(), network.live_len());

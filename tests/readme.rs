@@ -65,16 +65,16 @@ fn the_configuration_that_is_shown_is_what_is_in_force() {
     assert!(config.tls.is_none());
     assert_eq!(
         config.limits,
-        param_daemon::server::limits::Allowed::default()
+        param_daemon::server::config::limits::Limits::default()
     );
     let shown = config.access;
-    let sorted = |list: param_daemon::server::access::List| {
+    let sorted = |list: param_daemon::server::config::access::List| {
         assert!(list.keys.is_empty());
         let mut texts: Vec<String> = list.networks.iter().map(ToString::to_string).collect();
         texts.sort();
         texts
     };
-    let default = param_daemon::server::access::Access::default();
+    let default = param_daemon::server::config::access::Access::default();
     assert_eq!(sorted(shown.query), sorted(default.query));
     assert_eq!(sorted(shown.register), sorted(default.register));
     assert_eq!(sorted(shown.transfer), sorted(default.transfer));

@@ -142,10 +142,10 @@ fn each_of_a_flush_is_told_the_root_nodes_of_its_moment() {
         });
         let mut told = Vec::new();
         for answer in answers {
-            let Ok(Granted::Peer { peer, network, .. }) = answer.await.unwrap() else {
+            let Ok(Granted::Peer { peer, view, .. }) = answer.await.unwrap() else {
                 panic!("not granted");
             };
-            let roots = network.roots(&peer).map(|root| root.id.number);
+            let roots = view.network.roots(&peer).map(|root| root.id.number);
             told.push(roots.collect());
         }
         told

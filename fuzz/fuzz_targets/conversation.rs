@@ -16,11 +16,11 @@ use std::{
 use arbitrary::Arbitrary;
 use hickory_proto::{
     op::Message,
-    rr::{Name, RData, rdata::opt::EdnsOption},
+    rr::{Name, RData},
 };
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
-    server::source::Source,
+    server::policy::{cookie, source::Source},
     zone::{Form, QueryName, Who},
 };
 use param_daemon_fuzz::{
@@ -352,10 +352,8 @@ impl Options<'_> {
             Cookie::None => {}
             Cookie::Client(client) => option(10, &client),
             Cookie::Good(client) => {
-                let made = service.cookies.option(&client, source.ip);
-                if let EdnsOption::Unknown(code, octets) = made {
-                    option(code, &octets);
-                }
+                let made = service.cookies.at(cookie::now()).server(&client, source.ip);
+                option(10, &[&client[..], &made].concat());
             }
             Cookie::Octets(octets) => option(10, octets),
         }

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use std::{net::Ipv4Addr, path::Path};
+use std::{net::Ipv4Addr, path::Path, sync::Arc};
 
 use hickory_proto::{
     op::{Message, MessageType, OpCode},
@@ -12,7 +12,7 @@ use hickory_proto::{
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     network::Network,
-    zone::{Asked, Question, master},
+    zone::{Asked, Question, ZoneView, master},
 };
 use param_daemon_fuzz::zones;
 
@@ -46,12 +46,14 @@ fuzz_target!(|text: &[u8]| {
             .unwrap_or_else(|problems| panic!("{lines:?}: {problems:?}"));
         assert!(again.iter().eq(further.iter()), "{lines:?}");
         let names: Vec<_> = further.iter().map(|record| record.name.clone()).collect();
+        let mut zone = zones.swap_remove(0);
         zone.further = further;
         let network = Network::new(zone.rules.clone(), 1);
+        let view = ZoneView::new(Arc::new(zone), Arc::new(network));
         for name in names {
             for rtype in [RecordType::A, RecordType::ANY, RecordType::MX] {
                 let question = Question {
-                    name: &zone.parse(&name),
+                    name: &view.zone.parse(&name),
                     asked: Asked {
                         rtype,
                         owner: &name,
@@ -59,11 +61,14 @@ fuzz_target!(|text: &[u8]| {
                     },
                     room: 1_232,
                 };
-                let answer = zone.answer(&network, &question);
+                let answer = view.answer(&question);
                 let mut message = Message::new(0, MessageType::Response, OpCode::Query);
                 message.answers = answer.answers;
                 message.to_vec().expect("an answer can be written");
             }
         }
+        zones.extend(Arc::into_inner(view.zone));
+        let last = zones.len() - 1;
+        zones.swap(0, last);
     });
 });

@@ -6,6 +6,7 @@
 use std::{
     cell::OnceCell,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
 };
 
 use hickory_proto::{
@@ -16,7 +17,7 @@ use hickory_proto::{
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     network::{Holder, Hostname, Network, Time},
-    zone::{Answer, Asked, Form, QueryName, Question, Who, Zone, master},
+    zone::{Answer, Asked, Form, QueryName, Question, Who, Zone, ZoneView, master},
 };
 use param_daemon_fuzz::zones;
 
@@ -32,7 +33,7 @@ const TYPES: [RecordType; 8] = [
 ];
 
 thread_local! {
-    static ZONES: OnceCell<Vec<(Zone, Network)>> = const { OnceCell::new() };
+    static ZONES: OnceCell<Vec<ZoneView>> = const { OnceCell::new() };
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -50,14 +51,15 @@ fuzz_target!(|data: &[u8]| {
     };
     ZONES.with(|zones| {
         let zones = zones.get_or_init(|| all().map(with_peers).collect());
-        let (zone, network) = &zones[usize::from(choice >> 1) % zones.len()];
+        let view = &zones[usize::from(choice >> 1) % zones.len()];
+        let zone = &view.zone;
         if zone.contains(&name) {
-            check(zone, network, &name);
+            check(view, &name);
         }
         let mut relative = name;
         relative.set_fqdn(false);
         if let Ok(below) = relative.append_domain(&zone.origin) {
-            check(zone, network, &below);
+            check(view, &below);
         }
     });
 });
@@ -66,7 +68,7 @@ fn all() -> impl Iterator<Item = Zone> {
     zones::small().into_iter().chain(zones::shipped())
 }
 
-fn with_peers(zone: Zone) -> (Zone, Network) {
+fn with_peers(zone: Zone) -> ZoneView {
     let mut network = Network::new(zone.rules.clone(), 1);
     let address = IpAddr::from([10, 0, 0, 1]);
     let holder = Holder {
@@ -78,10 +80,11 @@ fn with_peers(zone: Zone) -> (Zone, Network) {
         let granted = network.register(Time(1), &host, None, holder, &mut Vec::new());
         granted.expect("a free number");
     }
-    (zone, network)
+    ZoneView::new(Arc::new(zone), Arc::new(network))
 }
 
-fn check(zone: &Zone, network: &Network, name: &Name) {
+fn check(view: &ZoneView, name: &Name) {
+    let zone = &view.zone;
     let parsed = zone.parse(name);
     for other in [name.to_lowercase(), large(name)] {
         assert_eq!(zone.parse(&other), parsed, "{name} in other letters");
@@ -91,7 +94,7 @@ fn check(zone: &Zone, network: &Network, name: &Name) {
             Hostname::from_label(host.as_str().as_bytes()),
             Ok(host.clone())
         );
-        assert!(!zone.gives_away(host), "{host} is something else");
+        assert!(!zone.is_reserved(host), "{host} is something else");
     }
     if let Some(labels) = spelled(zone, &parsed) {
         let canonical = labels
@@ -107,31 +110,28 @@ fn check(zone: &Zone, network: &Network, name: &Name) {
         if zone.registers(&parsed, rtype) {
             assert!(host_of(&parsed).is_some(), "{name} registers nobody");
         }
-        let answer = answer(zone, network, name, rtype);
+        let answer = answer(view, name, rtype);
         check_answer(&answer);
         // RFC 8020: nothing is below what is not there.
         let above = name.base_name();
         if answer.code == ResponseCode::NoError && zone.contains(&above) {
-            let above = self::answer(zone, network, &above, rtype);
+            let above = self::answer(view, &above, rtype);
             let aliased = !above.answers.is_empty();
             assert!(above.code == ResponseCode::NoError || aliased, "{name}");
         }
     }
 }
 
-fn answer(zone: &Zone, network: &Network, name: &Name, rtype: RecordType) -> Answer {
-    zone.answer(
-        network,
-        &Question {
-            name: &zone.parse(name),
-            asked: Asked {
-                rtype,
-                owner: name,
-                server: Ipv4Addr::LOCALHOST.into(),
-            },
-            room: 1_232,
+fn answer(view: &ZoneView, name: &Name, rtype: RecordType) -> Answer {
+    view.answer(&Question {
+        name: &view.zone.parse(name),
+        asked: Asked {
+            rtype,
+            owner: name,
+            server: Ipv4Addr::LOCALHOST.into(),
         },
-    )
+        room: 1_232,
+    })
 }
 
 /// What is answered can be written, as a message and as a master file.

@@ -3,22 +3,26 @@
 
 #![no_main]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use arbitrary::Arbitrary;
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
     rr::{Name, RData, Record, RecordType, rdata::NULL},
 };
-use hickory_server::{net::xfer::Protocol, server::Request};
 use libfuzzer_sys::fuzz_target;
 use param_daemon::server::{
     forward::{
         self,
         response::{self, Received, Response},
     },
+    policy::{
+        client::Client,
+        cookie::Cookies,
+        source::{Source, Transport},
+    },
     reply::{Reply, Terms},
-    source::Transport,
+    wire,
 };
 
 #[derive(Debug, Arbitrary)]
@@ -42,12 +46,13 @@ enum Content<'a> {
 const ID: [u8; 2] = [0, 7];
 
 fuzz_target!(|input: Input<'_>| {
-    let (transport, protocol) = match input.by_tcp {
-        true => (Transport::Tcp, Protocol::Tcp),
-        false => (Transport::Udp, Protocol::Udp),
+    let transport = match input.by_tcp {
+        true => Transport::Tcp,
+        false => Transport::Udp,
     };
-    let request = request(input.payload, protocol);
-    let query = forward::Query::new(&request).expect("a question");
+    let packet = packet(input.payload);
+    let asked = wire::Query::read(&packet).expect("a plain query");
+    let query = forward::UpstreamQuery::new(&asked);
     let octets = match input.content {
         Content::Any(octets) => octets.to_vec(),
         Content::Fitting {
@@ -67,15 +72,16 @@ fuzz_target!(|input: Input<'_>| {
         return;
     };
     check(&octets, &query, &response);
-    let terms = Terms {
-        transport,
-        server: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        recursive: true,
-        by_address: false,
-        idle: None,
-        cookie: None,
-        nsid: None,
+    let client = SocketAddr::from((Ipv4Addr::LOCALHOST, 4_711));
+    let source = Source::new(client, transport, client.ip());
+    let cookies = Cookies::configured([7; 16], None).at(0);
+    let reply = Reply {
+        client: &Client::of(&asked, &source, None, &cookies),
+        query: &asked,
+        cookies: &cookies,
+        terms: &Terms::default(),
         signature: None,
+        by_address: false,
     };
     let has_edns = input.payload.is_some();
     let Response {
@@ -84,8 +90,9 @@ fuzz_target!(|input: Input<'_>| {
         errors,
     } = response;
     let length = message.len();
-    let reply = Reply::new(&request, &terms).forwarded(message, code, errors);
-    let reply = reply.expect("a reply can be written");
+    let mut octets = Vec::new();
+    reply.forwarded(&message, code, &errors, &mut octets);
+    let reply = octets;
     let most = match (transport, input.payload) {
         (Transport::Tcp | Transport::Tls, _) => usize::from(u16::MAX),
         (Transport::Udp, payload) => usize::from(payload.unwrap_or(512).clamp(512, 1_232)),
@@ -100,7 +107,7 @@ fuzz_target!(|input: Input<'_>| {
 });
 
 /// What has been taken out of the message is its OPT record, and nothing else.
-fn check(octets: &[u8], query: &forward::Query, response: &Response) {
+fn check(octets: &[u8], query: &forward::UpstreamQuery, response: &Response) {
     let Response { message, .. } = response;
     assert_eq!(opt_records(message), 0);
     // Without a question there is nothing but a code.
@@ -207,7 +214,7 @@ fn end_of_name(message: &[u8], mut place: usize) -> usize {
     }
 }
 
-fn request(payload: Option<u16>, protocol: Protocol) -> Request {
+fn packet(payload: Option<u16>) -> Vec<u8> {
     let mut message = Message::new(0x1234, MessageType::Query, OpCode::Query);
     let name = Name::from_ascii("a.eXample.").expect("a name");
     message.add_query(Query::query(name, RecordType::A));
@@ -216,7 +223,5 @@ fn request(payload: Option<u16>, protocol: Protocol) -> Request {
         edns.set_max_payload(payload);
         message.edns = Some(edns);
     }
-    let octets = message.to_vec().expect("a query can be written");
-    let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 4_711));
-    Request::from_bytes(octets, source, protocol).expect("and read")
+    message.to_vec().expect("a query can be written")
 }

@@ -19,7 +19,7 @@ use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     network::{Holder, Network, Role, Time},
     server::transfer::Content,
-    zone::{self, Asked, QueryName, Question, Zone},
+    zone::{self, Asked, QueryName, Question, Zone, ZoneView},
 };
 
 fuzz_target!(|text: &str| {
@@ -55,7 +55,8 @@ fn serve(zone: &Arc<Zone>) {
         },
         room: 1_232,
     };
-    let apex = zone.answer(&network, &question);
+    let view = ZoneView::new(zone.clone(), Arc::new(network.clone()));
+    let apex = view.answer(&question);
     assert_eq!(apex.code, ResponseCode::NoError);
     assert_eq!(apex.answers.len(), 1);
     for (number, place) in (0..zone.rules.roles.len().min(8)).enumerate() {
@@ -72,10 +73,11 @@ fn serve(zone: &Arc<Zone>) {
         let granted = network.register(Time(1), &host, role, holder, &mut Vec::new());
         assert!(granted.is_ok() || number > 0, "the first host is refused");
     }
+    let network = Arc::new(network);
     for record in zone.content(&network).chain(zone.status(&network, Time(2))) {
         write(record);
     }
-    transfer(zone, Arc::new(network));
+    transfer(zone, network);
 }
 
 /// It has the zone's records, and the first once more.

@@ -9,12 +9,10 @@ use hickory_proto::{
         rdata::opt::{EdnsCode, EdnsOption},
     },
 };
-use hickory_server::{net::xfer::Protocol, server::Request};
 use param_daemon::{
     network::Hostname,
-    server::{
-        cookie::Cookie,
-        short::Short,
+    server::policy::{
+        cookie::{self, Cookie},
         source::{Source, Transport},
     },
 };
@@ -30,12 +28,6 @@ const NSID: usize = 255;
 /// Sends the packet and checks what comes of it. Gives the reply.
 pub fn ask(service: &Service, packet: &[u8], source: Source) -> Option<Message> {
     let before = service.changes();
-    let (short, reply) = service.ask_shortly(packet, source);
-    assert_eq!(
-        service.changes(),
-        before,
-        "the short way changes nothing stored"
-    );
     let replies = service.ask(packet, source);
     let changed = service.changes() != before;
     let asked = Asked::read(service, packet, source);
@@ -44,11 +36,6 @@ pub fn ask(service: &Service, packet: &[u8], source: Source) -> Option<Message> 
         check_networks(service);
     }
     // Only what has a header, and is no answer, is answered.
-    match (short, &replies) {
-        (Short::Long, _) => assert!(reply.is_empty()),
-        (Short::Reply, Replies::One(long)) => assert_eq!(meaning(&reply), meaning(long)),
-        _ => panic!("only one of the two ways answers"),
-    }
     let is_query = packet.len() >= 12 && packet[2] & 0x80 == 0;
     assert_eq!(is_query, !matches!(replies, Replies::None), "an answer");
     match replies {
@@ -61,27 +48,9 @@ pub fn ask(service: &Service, packet: &[u8], source: Source) -> Option<Message> 
     }
 }
 
-/// What a reply says, but for the server's part of a cookie, which has the time.
-fn meaning(reply: &[u8]) -> (usize, String, Vec<String>) {
-    let mut message = Message::from_vec(reply).expect("a reply can be understood");
-    let mut options = Vec::new();
-    if let Some(edns) = &mut message.edns {
-        for (_, option) in edns.options().as_ref() {
-            options.push(match option {
-                EdnsOption::Unknown(10, cookie) => format!("cookie {:?}", &cookie[..12]),
-                option => format!("{option:?}"),
-            });
-        }
-        edns.options_mut().remove(EdnsCode::Cookie);
-        edns.options_mut().remove(EdnsCode::Subnet);
-    }
-    options.sort();
-    (message.queries.len(), format!("{message:?}"), options)
-}
-
 /// What a packet is, as far as it can be understood.
 struct Asked {
-    request: Option<Request>,
+    request: Option<Message>,
     /// Whether it asks for a name that registers.
     registers: bool,
     /// Whether it comes from where it says.
@@ -94,19 +63,20 @@ struct Asked {
 
 impl Asked {
     fn read(service: &Service, packet: &[u8], source: Source) -> Self {
-        let protocol = match source.transport {
-            Transport::Udp => Protocol::Udp,
-            Transport::Tcp | Transport::Tls => Protocol::Tcp,
-        };
-        let request = Request::from_bytes(packet.to_vec(), source.address, protocol).ok();
-        let cookie = match &request {
-            Some(request) => service.cookies.read(request, source.ip),
-            None => Cookie::Missing,
+        let request = Message::from_vec(packet).ok();
+        let edns = request.as_ref().and_then(|request| request.edns.as_ref());
+        let cookie = match edns.and_then(|edns| edns.option(EdnsCode::Cookie)) {
+            Some(EdnsOption::Unknown(_, octets)) => {
+                let cookies = service.cookies.at(cookie::now());
+                Some(cookies.judge(octets, &source.ip))
+            }
+            _ => None,
         };
         let registers = request.as_ref().is_some_and(|it| registers(service, it));
         // Not asked of the service: it might be wrong.
-        let is_proven =
-            source.transport != Transport::Udp || source.ip.is_loopback() || cookie.is_good();
+        let is_proven = source.transport != Transport::Udp
+            || source.ip.is_loopback()
+            || cookie.is_some_and(|cookie| cookie.is_good());
         let access = &service.access;
         let is_update = request
             .as_ref()
@@ -117,7 +87,7 @@ impl Asked {
         let edns = request.as_ref().and_then(|request| request.edns.as_ref());
         let wants_name = edns.is_some_and(|edns| edns.option(EdnsCode::NSID).is_some());
         let mut allowance = 0;
-        if cookie.client().is_some() {
+        if matches!(cookie, Some(Cookie::Unproven | Cookie::Good { .. })) {
             allowance += SERVER_COOKIE;
         }
         if wants_name {
@@ -144,11 +114,11 @@ impl Asked {
     }
 }
 
-fn registers(service: &Service, request: &Request) -> bool {
-    let Some(query) = request.queries.queries().first() else {
+fn registers(service: &Service, request: &Message) -> bool {
+    let Some(query) = request.queries.first() else {
         return false;
     };
-    let name = query.original().name();
+    let name = query.name();
     service
         .zone_of(name)
         .is_some_and(|(_, zone)| zone.registers(&zone.parse(name), query.query_type()))
@@ -169,7 +139,7 @@ fn check_reply(asked: &Asked, packet: &[u8], source: Source, reply: &[u8]) -> Me
         assert_eq!(source.transport, Transport::Udp, "truncated by TCP");
     }
     if let (Some(request), Some(question)) = (&asked.request, message.queries.first()) {
-        let asked = request.queries.queries().first().map(|it| it.original());
+        let asked = request.queries.first();
         assert_eq!(asked, Some(question), "the question is the query's");
     }
     let is_udp = source.transport == Transport::Udp;
@@ -214,7 +184,7 @@ fn check_networks(service: &Service) {
             assert!(rule.contains(registration.number));
             let host: Hostname = registration.host.parse().expect("a host is a label");
             assert_eq!(host.as_str(), registration.host);
-            assert!(!published.zone.gives_away(&host));
+            assert!(!published.zone.is_reserved(&host));
             assert!(ids.insert((registration.sequence, registration.number)));
             assert!(hosts.insert(registration.host));
         }

@@ -1,4 +1,4 @@
-//! The request handler over a registry whose store lives in memory.
+//! The responder over a registry whose store lives in memory.
 
 use std::{
     collections::BTreeMap,
@@ -15,15 +15,13 @@ use param_daemon::{
     keys::Key,
     registry::{Published, Registry},
     server::{
-        access::Access,
-        config::{Config, Identity},
-        cookie::Cookies,
-        handler::{Handler, Outcome},
-        late,
-        limits::{Allowed, Limits},
-        short::{Questions, Short},
-        source::{Source, Transport},
-        tsig::Keys,
+        config::{Config, Identity, access::Access, keys::Keys, limits::Limits},
+        policy::{
+            cookie::Cookies,
+            limits::Limiter,
+            source::{Source, Transport},
+        },
+        query::{Outcome, responder::Responder, snapshot::Queries},
     },
     store::{Contents, Pin, Registration, Store, StoreError, Write},
     zone::Zone,
@@ -132,7 +130,7 @@ static COMMITS: AtomicU64 = AtomicU64::new(1);
 
 /// A service without sockets.
 pub struct Service {
-    handler: Handler,
+    responder: Responder,
     pub zones: Vec<Arc<Published>>,
     pub access: Access,
     pub cookies: Arc<Cookies>,
@@ -165,16 +163,16 @@ impl Service {
         };
         let access = config.access.clone();
         // Otherwise nothing would be answered after a while.
-        let limits = Limits::new(&Allowed {
+        let limits = Limiter::new(&Limits {
             responses_per_second: 0,
             new_hosts_per_source: 0,
-            ..Allowed::default()
+            ..Limits::default()
         });
         let limits = Arc::new(limits.expect("random numbers"));
         let cookies = Arc::new(Cookies::configured([7; 16], Some([8; 16])));
-        let handler = Handler::new(registry, &config, None, cookies.clone(), limits, clock);
+        let responder = Responder::new(registry, &config, None, cookies.clone(), limits, clock);
         Self {
-            handler,
+            responder,
             zones,
             access,
             cookies,
@@ -183,24 +181,21 @@ impl Service {
         }
     }
 
-    /// What the short way makes of a packet.
-    pub fn ask_shortly(&self, packet: &[u8], source: Source) -> (Short, Vec<u8>) {
-        let mut reply = Vec::new();
-        let short = self.handler.short_way().answer(packet, source, &mut reply);
-        (short, reply)
-    }
-
     /// Handles a packet to the end, however long that takes.
     pub fn ask(&self, packet: &[u8], source: Source) -> Replies {
-        if let Some(reply) = self.ask_late(packet, source) {
-            return Replies::One(reply);
-        }
-        match self.handler.handle(packet, source) {
+        let snapshot = self.responder.snapshot();
+        let mut queries = Queries::default();
+        snapshot.read(std::iter::once(packet), &mut queries);
+        let (query, mut reply) = (queries.at(0), Vec::new());
+        match self
+            .responder
+            .answer(&snapshot, query, packet, &source, &mut reply)
+        {
             Outcome::Silence => Replies::None,
-            Outcome::Reply(reply) => Replies::One(reply),
-            Outcome::Later(reply) => self
+            Outcome::Reply => Replies::One(reply),
+            Outcome::Later(pending) => self
                 .runtime
-                .block_on(reply)
+                .block_on(self.responder.finish(*pending))
                 .map_or(Replies::None, Replies::One),
             Outcome::Transfer(transfer) => {
                 let mut octets = Vec::new();
@@ -211,32 +206,6 @@ impl Service {
                 Replies::Transfer(messages(&octets))
             }
         }
-    }
-
-    /// What comes of a packet by UDP that waits for the registry.
-    fn ask_late(&self, packet: &[u8], source: Source) -> Option<Vec<u8>> {
-        let short_way = self.handler.short_way();
-        let mut questions = Questions::default();
-        short_way.read(std::iter::once(packet), &mut questions);
-        let question = questions
-            .at(0)
-            .filter(|_| source.transport == Transport::Udp)?;
-        let mut reply = Vec::new();
-        if short_way.answer_to(Some(question), source, &mut reply) != Short::Long {
-            return None;
-        }
-        let asking = short_way.asking(question, source)?;
-        let registry = self.handler.registry();
-        let decision = registry.ask(asking.place, asking.action());
-        let decision = self.runtime.block_on(decision);
-        let mut short_way = self.handler.short_way();
-        late::reply(
-            &mut short_way,
-            &self.handler,
-            asking,
-            (packet, source),
-            decision,
-        )
     }
 
     /// The zone of that name, the innermost, and its place.
@@ -255,7 +224,7 @@ impl Service {
 
     /// Ends when the writer has.
     pub fn stop(self) {
-        drop(self.handler);
+        drop(self.responder);
         let ended = self.runtime.block_on(self.ended);
         ended.expect("the writer does not panic");
     }

@@ -18,7 +18,7 @@ use hickory_proto::{
 
 use crate::{
     keys::Key,
-    server::{reply::EXTENDED_ERROR, tsig},
+    server::{extended_error::EXTENDED_ERROR, policy::tsig},
 };
 
 /// How long the server may take to connect, and for each message.

@@ -1,6 +1,9 @@
 //! `paramd dump`: a whole zone, as a master file or as JSON.
 
-use std::io::{BufWriter, Write, stdout};
+use std::{
+    io::{BufWriter, Write, stdout},
+    sync::Arc,
+};
 
 use hickory_proto::rr::{Name, RData, Record};
 
@@ -35,6 +38,7 @@ pub fn run(options: &cli::Dump) -> anyhow::Result<()> {
             let zone = origin::find(zones_in(&options.place.zones.zones)?, &origin)?;
             let contents = store.load(&zone.origin_text())?;
             let network = registry::load(&zone, contents, &Clock::start())?;
+            let (zone, network) = (Arc::new(zone), Arc::new(network));
             for record in zone.content(&network) {
                 writeln!(out, "{}", master::line(&record))?;
             }

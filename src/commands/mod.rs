@@ -21,7 +21,7 @@ use anyhow::{Context as _, anyhow};
 use crate::{
     cli::Place,
     keys::{self, Key},
-    server::tsig::Keys,
+    server::config::keys::Keys,
     settings::Problem,
     store::{
         LocalStore, Store, StoreError,

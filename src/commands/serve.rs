@@ -24,10 +24,9 @@ use crate::{
         Server, background,
         config::{self, Config},
         control::Control,
-        cookie::Cookies,
         forward::Forwarder,
-        limits::Limits,
-        listen::{self, Listener, Listeners},
+        policy::{cookie::Cookies, limits::Limiter},
+        transport::listen::{self, Listener, Listeners},
     },
     store::{LocalStore, local::Opening},
 };
@@ -92,7 +91,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         Some((current, previous)) => Cookies::configured(current, previous),
         None => Cookies::own(data).context("cannot make a secret for cookies")?,
     };
-    let limits = Limits::new(&config.limits).context("cannot make a secret for limits")?;
+    let limits = Limiter::new(&config.limits).context("cannot make a secret for limits")?;
     let listeners = Listeners {
         plain: listen::open(&options.listen)?,
         tls: match &config.tls {

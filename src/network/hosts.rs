@@ -20,7 +20,7 @@ pub(super) struct Hosts(GenericHashMap<ByHost, (), OfNames, DefaultSharedPtr>);
 /// A label that may be a host's name, with its hash: so that many can be
 /// looked up next to each other, and memory is waited for once, not once for each.
 #[derive(Debug, Clone, Copy)]
-pub struct Sought<'n> {
+pub struct HostKey<'n> {
     /// Of the label as it is spelt, which nearly always is in lower case.
     hash: u64,
     label: &'n [u8],
@@ -39,22 +39,22 @@ impl Hosts {
 
     /// What [`find`](Self::find) is to find, in this set or in one that has become
     /// of it.
-    pub fn sought<'n>(&self, label: &'n [u8]) -> Sought<'n> {
+    pub fn host_key<'n>(&self, label: &'n [u8]) -> HostKey<'n> {
         let mut hasher = self.0.hasher().build_hasher();
         hasher.write(label);
         let hash = hasher.finish();
-        Sought { hash, label }
+        HostKey { hash, label }
     }
 
     /// The peer that is sought, or seldom another one whose host has the same hash;
     /// nobody if it is not spelt in lower case. Nothing of the peer itself is read.
-    pub fn likely(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
+    pub fn likely(&self, sought: &HostKey<'_>) -> Option<&Arc<Peer>> {
         let (ByHost(peer), ()) = self.0.get_key_value(&ByHash(sought.hash))?;
         Some(peer)
     }
 
     /// The peer that is sought, in any case.
-    pub fn find(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
+    pub fn find(&self, sought: &HostKey<'_>) -> Option<&Arc<Peer>> {
         let host = Hostname::from_label(sought.label).ok()?;
         self.get(host.as_str())
     }
@@ -92,7 +92,7 @@ impl PartialEq for ByHost {
 
 impl Eq for ByHost {}
 
-impl Sought<'_> {
+impl HostKey<'_> {
     /// Whether it is this peer's host.
     pub fn is(&self, peer: &Peer) -> bool {
         let host = peer.host.as_str().as_bytes();
@@ -220,17 +220,17 @@ mod tests {
         for peer in &peers {
             let name = peer.host.as_str();
             let spelt = name.to_uppercase();
-            let sought = hosts.sought(spelt.as_bytes());
+            let sought = hosts.host_key(spelt.as_bytes());
             assert!(Arc::ptr_eq(hosts.find(&sought).unwrap(), peer));
             assert!(Arc::ptr_eq(hosts.get(name).unwrap(), peer));
-            let sought = hosts.sought(name.as_bytes());
+            let sought = hosts.host_key(name.as_bytes());
             assert!(Arc::ptr_eq(hosts.find(&sought).unwrap(), peer));
             let likely = hosts.likely(&sought).unwrap();
             assert_eq!(sought.is(likely), Arc::ptr_eq(likely, peer));
             others += u32::from(!sought.is(likely));
         }
         assert!(others > 0, "no two hosts have the same hash");
-        let sought = hosts.sought(b"host-x");
+        let sought = hosts.host_key(b"host-x");
         assert!(hosts.find(&sought).is_none());
         assert!(hosts.likely(&sought).is_none_or(|peer| !sought.is(peer)));
     }

@@ -7,28 +7,33 @@
 //! as a list of [`Change`]s; whoever calls it makes them durable.
 //!
 //! * [`Rules`]: what a network allows: sequences, roles, lease, reclaim.
-//! * [`Peer`], [`Holder`], [`Lease`]: one registered host; [`Told`]: what everyone
+//! * [`Peer`], [`Holder`], [`Lease`]: one registered host; [`PeerRecord`]: what everyone
 //!   is told of it.
 //! * [`Network`]: all of them, and the decisions.
 
 mod agenda;
+mod by_id;
+mod change;
+mod conflict;
 mod free;
 mod hosts;
 mod id;
 mod lease;
 mod numbered;
+mod peer;
 mod pin;
 mod register;
 mod roots;
 mod rules;
-mod seats;
 mod state;
 
-pub use hosts::Sought;
+pub use by_id::{IdSlot, PeerRecord};
+pub use change::Change;
+pub use conflict::{Conflict, PinRefusal};
+pub use hosts::HostKey;
 pub use id::{Hostname, PeerId, Role, Sequence};
 pub use lease::{Lease, Time};
-pub use pin::PinRefusal;
-pub use register::{Change, LeaveRefusal, Refusal};
+pub use peer::{Holder, Peer, StoredPeer};
+pub use register::{LeaveRefusal, Refusal};
 pub use rules::{DEFAULT_LIMIT, RoleRule, Rules, SequenceRule};
-pub use seats::{Seat, Told};
-pub use state::{Conflict, Holder, Network, Peer, StoredPeer};
+pub use state::Network;

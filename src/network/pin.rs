@@ -3,20 +3,7 @@
 //! A pinned number is given to nobody else, also when its host is gone for
 //! long. The host need not be registered yet: it gets the number when it asks.
 
-use super::{Change, Hostname, Network, PeerId, Role};
-
-/// Why a number cannot be pinned to a host.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PinRefusal {
-    #[error("{host} has another ID: release it first")]
-    HasAnother { host: Hostname },
-    #[error("the ID is that of {other}: release that first")]
-    Taken { other: Hostname },
-    #[error("the network has no such ID")]
-    OutOfRange,
-    #[error("no role draws from the sequence of that ID")]
-    NoRole,
-}
+use super::{Change, Hostname, Network, PeerId, PinRefusal, Role};
 
 impl Network {
     /// The number that is kept for the host.
@@ -46,7 +33,7 @@ impl Network {
             return Ok(());
         }
         self.may_pin(host, id)?;
-        self.seat_pin(host.clone(), id);
+        self.insert_pin(host.clone(), id);
         self.revision += 1;
         changes.push(Change::Pin(host.clone(), id));
         Ok(())
@@ -73,7 +60,7 @@ impl Network {
     }
 
     /// Notes a pin that may be made.
-    pub(super) fn seat_pin(&mut self, host: Hostname, id: PeerId) {
+    pub(super) fn insert_pin(&mut self, host: Hostname, id: PeerId) {
         let numbers = self.numbers_mut(id.sequence);
         numbers.free.remove(id.number);
         numbers.pinned.insert(id.number, host.clone());
@@ -115,7 +102,7 @@ impl Network {
     /// A pin that is stored, checked like what is pinned anew.
     pub(super) fn restore_pin(&mut self, host: Hostname, id: PeerId) -> Result<(), PinRefusal> {
         self.may_pin(&host, id)?;
-        self.seat_pin(host, id);
+        self.insert_pin(host, id);
         Ok(())
     }
 }

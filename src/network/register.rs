@@ -3,43 +3,11 @@
 
 use std::sync::Arc;
 
-use super::{Holder, Hostname, Lease, Network, Peer, PeerId, Role, Sequence, Time};
+use super::{Change, Holder, Hostname, Lease, Network, Peer, PeerId, Role, Sequence, Time};
 
 /// How many leases are looked at for a decision. Nearly always all that may have
 /// run out.
 const LOOKS: usize = 64;
-
-/// What must be made durable before anyone may be told of it.
-#[derive(Debug, Clone)]
-pub enum Change {
-    /// The host is registered so.
-    Put(Arc<Peer>),
-    /// The host no longer has that number.
-    Delete(Hostname, PeerId),
-    /// The number is kept for the host.
-    Pin(Hostname, PeerId),
-    /// No number is kept for the host any more.
-    Unpin(Hostname),
-}
-
-impl Change {
-    /// Whom it concerns.
-    pub fn host(&self) -> &Hostname {
-        match self {
-            Self::Put(peer) => &peer.host,
-            Self::Delete(host, _) | Self::Pin(host, _) | Self::Unpin(host) => host,
-        }
-    }
-
-    /// The number that is given or taken away.
-    pub fn id(&self) -> Option<PeerId> {
-        match self {
-            Self::Put(peer) => Some(peer.id),
-            Self::Delete(_, id) => Some(*id),
-            Self::Pin(..) | Self::Unpin(_) => None,
-        }
-    }
-}
 
 /// Why a host is not registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +86,7 @@ impl Network {
             self.revision += 1;
             return Ok(peer);
         }
-        let peer = self.seat(Peer {
+        let peer = self.insert_peer(Peer {
             host: peer.host.clone(),
             id: peer.id,
             role: peer.role,
@@ -154,7 +122,7 @@ impl Network {
                 PeerId { sequence, number }
             }
         };
-        let peer = self.seat(Peer {
+        let peer = self.insert_peer(Peer {
             host: host.clone(),
             id,
             role,

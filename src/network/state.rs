@@ -1,75 +1,16 @@
 //! The state of a network: its peers, in the orders that decisions need.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use imbl::OrdMap;
 
 use super::{
-    Hostname, Lease, PeerId, PinRefusal, Role, Rules, Sequence, Time,
+    Conflict, Hostname, Lease, Peer, PeerId, Role, Rules, Sequence, StoredPeer, Time,
     agenda::Agenda,
+    by_id::{IdSlot, PeersById},
     free::Free,
-    hosts::{Hosts, Sought},
-    seats::{Seat, Seats},
+    hosts::{HostKey, Hosts},
 };
-
-/// Who holds a registration: whoever asks from `source` and states `address`.
-/// Either alone is not enough, since a neighbour can state another's address,
-/// and containers behind one node's masquerading share their source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Holder {
-    /// Where its queries come from.
-    pub source: IpAddr,
-    /// Where other peers reach it.
-    pub address: IpAddr,
-}
-
-/// A registered host.
-#[derive(Debug)]
-pub struct Peer {
-    pub host: Hostname,
-    pub id: PeerId,
-    pub role: Role,
-    pub holder: Holder,
-    /// Rises whenever an ID gets another holder, and never falls: the revision of
-    /// the network at which this holder was registered. Of two processes that were
-    /// told one ID, the one with the lower epoch has lost it.
-    pub epoch: u64,
-    /// Shared with everyone who has seen this peer; a heartbeat writes here.
-    pub lease: Lease,
-}
-
-/// A registration as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredPeer {
-    pub host: Hostname,
-    pub id: PeerId,
-    pub role: Role,
-    pub holder: Holder,
-    pub epoch: u64,
-}
-
-/// A record of the store contradicts the rules or another record.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Conflict {
-    #[error("{host} holds {id}, which is outside of its sequence")]
-    OutOfRange { host: Hostname, id: String },
-    #[error("{id} is held by both {first} and {second}")]
-    TwoHolders {
-        id: String,
-        first: Hostname,
-        second: Hostname,
-    },
-    #[error("{host} is registered twice, the second time as {id}")]
-    TwoIds { host: Hostname, id: String },
-    #[error("{host} holds {id}, but its role draws from another sequence")]
-    OtherSequence { host: Hostname, id: String },
-    #[error("{id} cannot be pinned to {host}: {refusal}")]
-    Pin {
-        host: Hostname,
-        id: String,
-        refusal: PinRefusal,
-    },
-}
 
 /// All registered peers of one network.
 ///
@@ -96,7 +37,7 @@ pub struct Network {
 /// The numbers of one sequence.
 #[derive(Debug, Clone)]
 pub(super) struct Numbers {
-    pub taken: Seats,
+    pub taken: PeersById,
     pub free: Free,
     /// Who counts as live, and when that must be looked at again: never later
     /// than the end of the lease.
@@ -133,7 +74,7 @@ impl Network {
             .sequences
             .iter()
             .map(|rule| Numbers {
-                taken: Seats::default(),
+                taken: PeersById::default(),
                 free: Free::from(rule.start),
                 live: Agenda::default(),
                 ended: Agenda::default(),
@@ -195,7 +136,7 @@ impl Network {
                 conflicts.push(conflict);
                 continue;
             }
-            network.seat(Peer {
+            network.insert_peer(Peer {
                 host,
                 id,
                 role,
@@ -276,18 +217,18 @@ impl Network {
 
     /// A label that may be a host's name, made ready to be looked up in this state
     /// of the network or a later one.
-    pub fn sought<'n>(&self, label: &'n [u8]) -> Sought<'n> {
-        self.hosts.sought(label)
+    pub fn host_key<'n>(&self, label: &'n [u8]) -> HostKey<'n> {
+        self.hosts.host_key(label)
     }
 
-    /// The host that is sought, or seldom another one ([`Sought::is`] tells), if it
+    /// The host that is sought, or seldom another one ([`HostKey::is`] tells), if it
     /// is spelt in lower case; it says so without a look at the peer.
-    pub fn likely(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
+    pub fn likely(&self, sought: &HostKey<'_>) -> Option<&Arc<Peer>> {
         self.hosts.likely(sought)
     }
 
     /// The host that is sought, in any case.
-    pub fn find(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
+    pub fn find(&self, sought: &HostKey<'_>) -> Option<&Arc<Peer>> {
         self.hosts.find(sought)
     }
 
@@ -297,8 +238,8 @@ impl Network {
 
     /// Where it stands who has that ID. It says the same as [`peer`](Self::peer),
     /// and sooner where there are very many.
-    pub fn seat_of(&self, id: PeerId) -> Option<Seat<'_>> {
-        self.numbers(id.sequence).taken.seat(id)
+    pub fn id_slot(&self, id: PeerId) -> Option<IdSlot<'_>> {
+        self.numbers(id.sequence).taken.slot(id)
     }
 
     /// Whether the peer counts as live.
@@ -353,7 +294,7 @@ impl Network {
     }
 
     /// Puts a peer with a running lease at its number.
-    pub(super) fn seat(&mut self, peer: Peer) -> Arc<Peer> {
+    pub(super) fn insert_peer(&mut self, peer: Peer) -> Arc<Peer> {
         let peer = Arc::new(peer);
         let number = peer.id.number;
         let deadline = self.runs_out(&peer);

@@ -1,16 +1,36 @@
-//! From the store to a network, and back.
+//! From the store to a network.
 
 use std::sync::Arc;
 
 use tracing::warn;
 
-use super::{Published, StartError};
+use super::Published;
 use crate::{
     clock::Clock,
-    network::{Holder, Hostname, Network, Peer, PeerId, Sequence, StoredPeer},
+    network::{Holder, Hostname, Network, PeerId, Sequence, StoredPeer},
     store::{Contents, Pin, Registration, Store, StoreError},
     zone::Zone,
 };
+
+/// A store and zone files that do not fit each other, or a store that fails.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "{path}: the registrations of {zone} do not fit: {first}{}",
+        match more {
+            0 => String::new(),
+            more => format!("; and {more} more, which `paramd check --data DIR` names"),
+        }
+    )]
+    Misfit {
+        path: String,
+        zone: String,
+        first: Box<Misfit>,
+        more: usize,
+    },
+}
 
 /// Something stored that the zone file does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +119,7 @@ fn peer(zone: &Zone, registration: Registration) -> Result<StoredPeer, Misfit> {
     let hostname: Hostname = host
         .parse()
         .map_err(|_| unknown("a name that no host may have"))?;
-    if zone.gives_away(&hostname) {
+    if zone.is_reserved(&hostname) {
         return Err(Misfit {
             reason: format!("{host} holds {id}, and is a name of the zone's master file or an ID"),
             remedy: "give that name up, or release the host with `paramd release`",
@@ -130,7 +150,7 @@ fn kept(zone: &Zone, pin: &Pin) -> Option<(Hostname, PeerId)> {
 }
 
 /// Says which zones are stored that no zone file describes; they are kept.
-pub(super) fn warn_of_strangers(
+pub(super) fn warn_of_unknown_zones(
     store: &mut dyn Store,
     zones: &[Arc<Published>],
 ) -> Result<(), StoreError> {
@@ -140,26 +160,4 @@ pub(super) fn warn_of_strangers(
         }
     }
     Ok(())
-}
-
-/// What a pin looks like in the store.
-pub(super) fn pin(zone: &Zone, host: &Hostname, id: PeerId) -> Pin {
-    Pin {
-        host: host.to_string(),
-        sequence: zone.rules.sequence(id.sequence).name.clone(),
-        number: id.number,
-    }
-}
-
-/// What a peer's registration looks like in the store.
-pub(super) fn registration(zone: &Zone, peer: &Peer) -> Registration {
-    Registration {
-        host: peer.host.to_string(),
-        sequence: zone.rules.sequence(peer.id.sequence).name.clone(),
-        number: peer.id.number,
-        role: zone.rules.role(peer.role).name.clone(),
-        source: peer.holder.source,
-        address: peer.holder.address,
-        epoch: peer.epoch,
-    }
 }

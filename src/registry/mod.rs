@@ -9,199 +9,50 @@
 //! Readers take the published state, which no writer ever holds up; a heartbeat
 //! stores a time in the peer's lease there and does not come here.
 //!
-//! * `load`: from the store to a network, and back.
-//! * `writer`: the thread.
+//! * `published`: the state that everyone reads.
+//! * `request`: what is asked of the writer, and what becomes of it.
+//! * `writer`: the thread that decides; `commit`: what it writes to the store.
+//! * `load`: from the store to a network; `stored`: from the network to the store.
 
+mod commit;
 mod load;
+mod published;
+mod request;
+mod stored;
 mod writer;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
         mpsc::{self, SyncSender, TrySendError},
     },
     thread,
 };
 
-use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tracing::info;
 
-use self::writer::Writer;
+use self::{request::Command, writer::Writer};
 use crate::{
     clock::Clock,
-    network::{Holder, Hostname, LeaveRefusal, Network, Peer, Refusal, Role},
-    store::{Contents, Store, StoreError},
-    zone::{Update, UpdateRefusal, Zone},
+    store::{Store, StoreError},
+    zone::{Environments, KEPT_OCTETS, Zone, ZoneView},
 };
 
-pub use self::load::{Misfit, load, misfits};
+pub use self::{
+    load::{Misfit, StartError, load, misfits},
+    published::Published,
+    request::{Action, Decision, Denial, Granted},
+};
 
 /// How many requests may wait for the writer. More are turned away at once, so
 /// that a flood of new hosts takes no memory and the wait stays short.
 const QUEUE: usize = 16_384;
 
-/// A zone and the state of its network, as everyone reads it.
-#[derive(Debug)]
-pub struct Published {
-    pub zone: Arc<Zone>,
-    network: ArcSwap<Network>,
-    stored: Stored,
-}
-
-/// What is known of the store, of a state that was published at that time or
-/// before: whoever reads this first, and then takes the network, has a network
-/// with all of that.
-#[derive(Debug, Default)]
-struct Stored {
-    /// The number of the store's last commit.
-    commit: AtomicU64,
-    /// The number of the last commit that changed a registration or a pin of this
-    /// zone.
-    changed: AtomicU64,
-    /// The first serial that may not be published yet.
-    reserved: AtomicU64,
-}
-
-impl Published {
-    /// The network as it is now; it stays as it is while it is held.
-    pub fn network(&self) -> Arc<Network> {
-        self.network.load_full()
-    }
-
-    /// Whether the network is still that one.
-    pub fn is_current(&self, seen: &Arc<Network>) -> bool {
-        Arc::ptr_eq(&self.network.load(), seen)
-    }
-
-    /// The number of the last commit that changed a registration or a pin of the
-    /// zone.
-    pub fn changed(&self) -> u64 {
-        self.stored.changed.load(Ordering::Acquire)
-    }
-
-    /// The serial of which a dump that is made now must not fall short.
-    pub fn reserved(&self) -> u64 {
-        self.stored.reserved.load(Ordering::Acquire)
-    }
-
-    /// The number of the last commit of the store.
-    pub fn commit(&self) -> u64 {
-        self.stored.commit.load(Ordering::Acquire)
-    }
-
-    /// What is stored of the zone: all that was committed up to the commit that it
-    /// names, and perhaps some of what was committed since.
-    pub fn contents(&self) -> Contents {
-        // In this order: see `Stored`.
-        let changed = self.changed();
-        let commit = self.commit();
-        let network = self.network();
-        let peers = network.peers();
-        let pins = network.pins();
-        Contents {
-            registrations: peers
-                .map(|peer| load::registration(&self.zone, peer))
-                .collect(),
-            pins: pins
-                .map(|(host, id)| load::pin(&self.zone, host, id))
-                .collect(),
-            serial: self.reserved(),
-            commit,
-            changed,
-        }
-    }
-
-    /// Publishes a state of the network, and how far the store is with it.
-    fn publish(&self, network: Network, commit: u64, changed: u64, reserved: u64) {
-        self.stored.reserved.store(reserved, Ordering::Release);
-        self.network.store(Arc::new(network));
-        self.stored.commit.store(commit, Ordering::Release);
-        self.stored.changed.store(changed, Ordering::Release);
-    }
-}
-
-/// What was granted, and a network with the root nodes that there were for the
-/// peer at that moment: those of later requests of the same flush are not in it.
-/// So of four peers that ask at once, exactly the first is told that there is no
-/// root node.
-#[derive(Debug)]
-pub enum Granted {
-    Peer {
-        peer: Arc<Peer>,
-        network: Arc<Network>,
-        /// Whether the host was registered by this, and not known before.
-        is_new: bool,
-    },
-    /// All that an update wanted.
-    Updated,
-}
-
-/// Why nothing was granted.
-#[derive(Debug)]
-pub enum Denial {
-    Refused(Refusal),
-    CannotLeave(LeaveRefusal),
-    CannotUpdate(UpdateRefusal),
-    /// The store could not write; known peers are still answered.
-    NotWritten,
-    /// Too many requests are waiting.
-    Busy,
-    /// The service is stopping.
-    Stopping,
-}
-
-/// What is asked of the writer.
-#[derive(Debug, Clone)]
-pub enum Action {
-    Register {
-        host: Hostname,
-        role: Option<Role>,
-        asker: Holder,
-    },
-    Leave {
-        host: Hostname,
-        asker: Holder,
-    },
-    Update(Update),
-}
-
-/// What became of a request.
-pub type Decision = Result<Granted, Denial>;
-
-struct Command {
-    /// The zone's place.
-    zone: usize,
-    action: Action,
-    /// Told what became of it, by the writer itself.
-    done: Box<dyn FnOnce(Decision) + Send>,
-}
-
 /// The way to the writer.
 pub struct Registry {
     zones: Vec<Arc<Published>>,
     queue: SyncSender<Command>,
-}
-
-/// A store and zone files that do not fit each other, or a store that fails.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(
-        "{path}: the registrations of {zone} do not fit: {first}{}",
-        match more {
-            0 => String::new(),
-            more => format!("; and {more} more, which `paramd check --data DIR` names"),
-        }
-    )]
-    Misfit {
-        path: String,
-        zone: String,
-        first: Box<Misfit>,
-        more: usize,
-    },
 }
 
 impl Registry {
@@ -213,23 +64,19 @@ impl Registry {
         mut store: Box<dyn Store>,
         clock: Clock,
     ) -> Result<(Self, oneshot::Receiver<()>), StartError> {
+        let environments = Arc::new(Environments::new(KEPT_OCTETS));
         let mut published = Vec::new();
         for zone in zones {
             let contents = store.load(&zone.origin_text())?;
-            let stored = Stored {
-                commit: contents.commit.into(),
-                changed: contents.changed.into(),
-                reserved: contents.serial.max(1).into(),
-            };
+            let (commit, changed) = (contents.commit, contents.changed);
+            let reserved = contents.serial.max(1);
             let network = load(&zone, contents, &clock)?;
             info!("zone {zone}: {} registered peers", network.len());
-            published.push(Arc::new(Published {
-                zone: Arc::new(zone),
-                network: ArcSwap::from_pointee(network),
-                stored,
-            }));
+            let first = ZoneView::keeping(Arc::new(zone), Arc::new(network), environments.clone());
+            let state = Published::new(first, commit, changed, reserved);
+            published.push(Arc::new(state));
         }
-        load::warn_of_strangers(store.as_mut(), &published)?;
+        load::warn_of_unknown_zones(store.as_mut(), &published)?;
         let (queue, requests) = mpsc::sync_channel(QUEUE);
         let mut writer = Writer::new(published.clone(), store, clock);
         // Before the first answer: its serial must not have been used.

@@ -1,63 +1,27 @@
-//! The wire: sockets, who may ask what, and what becomes of a message.
+//! Everything between a socket and the registry.
 //!
-//! * [`listen`]: opens the sockets.
-//! * `udp`, `tcp`: the loops that receive and send; `batch`: packets by the
-//!   batch.
-//! * `connections`: those that are open, and the memory that they may take.
-//! * [`tls`]: the handshake of DNS over TLS, and its certificates.
-//! * [`short`]: the short way of a plain query, from packet to reply; `client`:
-//!   who asks it, and the end of the reply.
-//! * [`late`]: plain queries that wait for the registry.
-//! * `wire`: a query as it stands in its packet.
-//! * [`handler`]: a message in, what to do about it out. No I/O of its own.
-//! * [`register`]: the part of it that registers, renews and leaves.
-//! * [`access`]: who may query, register, transfer, update, forward.
-//! * [`source`]: where a message came from, and whether that is proven.
-//! * [`reply`]: puts an answer into a message of the right size.
-//! * [`transfer`]: a whole zone in messages; `packing`: records into these.
-//! * [`background`]: work that gives way to queries, on threads of its own.
-//! * `update`: administrators change a zone.
-//! * [`limits`]: how much the service does for others, by `rate`; `tally`: what the
-//!   log is told of it.
-//! * [`cookie`]: DNS cookies, by which UDP can be trusted.
-//! * [`tsig`]: signed messages.
-//! * `replay`: those that come a second time.
-//! * `identity`: what the service tells of itself.
-//! * [`config`]: the configuration file.
-//! * [`control`]: commands on this machine reach the service by it.
-//! * [`forward`]: names outside all zones go on to upstream resolvers.
+//! * `transport`: packets and connections in, replies out.
+//! * `policy`: who asks, whether that is proven, what it may do, and how often.
+//! * `query`: a message in, what to do about it out. No I/O of its own.
+//! * `forward`: names outside all zones go on to upstream resolvers.
+//! * `transfer`: a whole zone in messages.
+//! * `config`: the configuration as plain data, which all of them read.
+//! * `reply`, `wire`, `record_place`, `extended_error`: messages, which all share.
+//! * `background`: work that gives way to queries, on threads of its own.
+//! * `control`: commands on this machine reach the service by it.
 
-pub mod access;
 pub mod background;
-mod batch;
-mod client;
 pub mod config;
-mod connections;
 pub mod control;
-pub mod cookie;
+pub mod extended_error;
 pub mod forward;
-pub mod handler;
-mod identity;
-pub mod late;
-pub mod limits;
-pub mod listen;
-mod packing;
-mod padding;
-mod rate;
-pub mod register;
-mod replay;
+pub mod policy;
+pub mod query;
+mod record_place;
 pub mod reply;
-mod secrets;
-pub mod short;
-pub mod source;
-mod tally;
-mod tcp;
-pub mod tls;
 pub mod transfer;
-pub mod tsig;
-mod udp;
-mod update;
-mod wire;
+pub mod transport;
+pub mod wire;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -71,46 +35,27 @@ use crate::{clock::Clock, registry::Registry};
 
 use self::{
     config::Config,
-    connections::{Bounds, Connections},
     control::Control,
-    cookie::Cookies,
     forward::Forwarder,
-    handler::Handler,
-    limits::Limits,
-    listen::Listeners,
+    policy::{
+        cookie::Cookies,
+        limits::{self, Limiter},
+    },
+    query::responder::Responder,
     transfer::Transfers,
+    transport::{
+        connections::{Bounds, Connections},
+        listen::Listeners,
+        shared::{GRACE, PENDING, REGISTERING, Shared},
+        tcp, tls, udp,
+    },
 };
-
-/// How many messages may wait for the disk or for an upstream at once. Each
-/// takes a few kB; whoever comes beyond that gets no answer and asks again.
-const PENDING: usize = 4_096;
-
-/// How many plain queries may wait for the registry at once: nearly as many as
-/// it takes. Each takes a few hundred octets.
-const REGISTERING: usize = 16_000;
-
-/// How long the disk or an upstream may take before nobody waits any more. Who
-/// asked has given up by then, and asks again.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often the runtime shows that it is not held up.
 const TICK: Duration = Duration::from_millis(100);
 
 /// How often it is looked whether cookies need a new secret.
 const ROTATION_CHECK: Duration = Duration::from_secs(600);
-
-/// How long messages that are being answered may take when the service ends.
-/// Transfers are then broken off.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// What the loops share.
-struct Shared {
-    handler: Handler,
-    pending: Arc<Semaphore>,
-    registering: Arc<Semaphore>,
-    connections: Connections,
-    transfers: Transfers,
-}
 
 /// A server that answers.
 pub struct Server {
@@ -127,18 +72,18 @@ impl Server {
         config: Config,
         forwarder: Option<Forwarder>,
         cookies: Cookies,
-        limits: Limits,
+        limiter: Limiter,
         clock: Clock,
     ) -> Self {
         let cookies = Arc::new(cookies);
-        let limits = Arc::new(limits);
+        let limiter = Arc::new(limiter);
         let shared = Arc::new(Shared {
-            handler: Handler::new(
+            responder: Responder::new(
                 registry,
                 &config,
                 forwarder,
                 cookies.clone(),
-                limits.clone(),
+                limiter.clone(),
                 clock,
             ),
             pending: Arc::new(Semaphore::new(PENDING)),
@@ -176,7 +121,7 @@ impl Server {
             }
         });
         // For all that the runtime receives: TCP, TLS, and replies that wait.
-        let tick = shared.handler.clock().register_loop();
+        let tick = shared.responder.clock.register_loop();
         let mut stopped = stop.subscribe();
         tokio::spawn(async move {
             while tokio::time::timeout(TICK, stopped.changed()).await.is_err() {
@@ -189,7 +134,7 @@ impl Server {
                 .await
                 .is_err()
             {
-                limits.report();
+                limiter.report();
             }
         });
         Self {
@@ -201,7 +146,7 @@ impl Server {
 
     /// Answers commands on this machine, too.
     pub fn control(&self, control: Control) {
-        let clock = self.shared.handler.clock().clone();
+        let clock = self.shared.responder.clock.clone();
         tokio::spawn(control.run(clock, self.stop.subscribe()));
     }
 

@@ -1,173 +1,246 @@
-//! Puts an answer into a message of the right size.
-
-use std::{net::IpAddr, time::Duration};
+//! The reply to a message: header, question, records, OPT record and signature, in
+//! the room that it may take. Every reply of the service is written here.
+//!
+//! Whoever answers writes the records, as octets behind the question or as hickory's
+//! records; the rest follows from the query and from who asks.
 
 use hickory_proto::{
-    op::{Edns, Header, Message, MessageType, Metadata, OpCode, ResponseCode},
-    rr::{
-        Name, RecordType,
-        rdata::opt::{ClientSubnet, EdnsCode, EdnsOption, NSIDPayload},
-    },
-    serialize::binary::{BinDecodable, BinDecoder},
+    op::{Query as Question, ResponseCode},
+    rr::Record,
+    serialize::binary::{BinDecodable as _, BinDecoder, BinEncodable as _, BinEncoder},
 };
-use hickory_server::server::Request;
 
-use super::{padding, source::Transport, tsig::Signature, wire::HEADER};
-use crate::zone::{Answer, Asked};
+use super::{
+    extended_error::ExtendedError,
+    policy::{client::Client, cookie::CookieState, source::Transport, tsig::Signature},
+    wire::{self, CD, EDNS, Edns, HEADER, OPT, Query, RD, UDP_OCTETS},
+};
+use crate::zone::{Answer, Written};
 
-/// The largest answer by UDP: what passes without fragments nearly everywhere.
-pub const UDP_OCTETS: u16 = 1_232;
 /// The largest answer by UDP to a query without EDNS (RFC 1035, section 4.2.1).
 const PLAIN_UDP_OCTETS: u16 = 512;
 
 /// Where a message's header counts its additional records.
 const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..HEADER;
 
-/// The option code of an extended error (RFC 8914, section 2).
-pub const EXTENDED_ERROR: u16 = 15;
+/// Flags of a reply: that it is one, with authority, and truncated.
+const QR: u8 = 0x80;
+const AA: u8 = 0x04;
+const TC: u8 = 0x02;
+/// In the second octet: that this service resolves names for others.
+const RA: u8 = 0x80;
 
-/// The option code of TCP keepalive (RFC 7828, section 3.1).
-const KEEPALIVE: u16 = 11;
+/// Replies by TLS are padded to a multiple of so many octets (RFC 8467, section 4.1),
+/// so that their length does not tell whoever watches what they are about.
+const BLOCK: usize = 468;
 
-/// Why a query was refused: an extended error (RFC 8914) with its text.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ExtendedError {
-    pub info_code: u16,
-    pub text: String,
-}
+/// What a COOKIE option of ours has: the client's cookie and the server's.
+const COOKIE_OCTETS: u8 = 24;
 
-impl ExtendedError {
-    /// An error that no info code describes better.
-    pub fn other(text: impl Into<String>) -> Self {
-        Self {
-            info_code: 0,
-            text: text.into(),
-        }
-    }
-
-    /// Whoever asks may not.
-    pub fn prohibited(text: impl Into<String>) -> Self {
-        Self {
-            info_code: 18,
-            text: text.into(),
-        }
-    }
-
-    /// No server that could know the answer has sent anything.
-    pub fn no_reachable_authority(text: impl Into<String>) -> Self {
-        Self {
-            info_code: 22,
-            text: text.into(),
-        }
-    }
-
-    /// The network has reported that they cannot be reached.
-    pub fn network_error(text: impl Into<String>) -> Self {
-        Self {
-            info_code: 23,
-            text: text.into(),
-        }
-    }
-}
-
-impl ExtendedError {
-    fn option(&self) -> EdnsOption {
-        let value = [&self.info_code.to_be_bytes(), self.text.as_bytes()].concat();
-        EdnsOption::Unknown(EXTENDED_ERROR, value)
-    }
-}
-
-/// What all replies to one request have in common.
-#[derive(Debug, Clone)]
+/// What all replies of the service have in common.
+#[derive(Debug, Clone, Default)]
 pub struct Terms {
-    pub transport: Transport,
-    /// The address at which the service was asked.
-    pub server: IpAddr,
     /// Whether this service resolves names for others.
     pub recursive: bool,
+    /// The NSID of this server, for clients that ask for it.
+    pub nsid: Option<Vec<u8>>,
+}
+
+/// The reply to one message.
+#[derive(Clone, Copy)]
+pub struct Reply<'r> {
+    pub query: &'r Query<'r>,
+    pub client: &'r Client<'r>,
+    /// Makes the cookies that clients are given.
+    pub cookies: &'r CookieState,
+    pub terms: &'r Terms,
+    /// How the reply is signed, if the message was.
+    pub signature: Option<&'r Signature>,
     /// Whether the answer depends on the address that the client stated.
     pub by_address: bool,
-    /// The COOKIE option that answers the client's.
-    pub cookie: Option<EdnsOption>,
-    /// How long the connection that the request came by may be idle now.
-    pub idle: Option<Duration>,
-    /// The NSID of this server, for clients that ask for it.
-    pub nsid: Option<NSIDPayload>,
-    /// How replies are signed, if the request was.
-    pub signature: Option<Signature>,
 }
 
-impl Terms {
-    /// The name of the key that the request is signed with.
-    pub fn key(&self) -> Option<&Name> {
-        self.signature.as_ref()?.key()
-    }
-}
-
-/// The replies to one request.
-pub struct Reply<'r> {
-    request: &'r Request,
-    terms: &'r Terms,
+/// How a reply ends: all but its question and its records.
+#[derive(Clone, Copy)]
+struct End<'e> {
+    code: ResponseCode,
+    flags: u8,
+    /// The numbers of answers, authority and additional records.
+    counts: [u16; 3],
+    nsid: Option<&'e [u8]>,
+    /// In units of 100 ms (RFC 7828, section 3.1).
+    keepalive: Option<u16>,
+    padding: Option<usize>,
+    errors: &'e [ExtendedError],
 }
 
 impl<'r> Reply<'r> {
-    pub fn new(request: &'r Request, terms: &'r Terms) -> Self {
-        Self { request, terms }
-    }
-
-    /// What the request asks for, of that type at that name.
-    pub fn asked<'q>(&self, rtype: RecordType, owner: &'q Name) -> Asked<'q> {
-        Asked {
-            rtype,
-            owner,
-            server: self.terms.server,
-        }
-    }
-
     /// How many octets the reply may have before it is signed.
     pub fn limit(&self) -> usize {
-        let payload = self.request.edns.as_ref().map(Edns::max_payload);
-        let room = room(self.terms.transport, payload);
-        let signature = self.terms.signature.as_ref();
-        room.saturating_sub(signature.map_or(0, Signature::room))
+        let payload = self.query.edns.as_ref().map(Edns::payload);
+        let room = match (self.client.source.transport, payload) {
+            (Transport::Tcp | Transport::Tls, _) => u16::MAX,
+            (Transport::Udp, None) => PLAIN_UDP_OCTETS,
+            (Transport::Udp, Some(payload)) => payload.clamp(PLAIN_UDP_OCTETS, UDP_OCTETS),
+        };
+        usize::from(room).saturating_sub(self.signature.map_or(0, Signature::room))
     }
 
-    /// An answer with authority. Additional records are left out where they
-    /// have no room (RFC 2181, section 9); where the rest has none either, the
-    /// reply is empty and says that it is truncated.
-    pub fn answer(&self, answer: Answer) -> Option<Vec<u8>> {
-        let is_answer = matches!(answer.code, ResponseCode::NoError | ResponseCode::NXDomain);
-        let error = answer.reason.map(ExtendedError::other);
-        if !is_answer {
-            return self.error(answer.code, error);
+    /// Writes the header and the question, behind which records may be written.
+    #[inline(always)]
+    pub fn begin(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(self.query.with_header());
+    }
+
+    fn end(&self, code: ResponseCode, flags: u8) -> End<'_> {
+        End {
+            code,
+            flags,
+            counts: [0; 3],
+            nsid: self.nsid(),
+            keepalive: self.keepalive(),
+            padding: None,
+            errors: &[],
         }
-        let mut message = self.message(answer.code, error);
-        message.metadata.authoritative = true;
-        message.answers = answer.answers;
-        message.authorities = answer.authority;
-        message.additionals = answer.additional;
-        let has_additional = !message.additionals.is_empty();
-        let full = message.to_vec().ok();
-        if let Some(octets) = full.filter(|octets| octets.len() <= self.limit()) {
-            return self.signed(octets);
+    }
+
+    /// The name of the server, for clients that ask for it.
+    fn nsid(&self) -> Option<&[u8]> {
+        let edns = self.query.edns.as_ref()?;
+        self.terms.nsid.as_deref().filter(|_| edns.asks_nsid)
+    }
+
+    /// How long the connection may be idle, for clients that ask.
+    fn keepalive(&self) -> Option<u16> {
+        let edns = self.query.edns.as_ref()?;
+        let idle = self.client.source.idle.filter(|_| edns.asks_keepalive)?;
+        Some(u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX))
+    }
+
+    /// How many octets of padding a message of so many octets has, with its OPT record.
+    #[cold]
+    fn padding(&self, octets: usize) -> Option<usize> {
+        let bare = octets + 4;
+        let most = self.limit().checked_sub(bare)?;
+        let mut signed = vec![0; HEADER];
+        if let Some(signature) = self.signature {
+            signature.clone().sign(&mut signed)?;
         }
-        if has_additional {
-            message.additionals.clear();
-            let octets = message.to_vec().ok()?;
-            if octets.len() <= self.limit() {
-                return self.signed(octets);
+        let whole = bare + signed.len() - HEADER;
+        Some((whole.next_multiple_of(BLOCK) - whole).min(most))
+    }
+
+    /// Ends a reply that has these records of the service's own. Additional records
+    /// are left out where they have no room (RFC 2181, section 9); where the rest has
+    /// none either, the reply is empty and says that it is truncated.
+    #[inline(always)]
+    pub fn records(&self, written: Written, error: Option<&ExtendedError>, out: &mut Vec<u8>) {
+        let end = End {
+            counts: [written.answers, 0, written.additional],
+            errors: error.map_or(&[], std::slice::from_ref),
+            ..self.end(ResponseCode::NoError, AA)
+        };
+        self.fit(end, written.additional_at, out);
+    }
+
+    #[inline(always)]
+    fn fit(&self, mut end: End<'_>, additional_at: usize, out: &mut Vec<u8>) {
+        let most = self.limit();
+        let opt = self.opt_octets(&end);
+        if out.len() + opt > most {
+            out.truncate(additional_at);
+            end.counts[2] = 0;
+            if out.len() + opt > most {
+                return self.no_room(out);
             }
         }
-        match self.terms.transport {
-            Transport::Udp => self.truncated(),
-            Transport::Tcp | Transport::Tls => self.too_large(),
+        self.finish(end, out);
+    }
+
+    /// The answer has no room: the client asks again by TCP, if it has not.
+    #[cold]
+    fn no_room(&self, out: &mut Vec<u8>) {
+        match self.client.source.transport {
+            Transport::Udp => self.truncated(out),
+            Transport::Tcp | Transport::Tls => {
+                let text = "the answer does not fit one message of 64 kB";
+                let error = ExtendedError::other(text);
+                self.error(ResponseCode::ServFail, Some(error), out);
+            }
         }
     }
 
-    /// There is no larger message that the client could ask for.
-    fn too_large(&self) -> Option<Vec<u8>> {
-        let text = "the answer does not fit one message of 64 kB";
-        self.error(ResponseCode::ServFail, Some(ExtendedError::other(text)))
+    /// An answer of hickory's records, with authority.
+    pub fn answer(&self, answer: Answer, out: &mut Vec<u8>) {
+        let error = answer.reason.map(ExtendedError::other);
+        if !matches!(answer.code, ResponseCode::NoError | ResponseCode::NXDomain) {
+            return self.error(answer.code, error, out);
+        }
+        let sections = [&answer.answers, &answer.authority, &answer.additional];
+        let mut end = End {
+            counts: sections.map(|records| records.len() as u16),
+            errors: error.as_slice(),
+            ..self.end(answer.code, AA)
+        };
+        match self.emit(sections, out) {
+            Some(additional_at) => self.fit(end, additional_at, out),
+            None => {
+                // More than a message may have.
+                end.counts[2] = 0;
+                match self.emit([sections[0], sections[1], &Vec::new()], out) {
+                    Some(additional_at) => self.fit(end, additional_at, out),
+                    None => self.no_room(out),
+                }
+            }
+        }
+    }
+
+    /// Writes header, question and records; gives where the additional ones begin.
+    fn emit(&self, sections: [&Vec<Record>; 3], out: &mut Vec<u8>) -> Option<usize> {
+        out.clear();
+        out.extend_from_slice(&self.query.packet[..HEADER]);
+        let mut encoder = BinEncoder::with_offset(out, HEADER as u32);
+        // By the encoder, so that names in the records can point to it.
+        let question = Question::read(&mut BinDecoder::new(self.query.question()));
+        question.ok()?.emit(&mut encoder).ok()?;
+        let [answers, authority, additional] = sections;
+        for record in answers.iter().chain(authority) {
+            record.emit(&mut encoder).ok()?;
+        }
+        let additional_at = encoder.len();
+        for record in additional {
+            record.emit(&mut encoder).ok()?;
+        }
+        Some(additional_at)
+    }
+
+    /// An empty reply that makes the client ask again by TCP.
+    pub fn truncated(&self, out: &mut Vec<u8>) {
+        self.empty(self.end(ResponseCode::NoError, TC), out);
+    }
+
+    pub fn error(&self, code: ResponseCode, error: Option<ExtendedError>, out: &mut Vec<u8>) {
+        let end = End {
+            errors: error.as_slice(),
+            ..self.end(code, 0)
+        };
+        self.empty(end, out);
+    }
+
+    /// A message without records. All that it may have has room in the smallest
+    /// limit, but for a server's name of up to 255 octets, and an error's text
+    /// beside a signature.
+    fn empty(&self, mut end: End<'_>, out: &mut Vec<u8>) {
+        self.begin(out);
+        let most = self.limit();
+        if out.len() + self.opt_octets(&end) > most {
+            end.nsid = None;
+        }
+        if out.len() + self.opt_octets(&end) > most {
+            end.errors = &[];
+        }
+        self.finish(end, out);
     }
 
     /// The reply that an upstream has given: its message, without an OPT record,
@@ -175,179 +248,178 @@ impl<'r> Reply<'r> {
     /// which the errors are, if they have room.
     pub fn forwarded(
         &self,
-        mut message: Vec<u8>,
+        message: &[u8],
         code: ResponseCode,
-        errors: Vec<ExtendedError>,
-    ) -> Option<Vec<u8>> {
+        errors: &[ExtendedError],
+        out: &mut Vec<u8>,
+    ) {
         // Only an OPT record can say it.
-        if code.high() != 0 && self.request.edns.is_none() {
-            return self.error(ResponseCode::ServFail, None);
+        if code.high() != 0 && self.query.edns.is_none() {
+            return self.error(ResponseCode::ServFail, None, out);
         }
-        let id = self.request.metadata.id.to_be_bytes();
-        message.get_mut(..id.len())?.copy_from_slice(&id);
-        for errors in [errors, Vec::new()] {
-            let octets = self.with_edns(message.clone(), code, errors)?;
-            if octets.len() <= self.limit() {
-                return self.signed(octets);
-            }
-        }
-        match self.terms.transport {
-            Transport::Udp => self.truncated(),
-            Transport::Tcp | Transport::Tls => self.too_large(),
-        }
-    }
-
-    /// Adds the OPT record of the reply to a message that has none.
-    fn with_edns(
-        &self,
-        mut octets: Vec<u8>,
-        code: ResponseCode,
-        errors: Vec<ExtendedError>,
-    ) -> Option<Vec<u8>> {
-        let mut own = self.message(code, None);
-        own.queries.clear();
-        let Some(edns) = &mut own.edns else {
-            return Some(octets);
+        let mut end = End {
+            errors,
+            ..self.end(code, 0)
         };
-        for error in errors {
-            edns.options_mut().insert(error.option());
+        let most = self.limit();
+        if message.len() + self.opt_octets(&end) > most {
+            end.errors = &[];
         }
-        let own = own.to_vec().ok()?;
-        let count = octets.get_mut(ADDITIONAL_COUNT)?;
-        let more = u16::from_be_bytes([count[0], count[1]]).checked_add(1)?;
-        count.copy_from_slice(&more.to_be_bytes());
-        octets.extend(own.get(HEADER..)?);
-        Some(octets)
-    }
-
-    /// An empty reply that makes the client ask again by TCP.
-    pub fn truncated(&self) -> Option<Vec<u8>> {
-        let mut message = self.message(ResponseCode::NoError, None);
-        message.metadata.truncation = true;
-        self.short(message)
-    }
-
-    pub fn error(&self, code: ResponseCode, error: Option<ExtendedError>) -> Option<Vec<u8>> {
-        self.short(self.message(code, error))
-    }
-
-    /// A message without records. All that it may have has room in the smallest
-    /// limit, but for a server's name of up to 255 octets, and an error's text
-    /// beside a signature.
-    fn short(&self, mut message: Message) -> Option<Vec<u8>> {
-        for option in [EdnsCode::NSID, EdnsCode::Unknown(EXTENDED_ERROR)] {
-            let octets = message.to_vec().ok()?;
-            if octets.len() <= self.limit() {
-                return self.signed(octets);
-            }
-            if let Some(edns) = &mut message.edns {
-                edns.options_mut().remove(option);
-            }
+        if message.len() + self.opt_octets(&end) > most {
+            return self.no_room(out);
         }
-        self.signed(message.to_vec().ok()?)
-    }
-
-    fn signed(&self, mut octets: Vec<u8>) -> Option<Vec<u8>> {
-        let request = self.request.edns.as_ref();
-        let is_padded = request.is_some_and(|edns| edns.option(EdnsCode::Padding).is_some());
-        if is_padded && self.terms.transport == Transport::Tls {
-            let signed = self.terms.signature.clone();
-            let signed = signed.and_then(|mut signature| signature.sign(octets.clone()));
-            let signature = signed.map_or(0, |signed| signed.len() - octets.len());
-            padding::pad(&mut octets, signature, self.limit());
-        }
-        match self.terms.signature.clone() {
-            // Whoever signs with an endless name that nobody knows is told so
-            // without a signature.
-            Some(signature) if signature.key().is_none() && octets.len() > self.limit() => {
-                Some(octets)
-            }
-            Some(mut signature) => signature.sign(octets),
-            None => Some(octets),
-        }
-    }
-
-    /// A message of a transfer, the first one, without records.
-    pub fn transfer(&self) -> Message {
-        let mut message = self.message(ResponseCode::NoError, None);
-        message.metadata.authoritative = true;
-        message
-    }
-
-    fn message(&self, code: ResponseCode, error: Option<ExtendedError>) -> Message {
-        let mut metadata = Metadata::response_from_request(&self.request.metadata);
-        metadata.recursion_available = self.terms.recursive;
-        metadata.response_code = code;
-        let mut message = Message::new(metadata.id, metadata.message_type, metadata.op_code);
-        message.metadata = metadata;
-        let queries = self.request.queries.queries();
-        message.queries = queries
-            .iter()
-            .map(|query| query.original().clone())
-            .collect();
-        let edns = self.request.edns.as_ref();
-        message.edns = edns.map(|edns| self.edns(edns, code, error));
-        message
-    }
-
-    /// The OPT record that answers one (RFC 6891, section 6.1.1).
-    fn edns(&self, request: &Edns, code: ResponseCode, error: Option<ExtendedError>) -> Edns {
-        let mut edns = Edns::new();
-        edns.set_max_payload(UDP_OCTETS);
-        edns.set_dnssec_ok(request.flags().dnssec_ok);
-        if let Some(EdnsOption::Subnet(stated)) = request.option(EdnsCode::Subnet)
-            // Which may be what is wrong.
-            && code != ResponseCode::FormErr
+        out.clear();
+        out.extend_from_slice(&self.query.packet[..2]);
+        out.extend_from_slice(message.get(2..).unwrap_or_default());
+        if self.query.edns.is_some()
+            && let Some(count) = out.get_mut(ADDITIONAL_COUNT)
         {
-            // RFC 7871, section 7.2.1: the scope says how much of the address
-            // the answer depends on.
-            let prefix = stated.source_prefix();
-            let scope = if self.terms.by_address { prefix } else { 0 };
-            let echo = ClientSubnet::new(stated.addr(), prefix, scope);
-            edns.options_mut().insert(EdnsOption::Subnet(echo));
+            let more = u16::from_be_bytes([count[0], count[1]]).saturating_add(1);
+            count.copy_from_slice(&more.to_be_bytes());
         }
-        if let Some(nsid) = &self.terms.nsid
-            && request.option(EdnsCode::NSID).is_some()
-        {
-            let option = EdnsOption::NSID(nsid.clone());
-            edns.options_mut().insert(option);
-        }
-        if let Some(cookie) = &self.terms.cookie {
-            edns.options_mut().insert(cookie.clone());
-        }
-        // RFC 7828, section 3.3.2: only by TCP, and in units of 100 ms.
-        if let Some(idle) = self.terms.idle
-            && request.option(EdnsCode::Keepalive).is_some()
-        {
-            let units = u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX);
-            let option = EdnsOption::Unknown(KEEPALIVE, units.to_be_bytes().into());
-            edns.options_mut().insert(option);
-        }
-        if let Some(error) = error {
-            edns.options_mut().insert(error.option());
-        }
-        edns
+        self.close(end, out);
     }
-}
 
-/// How many octets a reply may have to a client that takes so many by UDP;
-/// `None` where it has not said, for want of EDNS.
-pub fn room(transport: Transport, payload: Option<u16>) -> usize {
-    let room = match (transport, payload) {
-        (Transport::Tcp | Transport::Tls, _) => u16::MAX,
-        (Transport::Udp, None) => PLAIN_UDP_OCTETS,
-        (Transport::Udp, Some(payload)) => payload.clamp(PLAIN_UDP_OCTETS, UDP_OCTETS),
-    };
-    usize::from(room)
+    /// The first message of a transfer without its records, and the OPT record that
+    /// all of them end with.
+    pub fn transfer(&self) -> (Vec<u8>, Vec<u8>) {
+        let end = self.end(ResponseCode::NoError, AA);
+        let (mut head, mut opt) = (Vec::new(), Vec::new());
+        self.begin(&mut head);
+        self.write_header(&end, &mut head);
+        self.write_opt(&end, &mut opt);
+        (head, opt)
+    }
+
+    /// Sets the header, and adds the OPT record and the signature.
+    #[inline(always)]
+    fn finish(&self, end: End<'_>, out: &mut Vec<u8>) {
+        self.write_header(&end, out);
+        self.close(end, out);
+    }
+
+    /// Adds the OPT record and the signature.
+    #[inline(always)]
+    fn close(&self, mut end: End<'_>, out: &mut Vec<u8>) {
+        if self.client.source.transport == Transport::Tls
+            && self.query.edns.is_some_and(|edns| edns.asks_padding)
+        {
+            end.padding = self.padding(out.len() + self.opt_octets(&end));
+        }
+        self.write_opt(&end, out);
+        if self.signature.is_some() {
+            self.sign(out);
+        }
+    }
+
+    #[inline(always)]
+    fn write_header(&self, end: &End<'_>, out: &mut [u8]) {
+        let query = self.query;
+        let recursive = if self.terms.recursive { RA } else { 0 };
+        out[2] = QR | (query.packet[2] & 0x78) | end.flags | (query.packet[2] & RD);
+        out[3] = recursive | (query.packet[3] & CD) | end.code.low();
+        let [answers, authority, additional] = end.counts;
+        let additional = additional + u16::from(query.edns.is_some());
+        out[6..8].copy_from_slice(&answers.to_be_bytes());
+        out[8..10].copy_from_slice(&authority.to_be_bytes());
+        out[10..12].copy_from_slice(&additional.to_be_bytes());
+    }
+
+    /// The OPT record that answers the query's (RFC 6891, section 6.1.1).
+    #[inline(always)]
+    fn write_opt(&self, end: &End<'_>, out: &mut Vec<u8>) {
+        let Some(edns) = &self.query.edns else {
+            return;
+        };
+        let [p1, p0] = UDP_OCTETS.to_be_bytes();
+        let dnssec_ok = if edns.dnssec_ok() { 0x80 } else { 0 };
+        let [l1, l0] = (self.options_octets(end) as u16).to_be_bytes();
+        let high = end.code.high();
+        out.extend_from_slice(&[0, 0, OPT as u8, p1, p0, high, 0, dnssec_ok, 0, l1, l0]);
+        if let Some(subnet) = self.client.subnet {
+            let [l1, l0] = (subnet.len() as u16).to_be_bytes();
+            out.extend_from_slice(&[0, wire::SUBNET as u8, l1, l0]);
+            let scope = out.len() + 3;
+            out.extend_from_slice(subnet);
+            // RFC 7871, section 7.2.1: how much of the address the answer depends on.
+            out[scope] = if self.by_address { subnet[2] } else { 0 };
+        }
+        if let Some(octets) = self.client.cookie {
+            out.extend_from_slice(&[0, wire::COOKIE as u8, 0, COOKIE_OCTETS]);
+            match octets.first_chunk() {
+                Some(client) if !self.client.reuses_cookie => {
+                    out.extend_from_slice(client);
+                    out.extend_from_slice(&self.cookies.server(client, self.client.source.ip));
+                }
+                _ => out.extend_from_slice(octets),
+            }
+        }
+        if let Some(nsid) = end.nsid {
+            let [l1, l0] = (nsid.len() as u16).to_be_bytes();
+            out.extend_from_slice(&[0, wire::NSID as u8, l1, l0]);
+            out.extend_from_slice(nsid);
+        }
+        if let Some(units) = end.keepalive {
+            let [u1, u0] = units.to_be_bytes();
+            out.extend_from_slice(&[0, wire::KEEPALIVE as u8, 0, 2, u1, u0]);
+        }
+        for error in end.errors {
+            error.write(out);
+        }
+        if let Some(padding) = end.padding {
+            let [l1, l0] = (padding as u16).to_be_bytes();
+            out.extend_from_slice(&[0, wire::PADDING as u8, l1, l0]);
+            out.resize(out.len() + padding, 0);
+        }
+    }
+
+    /// How many octets the options of the reply have.
+    fn options_octets(&self, end: &End<'_>) -> usize {
+        let subnet = self.client.subnet.map_or(0, |subnet| 4 + subnet.len());
+        let cookie = self
+            .client
+            .cookie
+            .map_or(0, |_| 4 + usize::from(COOKIE_OCTETS));
+        let nsid = end.nsid.map_or(0, |nsid| 4 + nsid.len());
+        let errors: usize = end.errors.iter().map(ExtendedError::octets).sum();
+        let keepalive = end.keepalive.map_or(0, |_| 6);
+        let padding = end.padding.map_or(0, |padding| 4 + padding);
+        subnet + cookie + nsid + errors + keepalive + padding
+    }
+
+    /// How many octets the OPT record of the reply has, if there is one.
+    fn opt_octets(&self, end: &End<'_>) -> usize {
+        match self.query.edns {
+            Some(_) => EDNS + self.options_octets(end),
+            None => 0,
+        }
+    }
+
+    /// Adds the signature, if the message was signed. What cannot be signed is not
+    /// sent.
+    fn sign(&self, out: &mut Vec<u8>) {
+        let Some(signature) = self.signature else {
+            return;
+        };
+        // Whoever signs with an endless name that nobody knows is told so without a
+        // signature.
+        if signature.key().is_none() && out.len() > self.limit() {
+            return;
+        }
+        if signature.clone().sign(out).is_none() {
+            out.clear();
+        }
+    }
 }
 
 /// The reply to a message of which little or nothing can be understood: a bare
 /// header.
-pub fn bare(packet: &[u8], code: ResponseCode) -> Option<Vec<u8>> {
-    let header = Header::read(&mut BinDecoder::new(packet)).ok()?;
-    let mut message = Message::new(header.id, MessageType::Response, header.op_code);
-    message.metadata.recursion_desired =
-        header.op_code == OpCode::Query && header.recursion_desired;
-    message.metadata.response_code = code;
-    message.to_vec().ok()
+pub fn bare(packet: &[u8], code: ResponseCode, out: &mut Vec<u8>) {
+    let Some(&[i1, i0, flags, ..]) = packet.first_chunk::<HEADER>() else {
+        return;
+    };
+    let opcode = flags & 0x78;
+    let recursion = if opcode == 0 { flags & RD } else { 0 };
+    let [f1, f0] = [QR | opcode | recursion, code.low()];
+    out.extend_from_slice(&[i1, i0, f1, f0, 0, 0, 0, 0, 0, 0, 0, 0]);
 }

@@ -1,18 +1,30 @@
 //! A query as it stands in its packet.
 //!
-//! [`Query::read`] takes only what nearly all queries are: one question, spelt
-//! out, and perhaps one OPT record with options that the short way knows. It
-//! allocates nothing. Everything else is for hickory's parser.
+//! [`Query::read`] takes only what nearly all queries are: one question, spelt out,
+//! and perhaps one OPT record with options that it knows. It allocates nothing. Of
+//! everything else [`Query::read_any`] takes the same parts, once hickory's parser
+//! has understood the message.
+
+use super::record_place::RecordPlace;
 
 /// The octets of a message's header (RFC 1035, section 4.1.1).
 pub const HEADER: usize = 12;
+
+/// The largest answer by UDP: what passes without fragments nearly everywhere.
+pub const UDP_OCTETS: u16 = 1_232;
+
+/// How many packets are taken from a socket at once. More wait in the kernel.
+pub const PACKETS: usize = 64;
 
 /// How many octets an OPT record has without options.
 pub const EDNS: usize = 11;
 
 /// The option codes that are looked at.
+pub const NSID: u16 = 3;
 pub const SUBNET: u16 = 8;
 pub const COOKIE: u16 = 10;
+pub const KEEPALIVE: u16 = 11;
+pub const PADDING: u16 = 12;
 
 /// The type of the record that has them.
 pub const OPT: u16 = 41;
@@ -26,16 +38,17 @@ pub const RD: u8 = 0x01;
 pub const CD: u8 = 0x10;
 const AD: u8 = 0x20;
 
-/// A plain query.
+/// A query.
 ///
 /// Where its parts stand in the packet, and no copies of them: what is made of
 /// small parts and then moved as a whole has a processor wait until it is written.
-/// For that reason, too, what makes it and what is made of it on the short way is
-/// inlined always: a function's result is moved.
+/// For that reason, too, what makes it and what is made of it is inlined: a
+/// function's result is moved.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'p> {
     pub packet: &'p [u8],
-    /// The name asked for: labels with their lengths, and the root's.
+    /// The name asked for: labels with their lengths, and the root's; nothing where
+    /// there is no question.
     pub name: &'p [u8],
     /// The type, and the class.
     kind: &'p [u8; 4],
@@ -51,6 +64,12 @@ pub struct Edns<'p> {
     pub cookie: Option<&'p [u8]>,
     /// The data of a CLIENT-SUBNET option.
     pub subnet: Option<&'p [u8]>,
+    /// Whether the client asks for the name of the server (RFC 5001).
+    pub asks_nsid: bool,
+    /// Whether it asks how long its connection may be idle (RFC 7828).
+    pub asks_keepalive: bool,
+    /// Whether it asks that replies are padded (RFC 7830).
+    pub asks_padding: bool,
 }
 
 impl<'p> Query<'p> {
@@ -84,6 +103,54 @@ impl<'p> Query<'p> {
         })
     }
 
+    /// The same of any message that hickory's parser has understood. `None` where the
+    /// name of its question is compressed: there is nothing before it that it could
+    /// point to.
+    pub fn read_any(packet: &'p [u8]) -> Option<Self> {
+        let (header, rest) = packet.split_first_chunk::<HEADER>()?;
+        let count = |place: usize| u16::from_be_bytes([header[place], header[place + 1]]);
+        let (name, kind, rest) = match count(4) {
+            0 => (&packet[..0], &[0; 4], rest),
+            _ => {
+                let (name, rest) = name(rest)?;
+                let (kind, rest) = rest.split_first_chunk::<4>()?;
+                (name, kind, rest)
+            }
+        };
+        let mut edns = None;
+        let mut place = packet.len() - rest.len();
+        let records = [6, 8, 10].map(|place| usize::from(count(place)));
+        for _ in 0..records.iter().sum() {
+            let record = RecordPlace::read(packet, place)?;
+            place = record.data.end;
+            if record.rtype == OPT {
+                // With the end of its name.
+                let fixed = packet.get(record.owner.end - 1..)?.first_chunk()?;
+                edns = Some(Edns::new::<false>(fixed, &packet[record.data])?);
+            }
+        }
+        Some(Self {
+            packet,
+            name,
+            kind,
+            edns,
+        })
+    }
+
+    /// The opcode: what is wanted of the server.
+    pub fn opcode(&self) -> u8 {
+        self.packet[2] >> 3 & 0xf
+    }
+
+    /// Whether the server is to ask others.
+    pub fn is_recursive(&self) -> bool {
+        self.packet[2] & RD != 0
+    }
+
+    pub fn class(&self) -> u16 {
+        u16::from_be_bytes([self.kind[2], self.kind[3]])
+    }
+
     /// The type asked for.
     pub fn rtype(&self) -> u16 {
         u16::from_be_bytes([self.kind[0], self.kind[1]])
@@ -101,7 +168,15 @@ impl<'p> Query<'p> {
 
     /// The question: name, type and class.
     pub fn question(&self) -> &'p [u8] {
-        &self.packet[HEADER..HEADER + self.name.len() + 4]
+        &self.with_header()[HEADER..]
+    }
+
+    /// The header and the question.
+    pub fn with_header(&self) -> &'p [u8] {
+        match self.name.len() {
+            0 => &self.packet[..HEADER],
+            length => &self.packet[..HEADER + length + 4],
+        }
     }
 }
 
@@ -124,7 +199,7 @@ impl<'p> Edns<'p> {
     #[inline(always)]
     fn read(record: &'p [u8]) -> Option<Self> {
         const TYPE: [u8; 2] = OPT.to_be_bytes();
-        let (fixed, mut options) = record.split_first_chunk::<EDNS>()?;
+        let (fixed, options) = record.split_first_chunk::<EDNS>()?;
         // The root's name; of the TTL the extended code, which is 0 in a query,
         // and the version, which is ours; the flags.
         let [0, t1, t0, _, _, 0, 0, _, _, l1, l0] = *fixed else {
@@ -133,7 +208,15 @@ impl<'p> Edns<'p> {
         if [t1, t0] != TYPE || usize::from(u16::from_be_bytes([l1, l0])) != options.len() {
             return None;
         }
+        Self::new::<true>(fixed, options)
+    }
+
+    /// Reads the options. Where they are to be plain, they are each of a kind that is
+    /// looked at, and there is one of each.
+    #[inline(always)]
+    fn new<const PLAIN: bool>(fixed: &'p [u8; EDNS], mut options: &'p [u8]) -> Option<Self> {
         let (mut cookie, mut subnet) = (None, None);
+        let [mut asks_nsid, mut asks_keepalive, mut asks_padding] = [false; 3];
         while !options.is_empty() {
             let (&[c1, c0, l1, l0], rest) = options.split_first_chunk::<4>()?;
             let length = usize::from(u16::from_be_bytes([l1, l0]));
@@ -142,7 +225,11 @@ impl<'p> Edns<'p> {
                 SUBNET if subnet.is_none() => subnet = Some(data),
                 COOKIE if cookie.is_none() => cookie = Some(data),
                 // NSID and what else there is: hickory's parser knows.
-                _ => return None,
+                _ if PLAIN => return None,
+                NSID => asks_nsid = true,
+                KEEPALIVE => asks_keepalive = true,
+                PADDING => asks_padding = true,
+                _ => {}
             }
             options = rest;
         }
@@ -150,7 +237,15 @@ impl<'p> Edns<'p> {
             fixed,
             cookie,
             subnet,
+            asks_nsid,
+            asks_keepalive,
+            asks_padding,
         })
+    }
+
+    /// The version of EDNS.
+    pub fn version(&self) -> u8 {
+        self.fixed[6]
     }
 
     /// How many octets the client takes by UDP.
@@ -199,44 +294,12 @@ pub fn subnet(data: &[u8]) -> Option<(std::net::IpAddr, u8)> {
     Some((address, prefix))
 }
 
-/// The data of the CLIENT-SUBNET option of any message, however it is laid out.
-/// hickory reads the option, but leaves unread what stands behind the address.
-pub fn subnet_in(packet: &[u8]) -> Option<&[u8]> {
-    let (header, mut rest) = packet.split_first_chunk::<HEADER>()?;
-    let count = |place: usize| u16::from_be_bytes([header[place], header[place + 1]]);
-    for _ in 0..count(4) {
-        rest = skip_name(rest)?.get(4..)?;
-    }
-    let records = [6, 8, 10].map(|place| usize::from(count(place)));
-    for _ in 0..records.iter().sum() {
-        rest = skip_name(rest)?;
-        let (&[t1, t0, _, _, _, _, _, _, l1, l0], after) = rest.split_first_chunk::<10>()?;
-        let (mut data, after) = after.split_at_checked(u16::from_be_bytes([l1, l0]).into())?;
-        rest = after;
-        if u16::from_be_bytes([t1, t0]) != OPT {
-            continue;
-        }
-        while let Some((&[c1, c0, l1, l0], options)) = data.split_first_chunk::<4>() {
-            let length = u16::from_be_bytes([l1, l0]).into();
-            let (option, options) = options.split_at_checked(length)?;
-            if u16::from_be_bytes([c1, c0]) == SUBNET {
-                return Some(option);
-            }
-            data = options;
-        }
-    }
-    None
-}
-
-/// What follows a name, which may end with a pointer.
-fn skip_name(mut octets: &[u8]) -> Option<&[u8]> {
-    loop {
-        match octets.first()? {
-            0 => return octets.get(1..),
-            length @ 1..=63 => octets = octets.get(1 + usize::from(*length)..)?,
-            _ => return octets.get(2..),
-        }
-    }
+/// Adds a message and its length before it (RFC 7766, section 8). No message is
+/// too long for that: replies are no longer than the room of a message.
+pub fn framed(octets: &mut Vec<u8>, message: &[u8]) {
+    let length = message.len().min(u16::MAX.into());
+    octets.extend((length as u16).to_be_bytes());
+    octets.extend(&message[..length]);
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType, rdata::HINFO},
 };
 
-use super::{Form, QueryName, Who, Zone, records};
+use super::{Form, QueryName, Who, Zone, ZoneView, records};
 use crate::network::{Network, Peer};
 
 /// How many aliases are followed, should they go round in a circle.
@@ -17,7 +17,7 @@ const MOST_ALIASES: usize = 8;
 /// type, class, TTL and length, six of numbers, and its target.
 const LEAST_SERVICE_OCTETS: usize = 20;
 
-/// Told to whoever asks for the parameters of a peer by its ID: it may be a host
+/// PeerRecord to whoever asks for the parameters of a peer by its ID: it may be a host
 /// that is named like an ID, which would never be registered.
 pub const NO_HOST_NAME: &str = "the name is an ID, not a host name: it registers nobody";
 
@@ -59,25 +59,26 @@ pub struct Question<'q> {
     pub room: usize,
 }
 
-impl Zone {
+impl ZoneView {
     /// The answer to a question that registers nothing.
-    pub fn answer(&self, network: &Network, question: &Question<'_>) -> Answer {
-        let mut answer = self.direct_answer(network, question);
+    pub fn answer(&self, question: &Question<'_>) -> Answer {
+        let zone = &self.zone;
+        let mut answer = self.direct_answer(question);
         // RFC 1034, section 4.3.2, step 3a: an alias is followed within the zone.
         for _ in 0..MOST_ALIASES {
             let target = answer.alias(question.asked.rtype);
-            let Some(target) = target.filter(|target| self.contains(target)) else {
+            let Some(target) = target.filter(|target| zone.contains(target)) else {
                 break;
             };
             let next = Question {
-                name: &self.parse(&target),
+                name: &zone.parse(&target),
                 asked: Asked {
                     owner: &target,
                     ..question.asked
                 },
                 ..*question
             };
-            let next = self.direct_answer(network, &next);
+            let next = self.direct_answer(&next);
             answer.answers.extend(next.answers);
             answer = Answer {
                 answers: answer.answers,
@@ -87,47 +88,50 @@ impl Zone {
         answer
     }
 
-    fn direct_answer(&self, network: &Network, question: &Question<'_>) -> Answer {
+    fn direct_answer(&self, question: &Question<'_>) -> Answer {
         let Question { name, asked, room } = *question;
         let Asked { rtype, owner, .. } = asked;
-        if let Some(records) = self.further.at(owner) {
-            return self.further_answer(network, records, rtype, owner);
+        let (zone, network) = (&self.zone, &*self.network);
+        if let Some(records) = zone.further.at(owner) {
+            return zone.further_answer(network, records, rtype, owner);
         }
         match name {
-            QueryName::Apex => self.apex(network, rtype, owner),
+            QueryName::Apex => zone.apex(network, rtype, owner),
             QueryName::NameServer => {
-                let data = self.servers.iter().map(|server| records::address(*server));
-                self.of_type(network, rtype, owner, data.collect())
+                let data = zone.servers.iter().map(|server| records::address(*server));
+                zone.of_type(network, rtype, owner, data.collect())
             }
             QueryName::Service(port) => {
                 let most = room / LEAST_SERVICE_OCTETS + 1;
-                let services = self.services(network, port).take(most);
+                let services = zone.services(network, port).take(most);
                 let (data, targets): (Vec<_>, Vec<_>) = services.unzip();
-                let mut answer = self.of_type(network, rtype, owner, data);
+                let mut answer = zone.of_type(network, rtype, owner, data);
                 if !answer.answers.is_empty() {
-                    answer.additional = self.target_addresses(targets);
+                    answer.additional = zone.target_addresses(targets);
                 }
                 answer
             }
-            QueryName::Peer { who, form } => match self.peer_called(network, who) {
-                Some(peer) => self.peer_answer(network, peer, who, *form, &asked),
-                None if self.has_names_below(owner) => self.no_data(network),
+            QueryName::Peer { who, form } => match self.registered(who) {
+                Some(found) => self.peer_answer(&found, *form, &asked),
+                None if zone.has_names_below(owner) => zone.no_data(network),
                 // An ID is kept for it: the name is there.
-                None if is_awaited(network, who) => self.no_data(network),
+                None if is_awaited(network, who) => zone.no_data(network),
                 None => Answer {
                     reason: matches!(who, Who::Id(_)).then(|| NO_HOST_NAME.to_owned()),
-                    ..self.nx_domain(network)
+                    ..zone.nx_domain(network)
                 },
             },
-            QueryName::Leave(host) if network.host(host).is_some() => self.no_data(network),
-            QueryName::Status | QueryName::Empty => self.no_data(network),
-            QueryName::Leave(_) | QueryName::Unknown if self.has_names_below(owner) => {
-                self.no_data(network)
+            QueryName::Leave(host) if network.host(host).is_some() => zone.no_data(network),
+            QueryName::Status | QueryName::Empty => zone.no_data(network),
+            QueryName::Leave(_) | QueryName::Unknown if zone.has_names_below(owner) => {
+                zone.no_data(network)
             }
-            QueryName::Leave(_) | QueryName::Unknown => self.nx_domain(network),
+            QueryName::Leave(_) | QueryName::Unknown => zone.nx_domain(network),
         }
     }
+}
 
+impl Zone {
     pub fn soa_answer(&self, network: &Network) -> Answer {
         Answer {
             answers: vec![self.soa(network)],

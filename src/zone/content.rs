@@ -1,24 +1,20 @@
 //! The whole zone as a stream of records: for transfers and dumps.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use hickory_proto::{
     ProtoError,
     rr::{Name, RData, Record, RecordType, rdata::TXT},
 };
 
-use super::{
-    Zone,
-    name::{ENVIRONMENT, STATUS},
-    records::{self, Roots},
-};
+use super::{RecordSets, Zone, ZoneView, name::STATUS};
 use crate::{
     network::{Hostname, Network, Peer, PeerId, Time},
     store::{Pin, Registration},
 };
 
 /// A part of a zone's content.
-pub enum Part<'n> {
+pub enum ZonePart<'n> {
     Record(Box<Record>),
     /// The records at the names of a peer: its host's and its ID.
     Peer(&'n Peer),
@@ -29,16 +25,20 @@ impl Zone {
     ///
     /// Left out are the names that only serve to register: `HOST.ROLE` and
     /// `_leave.HOST`. Every other name gives here what a query for it gives.
-    pub fn content<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = Record> + 'a {
-        let roots = self.roots(network);
+    pub fn content<'a>(
+        self: &'a Arc<Self>,
+        network: &'a Arc<Network>,
+    ) -> impl Iterator<Item = Record> + 'a {
+        let view = ZoneView::new(self.clone(), network.clone());
+        let mut sets = RecordSets::default();
         self.parts(network).flat_map(move |part| match part {
-            Part::Record(record) => vec![*record],
-            Part::Peer(peer) => self.peer_content(network, &roots, peer),
+            ZonePart::Record(record) => vec![*record],
+            ZonePart::Peer(peer) => view.records_of(peer, &mut sets),
         })
     }
 
     /// The same, with the peers as they are, of which there may be very many.
-    pub fn parts<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = Part<'a>> + 'a {
+    pub fn parts<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = ZonePart<'a>> + 'a {
         let own_servers = self.further.at(&self.origin).is_some_and(|records| {
             records
                 .iter()
@@ -62,12 +62,12 @@ impl Zone {
             self.services(network, port)
                 .map(move |(data, _)| Record::from_rdata(owner.clone(), self.ttl, data))
         });
-        let peers = network.peers().map(|peer| Part::Peer(peer));
+        let peers = network.peers().map(|peer| ZonePart::Peer(peer));
         let awaited = self.awaited(network);
         let pins = awaited.map(move |(host, id)| self.pin_record(host, id));
         let head = head.into_iter().chain(services);
-        let head = head.map(|record| Part::Record(record.into()));
-        let pins = pins.map(|record| Part::Record(record.into()));
+        let head = head.map(|record| ZonePart::Record(record.into()));
+        let pins = pins.map(|record| ZonePart::Record(record.into()));
         head.chain(peers).chain(pins)
     }
 
@@ -79,44 +79,6 @@ impl Zone {
         network
             .pins()
             .filter(|(host, _)| network.host(host).is_none())
-    }
-
-    /// The records at a peer's host name and at its ID. [`Ready::records`] writes the
-    /// same.
-    ///
-    /// [`Ready::records`]: super::Ready::records
-    pub(super) fn peer_content(
-        &self,
-        network: &Network,
-        roots: &Roots<'_>,
-        peer: &Peer,
-    ) -> Vec<Record> {
-        let summary = self.summary(roots, peer);
-        let address = network.is_live(peer.id);
-        let address = address.then(|| records::address(peer.holder.address));
-        let environment = self.environment(network, peer, self.server());
-        // A client that asks for it is told what is wrong.
-        let environment = environment.unwrap_or_default();
-        let roots: Vec<RData> = self
-            .root_services(roots, peer)
-            .map(|(data, _)| data)
-            .collect();
-        let id = self.rules.id_text(peer.id);
-        let mut content = Vec::with_capacity(2 * (2 + roots.len() + environment.len()));
-        for (label, ttl) in [(peer.host.as_str(), 0), (id.as_str(), self.ttl)] {
-            let name = self.name(&[label]);
-            let address = address.clone();
-            content.extend(address.map(|data| Record::from_rdata(name.clone(), self.ttl, data)));
-            content.push(Record::from_rdata(name.clone(), ttl, summary.clone()));
-            for data in &roots {
-                content.push(Record::from_rdata(name.clone(), ttl, data.clone()));
-            }
-            let name = self.name(&[ENVIRONMENT, label]);
-            for data in &environment {
-                content.push(Record::from_rdata(name.clone(), ttl, data.clone()));
-            }
-        }
-        content
     }
 
     /// The zone below `_peers`: one TXT record for each peer, at its host name,

@@ -15,7 +15,7 @@ use hickory_proto::rr::Name;
 use toml::Spanned;
 
 use self::parts::{Variables, environment_of, place_of, port, ports, roles, sequences};
-use super::{Profile, RegisterKeys, Zone, master, sample};
+use super::{Profile, Records, RegisterKeys, Zone, master, sample};
 use crate::{
     keys,
     network::{Role, Rules, Sequence},
@@ -172,7 +172,7 @@ fn zone(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<(Zone, Span, O
         ports: ports.items,
         profiles,
         rules: Arc::new(rules),
-        further: master::Records::default(),
+        further: Records::default(),
         servers: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         register_keys,
     };

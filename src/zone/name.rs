@@ -112,12 +112,12 @@ impl Zone {
     /// A label that may name a host.
     fn host(&self, label: &str) -> Option<Hostname> {
         let host: Hostname = label.parse().ok()?;
-        (!self.gives_away(&host)).then_some(host)
+        (!self.is_reserved(&host)).then_some(host)
     }
 
     /// Whether the name stands for something else than a host: a role, an ID,
     /// or records of the master file.
-    pub fn gives_away(&self, host: &Hostname) -> bool {
+    pub fn is_reserved(&self, host: &Hostname) -> bool {
         let label = host.as_str();
         self.rules.role_named(label).is_some()
             || self.rules.is_id_shaped(label.as_bytes())

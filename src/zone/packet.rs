@@ -12,6 +12,11 @@ use super::records::STRING_OCTETS;
 /// A pointer to the question's name, which stands behind the header.
 pub const QUESTION: [u8; 2] = [0xc0, 12];
 
+/// A pointer to the question's name without its first label, which is that one.
+pub const fn pointer_behind_label(label: &str) -> [u8; 2] {
+    [0xc0, QUESTION[1] + 1 + label.len() as u8]
+}
+
 /// Types and the class: the lower octets.
 const A: u8 = 1;
 const AAAA: u8 = 28;
@@ -23,6 +28,15 @@ pub fn name(name: &rr::Name) -> Vec<u8> {
         .iter()
         .flat_map(|label| [&[label.len() as u8], label].concat());
     labels.chain([0]).collect()
+}
+
+/// The beginning of a message: an empty header, and a question.
+pub fn question(owner: &rr::Name, rtype: u16) -> Vec<u8> {
+    let mut message = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    message.extend(name(owner));
+    message.extend(rtype.to_be_bytes());
+    message.extend([0, IN]);
+    message
 }
 
 /// Writes a record at the question's name.

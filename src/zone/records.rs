@@ -41,20 +41,6 @@ impl Zone {
         self.name(&[NAME_SERVER, NAME_SERVER_PARENT])
     }
 
-    /// A peer's strings: `id=vp1`, `root=…`, `n=4`, `f=1`, `address=…`,
-    /// `role=mixed`, `epoch=3`.
-    pub(super) fn summary(&self, roots: &Roots<'_>, peer: &Peer) -> RData {
-        let mut strings = vec![
-            ["id=", &self.rules.id_text(peer.id)].concat(),
-            ["root=", &roots.addresses(peer).join(",")].concat(),
-        ];
-        strings.extend(self.size());
-        strings.push(["address=", &self.socket(peer.holder.address)].concat());
-        strings.push(["role=", &self.rules.role(peer.role).name].concat());
-        strings.push(format!("epoch={}", peer.epoch));
-        RData::TXT(TXT::new(strings))
-    }
-
     /// The zone's own strings: `n=4`, `f=1`, `peers=4`, `live=4`.
     pub(super) fn zone_summary(&self, network: &Network) -> RData {
         let mut strings = self.size();
@@ -69,36 +55,9 @@ impl Zone {
         n.into_iter().chain(f).collect()
     }
 
-    /// The root nodes that the peers of the network are told of.
-    pub(super) fn roots<'n>(&self, network: &'n Network) -> Roots<'n> {
-        let nodes = network.root_nodes().into_iter();
-        let first = nodes.map(|peer| Root {
-            address: self.socket(peer.holder.address),
-            name: self.id_name(peer),
-            peer,
-        });
-        Roots {
-            first: first.collect(),
-            most: self.rules.roots,
-        }
-    }
-
     /// `10.0.1.5:7051`, `[fd00::5]:7051`.
     pub(super) fn socket(&self, address: IpAddr) -> String {
         SocketAddr::new(address, self.root_port).to_string()
-    }
-
-    /// The root nodes of a peer, best first: the priority is the rank, from 0.
-    pub(super) fn root_services<'r>(
-        &self,
-        roots: &'r Roots<'_>,
-        peer: &Peer,
-    ) -> impl Iterator<Item = (RData, &'r Peer)> {
-        let port = self.root_port;
-        roots.of(peer).zip(0..).map(move |(root, rank)| {
-            let srv = SRV::new(rank, 0, port, root.name.clone());
-            (RData::SRV(srv), root.peer)
-        })
     }
 
     /// The live peers that offer a port, as many as one message holds.
@@ -128,22 +87,6 @@ impl Zone {
         (65_535 - 12 - 2 * name) / (2 + 10 + 6 + name)
     }
 
-    /// A peer's variables, one record each. A value that is longer than one
-    /// character-string goes on in the next ones.
-    pub(super) fn environment(
-        &self,
-        network: &Network,
-        peer: &Peer,
-        server: IpAddr,
-    ) -> Result<Vec<RData>, RenderError> {
-        let variables = self.variables(network, peer, server)?;
-        let record = |text: String| {
-            let strings = text.as_bytes().chunks(STRING_OCTETS).collect();
-            RData::TXT(TXT::from_bytes(strings))
-        };
-        Ok(variables.into_iter().map(record).collect())
-    }
-
     /// A peer's variables, each as `NAME=value`.
     pub(super) fn variables(
         &self,
@@ -155,7 +98,10 @@ impl Zone {
         let roots = network.roots(peer);
         let roots = roots.map(|root| self.member(network, root.id)).collect();
         let members = match environment.names("members") {
-            true => self.members(network),
+            true => self
+                .member_ids()
+                .map(|id| self.member(network, id))
+                .collect(),
             false => Vec::new(),
         };
         let id = self.rules.id_text(peer.id);
@@ -183,22 +129,20 @@ impl Zone {
 
     /// The members of the network: the numbers of the limited sequences, those
     /// of the root sequence first.
-    fn members(&self, network: &Network) -> Vec<Member> {
+    pub(super) fn member_ids(&self) -> impl Iterator<Item = PeerId> {
         let root_sequence = self.rules.root_sequence;
         let all = (0..self.rules.sequences.len()).map(|place| Sequence(place as u16));
-        let others = all.filter(|sequence| *sequence != root_sequence);
+        let others = all.filter(move |sequence| *sequence != root_sequence);
         let sequences = std::iter::once(root_sequence).chain(others);
-        let numbers = sequences.flat_map(|sequence| {
+        sequences.flat_map(|sequence| {
             let rule = self.rules.sequence(sequence);
-            let count = if rule.limit > MOST_MEMBERS {
-                0
-            } else {
-                rule.limit
+            let count = match rule.limit > MOST_MEMBERS {
+                true => 0,
+                false => rule.limit,
             };
             let numbers = rule.start..rule.start + count;
             numbers.map(move |number| PeerId { sequence, number })
-        });
-        numbers.map(|id| self.member(network, id)).collect()
+        })
     }
 
     fn member(&self, network: &Network, id: PeerId) -> Member {
@@ -226,36 +170,6 @@ impl Zone {
 
     pub(super) fn name_server_records(&self) -> Vec<RData> {
         vec![RData::NS(NS(self.name_server()))]
-    }
-}
-
-/// The root nodes of a network, made once for all its peers.
-pub(super) struct Roots<'n> {
-    /// Best first, and one more than a peer is told of.
-    first: Vec<Root<'n>>,
-    most: usize,
-}
-
-struct Root<'n> {
-    peer: &'n Peer,
-    /// With the port.
-    address: String,
-    /// That of its ID.
-    name: Name,
-}
-
-impl Roots<'_> {
-    /// Those that the peer is told of: not itself, nor who else is registered at
-    /// its address.
-    fn of(&self, peer: &Peer) -> impl Iterator<Item = &Root<'_>> {
-        let is_other = |root: &&Root<'_>| {
-            root.peer.id != peer.id && root.peer.holder.address != peer.holder.address
-        };
-        self.first.iter().filter(is_other).take(self.most)
-    }
-
-    pub(super) fn addresses(&self, peer: &Peer) -> Vec<&str> {
-        self.of(peer).map(|root| root.address.as_str()).collect()
     }
 }
 

@@ -4,12 +4,14 @@
 //! A zone is made of registrations, so little can be changed by its records:
 //! a host's name is deleted to release its ID, and `id=vp2` is added to pin it.
 
+use std::sync::Arc;
+
 use hickory_proto::{
     op::ResponseCode,
     rr::{DNSClass, Name, RData, Record, RecordType, rdata::TXT},
 };
 
-use super::{Asked, Form, QueryName, Question, Who, Zone};
+use super::{Asked, Form, QueryName, Question, Who, Zone, ZoneView};
 use crate::network::{Change, Hostname, Network, PeerId};
 
 /// An update that is well-formed. Whether it may be made depends on the network.
@@ -226,13 +228,14 @@ impl Zone {
     /// Makes an update if its prerequisites hold. After an error the network
     /// and the changes are to be thrown away.
     pub fn apply(
-        &self,
+        self: &Arc<Self>,
         update: &Update,
         network: &mut Network,
         changes: &mut Vec<Change>,
     ) -> Result<(), UpdateRefusal> {
+        let view = ZoneView::new(self.clone(), Arc::new(network.clone()));
         for condition in &update.conditions {
-            self.check(condition, network)?;
+            view.check(condition)?;
         }
         for edit in &update.edits {
             match edit {
@@ -257,11 +260,13 @@ impl Zone {
         }
         Ok(())
     }
+}
 
-    fn check(&self, condition: &Condition, network: &Network) -> Result<(), UpdateRefusal> {
+impl ZoneView {
+    fn check(&self, condition: &Condition) -> Result<(), UpdateRefusal> {
         let (holds, code, name) = match condition {
             Condition::Name { name, is_used } => {
-                let used = !self.records_at(network, name, RecordType::ANY).is_empty();
+                let used = !self.records_at(name, RecordType::ANY).is_empty();
                 let code = match is_used {
                     true => ResponseCode::NXDomain,
                     false => ResponseCode::YXDomain,
@@ -273,7 +278,7 @@ impl Zone {
                 rtype,
                 is_there,
             } => {
-                let there = !self.records_at(network, name, *rtype).is_empty();
+                let there = !self.records_at(name, *rtype).is_empty();
                 let code = match is_there {
                     true => ResponseCode::NXRRSet,
                     false => ResponseCode::YXRRSet,
@@ -281,7 +286,7 @@ impl Zone {
                 (there == *is_there, code, name)
             }
             Condition::Equal { name, rtype, data } => {
-                let there = self.records_at(network, name, *rtype);
+                let there = self.records_at(name, *rtype);
                 let equal = there.iter().all(|record| data.contains(record))
                     && data.iter().all(|record| there.contains(record));
                 (equal, ResponseCode::NXRRSet, name)
@@ -297,24 +302,24 @@ impl Zone {
     }
 
     /// The data of a type at a name, or of any type.
-    fn records_at(&self, network: &Network, name: &Name, rtype: RecordType) -> Vec<RData> {
+    fn records_at(&self, name: &Name, rtype: RecordType) -> Vec<RData> {
         let question = Question {
-            name: &self.parse(name),
+            name: &self.zone.parse(name),
             asked: Asked {
                 rtype,
                 owner: name,
-                server: self.server(),
+                server: self.zone.server(),
             },
             room: usize::from(u16::MAX),
         };
-        let mut answers = self.answer(network, &question).answers;
+        let mut answers = self.answer(&question).answers;
         if let QueryName::Peer {
             who: Who::Host { host, role: None },
             form: Form::Plain,
         } = question.name
-            && let Some(id) = network.pinned(host).filter(|_| answers.is_empty())
+            && let Some(id) = self.network.pinned(host).filter(|_| answers.is_empty())
         {
-            answers.push(self.pin_record(host, id));
+            answers.push(self.zone.pin_record(host, id));
         }
         answers
             .into_iter()

@@ -7,15 +7,19 @@ use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query},
     rr::RecordType,
 };
-use hickory_server::{net::xfer::Protocol, server::Request};
 use param_daemon::{
     network::Network,
     server::{
-        reply::Terms,
-        source::Transport,
+        policy::{
+            client::Client,
+            cookie::Cookies,
+            source::{Source, Transport},
+        },
+        reply::{Reply, Terms},
         transfer::{Content, Transfer},
+        wire,
     },
-    zone::{self, Zone},
+    zone::{self, Zone, ZoneView},
 };
 
 /// That of the query.
@@ -31,22 +35,19 @@ pub fn asked(zone: &Arc<Zone>, network: &Arc<Network>, content: Content, edns: b
     query.edns = edns.then(Edns::new);
     let query = query.to_vec().expect("a query can be written");
     let client = SocketAddr::from(([127, 0, 0, 1], 1053));
-    Transfer {
-        request: Request::from_bytes(query, client, Protocol::Tcp).expect("it is a query"),
-        terms: Terms {
-            transport: Transport::Tcp,
-            server: std::net::Ipv4Addr::LOCALHOST.into(),
-            recursive: false,
-            by_address: false,
-            idle: None,
-            cookie: None,
-            nsid: None,
-            signature: None,
-        },
-        zone: zone.clone(),
-        network: network.clone(),
-        content,
-    }
+    let source = Source::new(client, Transport::Tcp, client.ip());
+    let query = wire::Query::read(&query).expect("it is a plain query");
+    let cookies = Cookies::configured([7; 16], None).at(0);
+    let reply = Reply {
+        client: &Client::of(&query, &source, None, &cookies),
+        query: &query,
+        cookies: &cookies,
+        terms: &Terms::default(),
+        signature: None,
+        by_address: false,
+    };
+    let view = ZoneView::new(zone.clone(), network.clone());
+    Transfer::new(&reply, Arc::new(view), content)
 }
 
 /// The messages, as they are written to a connection.

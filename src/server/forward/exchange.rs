@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    query::{PAYLOAD, Query},
+    query::{PAYLOAD, UpstreamQuery},
     response::{self, Received, Response},
 };
 
@@ -46,14 +46,18 @@ pub enum Failure {
 /// # Errors
 ///
 /// That no response has come.
-pub async fn ask(upstream: SocketAddr, query: &Query, end: Instant) -> Result<Response, Failure> {
+pub async fn ask(
+    upstream: SocketAddr,
+    query: &UpstreamQuery,
+    end: Instant,
+) -> Result<Response, Failure> {
     let asking = timeout_at(end, ask_in_any_way(upstream, query, end));
     asking.await.unwrap_or(Err(Failure::Silent))
 }
 
 async fn ask_in_any_way(
     upstream: SocketAddr,
-    query: &Query,
+    query: &UpstreamQuery,
     end: Instant,
 ) -> Result<Response, Failure> {
     let response = ask_with(upstream, query, true, end).await?;
@@ -67,7 +71,7 @@ async fn ask_in_any_way(
 
 async fn ask_with(
     upstream: SocketAddr,
-    query: &Query,
+    query: &UpstreamQuery,
     with_edns: bool,
     end: Instant,
 ) -> Result<Response, Failure> {
@@ -82,7 +86,7 @@ async fn ask_with(
 /// `None` where the query has to go by TCP.
 async fn by_udp(
     upstream: SocketAddr,
-    query: &Query,
+    query: &UpstreamQuery,
     with_edns: bool,
     end: Instant,
 ) -> Result<Option<Response>, Failure> {
@@ -128,7 +132,11 @@ async fn by_udp(
     }
 }
 
-async fn by_tcp(upstream: SocketAddr, query: &Query, with_edns: bool) -> Result<Response, Failure> {
+async fn by_tcp(
+    upstream: SocketAddr,
+    query: &UpstreamQuery,
+    with_edns: bool,
+) -> Result<Response, Failure> {
     let mut stream = TcpStream::connect(upstream).await?;
     let id = random_id()?;
     let message = query.message(id, with_edns);

@@ -8,8 +8,7 @@
 //! bit, which is worth as much as the way to the upstream is.
 //!
 //! * [`query`]: what goes to an upstream.
-//! * [`response`]: what has come from one; `record`: where its parts stand;
-//!   `shift`: names in it that have to be mended.
+//! * [`response`]: what has come from one; `shift`: names in it that have to be mended.
 //! * `exchange`: one upstream, asked by UDP and TCP.
 //! * `admission`: how many queries are forwarded at once.
 //! * [`local`]: names that are answered here.
@@ -18,7 +17,6 @@ mod admission;
 mod exchange;
 pub mod local;
 pub mod query;
-pub mod record;
 pub mod response;
 mod shift;
 
@@ -44,9 +42,9 @@ use self::{
     response::Response,
 };
 
-pub use self::query::Query;
+pub use self::query::UpstreamQuery;
 
-use super::reply::ExtendedError;
+use super::extended_error::ExtendedError;
 
 /// How long all upstreams together may take. `dig` gives up after 5 s.
 const TOTAL: Duration = Duration::from_millis(4_500);
@@ -75,7 +73,7 @@ pub struct Forwarded {
 }
 
 /// An upstream that was asked, and what came of it, unless that is a defect.
-struct Asked {
+struct Attempt {
     upstream: SocketAddr,
     /// How long it could take.
     time: Duration,
@@ -106,14 +104,14 @@ impl Forwarder {
     /// Each has a fair share of the time that is left until the next is asked.
     /// An answer that comes later is taken nevertheless, so that a slow upstream
     /// is heard while others are silent.
-    pub async fn forward(self: Arc<Self>, query: Query, _admitted: Admitted) -> Forwarded {
+    pub async fn forward(self: Arc<Self>, query: UpstreamQuery, _admitted: Admitted) -> Forwarded {
         let query = Arc::new(query);
         let end = Instant::now() + TOTAL;
         let preferred = self.preferred.load(Ordering::Relaxed);
         let count = self.upstreams.len();
         let mut places = (0..count).cycle().skip(preferred).take(count);
         let mut left = count as u32;
-        let mut asked: Vec<Asked> = Vec::with_capacity(count);
+        let mut asked: Vec<Attempt> = Vec::with_capacity(count);
         // Those that are waited for are given up with this.
         let mut waiting = JoinSet::new();
         loop {
@@ -125,7 +123,7 @@ impl Forwarder {
                     left -= 1;
                     let (upstream, query) = (self.upstreams[place], query.clone());
                     let turn = asked.len();
-                    asked.push(Asked {
+                    asked.push(Attempt {
                         upstream,
                         time,
                         outcome: None,
@@ -157,7 +155,7 @@ impl Forwarder {
 }
 
 /// No upstream has an answer: the best of what they sent, and who said what.
-fn failed(asked: Vec<Asked>) -> Forwarded {
+fn failed(asked: Vec<Attempt>) -> Forwarded {
     let mut text = String::new();
     for asked in &asked {
         let part = asked.to_string();
@@ -171,7 +169,7 @@ fn failed(asked: Vec<Asked>) -> Forwarded {
         }
         text.push_str(&part);
     }
-    let is_unreachable = |asked: &Asked| matches!(asked.outcome, Some(Err(Failure::Network(_))));
+    let is_unreachable = |asked: &Attempt| matches!(asked.outcome, Some(Err(Failure::Network(_))));
     let all_are_unreachable = asked.iter().all(is_unreachable);
     let responses = asked.into_iter().filter_map(|asked| asked.outcome?.ok());
     let response = responses.min_by_key(|response| match response.code {
@@ -191,7 +189,7 @@ fn failed(asked: Vec<Asked>) -> Forwarded {
     }
 }
 
-impl std::fmt::Display for Asked {
+impl std::fmt::Display for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.upstream.port() {
             53 => write!(f, "{} ", self.upstream.ip())?,

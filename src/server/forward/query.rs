@@ -15,13 +15,7 @@
 //! prefix of 0, by which a client asks that no address of its be told to anybody:
 //! that must be passed on as it is (section 7.5).
 
-use hickory_proto::{
-    rr::rdata::opt::{EdnsCode, EdnsOption},
-    serialize::binary::{BinEncodable as _, BinEncoder},
-};
-use hickory_server::server::Request;
-
-use super::super::wire::{CD, HEADER, OPT, RD, SUBNET};
+use crate::server::wire::{self, CD, HEADER, OPT, RD, SUBNET};
 
 /// Authentic data: in a query, that the client understands that flag of the
 /// reply (RFC 6840, section 5.7).
@@ -36,7 +30,7 @@ pub const PAYLOAD: usize = 1_232;
 
 /// A query, but for what each attempt to ask it has of its own.
 #[derive(Debug)]
-pub struct Query {
+pub struct UpstreamQuery {
     /// Name, type and class, without compression.
     pub question: Vec<u8>,
     /// AD and CD.
@@ -46,31 +40,23 @@ pub struct Query {
     options: Vec<u8>,
 }
 
-impl Query {
-    /// The query that the request makes necessary; `None` where it has no
-    /// question that can be written.
-    pub fn new(request: &Request) -> Option<Self> {
-        let query = request.queries.queries().first()?;
-        let mut question = Vec::new();
-        query
-            .original()
-            .emit(&mut BinEncoder::new(&mut question))
-            .ok()?;
-        let edns = request.edns.as_ref();
-        let subnet = edns.and_then(|edns| edns.option(EdnsCode::Subnet));
-        let options = match subnet {
-            Some(EdnsOption::Subnet(subnet)) if subnet.source_prefix() == 0 => {
-                let family = if subnet.addr().is_ipv4() { 1 } else { 2 };
-                vec![0, SUBNET as u8, 0, 4, 0, family, 0, 0]
+impl UpstreamQuery {
+    /// The query that a client's makes necessary.
+    pub fn new(query: &wire::Query<'_>) -> Self {
+        let options = match query.subnet() {
+            Some(subnet @ [_, _, 0, _]) => {
+                let mut option = vec![0, SUBNET as u8, 0, 4];
+                option.extend(subnet);
+                option
             }
             _ => Vec::new(),
         };
-        Some(Self {
-            question,
-            flags: request.as_slice().get(3)? & (AD | CD),
-            dnssec_ok: edns.is_some_and(|edns| edns.flags().dnssec_ok),
+        Self {
+            question: query.question().to_vec(),
+            flags: query.packet[3] & (AD | CD),
+            dnssec_ok: query.edns.is_some_and(|edns| edns.dnssec_ok()),
             options,
-        })
+        }
     }
 
     /// The message, with an OPT record or without.

@@ -10,15 +10,13 @@
 
 use hickory_proto::op::ResponseCode;
 
-use super::{
-    super::{
-        reply::{EXTENDED_ERROR, ExtendedError},
-        wire::{HEADER, OPT},
-    },
-    query::Query,
-    record::Record,
-    shift,
+use crate::server::{
+    extended_error::{EXTENDED_ERROR, ExtendedError},
+    record_place::RecordPlace,
+    wire::{HEADER, OPT},
 };
+
+use super::{query::UpstreamQuery, shift};
 
 /// The type of the record that signs a message (RFC 8945).
 const TSIG: u16 = 250;
@@ -67,7 +65,7 @@ fn is_answer(code: ResponseCode) -> bool {
 }
 
 /// Reads what has come from an upstream that was sent the query with this ID.
-pub fn read(octets: &[u8], query: &Query, id: [u8; 2]) -> Received {
+pub fn read(octets: &[u8], query: &UpstreamQuery, id: [u8; 2]) -> Received {
     let Some((header, rest)) = octets.split_first_chunk::<HEADER>() else {
         return Received::Unrelated;
     };
@@ -113,7 +111,7 @@ fn without_opt(octets: &[u8], start: usize, counts: [u16; 3]) -> Option<Response
     let mut end = start;
     for (section, count) in counts.into_iter().enumerate() {
         for _ in 0..count {
-            let record = Record::read(octets, end)?;
+            let record = RecordPlace::read(octets, end)?;
             end = record.data.end;
             match record.rtype {
                 // One at most, of the root, and in the additional section (RFC
@@ -165,7 +163,10 @@ fn errors(mut options: &[u8]) -> Option<Vec<ExtendedError>> {
                 info_code: u16::from_be_bytes(*info_code),
                 // It has no end of its own (RFC 8914, section 2), but some
                 // write one nevertheless.
-                text: String::from_utf8_lossy(text).trim_end_matches('\0').into(),
+                text: String::from_utf8_lossy(text)
+                    .trim_end_matches('\0')
+                    .to_owned()
+                    .into(),
             });
         }
     }

@@ -6,9 +6,9 @@
 
 use std::ops::Range;
 
-use super::{
-    super::wire::HEADER,
-    record::{Record, end_of_name},
+use crate::server::{
+    record_place::{RecordPlace, end_of_name},
+    wire::HEADER,
 };
 
 /// Has every name behind the gap point to where its target will be once the gap
@@ -17,15 +17,15 @@ use super::{
 pub fn names(message: &mut [u8], gap: &Range<usize>) -> Option<()> {
     let mut place = gap.end;
     while place < message.len() {
-        let record = Record::read(message, place)?;
+        let record = RecordPlace::read(message, place)?;
         name(message, place, gap)?;
         let end = record.data.end;
         let mut place_in_data = record.data.start;
-        for part in parts(record.rtype) {
-            place_in_data = match part {
-                Part::Octets(count) => place_in_data + count,
-                Part::String => place_in_data + 1 + usize::from(*message.get(place_in_data)?),
-                Part::Name => name(message, place_in_data, gap)?,
+        for field in fields(record.rtype) {
+            place_in_data = match field {
+                Field::Octets(count) => place_in_data + count,
+                Field::String => place_in_data + 1 + usize::from(*message.get(place_in_data)?),
+                Field::Name => name(message, place_in_data, gap)?,
             };
             if place_in_data > end {
                 return None;
@@ -62,20 +62,20 @@ fn name(message: &mut [u8], start: usize, gap: &Range<usize>) -> Option<usize> {
     Some(end)
 }
 
-/// A part of a record's data.
-enum Part {
+/// A field of a record's data.
+enum Field {
     Octets(usize),
     /// A character string: an octet with its length, and so many octets.
     String,
     Name,
 }
 
-/// The parts of a record's data up to its last name, for all types whose names
+/// The fields of a record's data up to its last name, for all types whose names
 /// are compressed by some: those of RFC 1035, which may be; those that RFC 3597,
 /// section 4, has receivers decompress nevertheless; and later ones, whose names
 /// readers are known to follow though none may be compressed.
-fn parts(rtype: u16) -> &'static [Part] {
-    use Part::{Name, Octets, String};
+fn fields(rtype: u16) -> &'static [Field] {
+    use Field::{Name, Octets, String};
     match rtype {
         // NS, MD, MF, CNAME, MB, MG, MR, PTR, NXT; DNAME, NSEC.
         2..=5 | 7..=9 | 12 | 30 | 39 | 47 => &[Name],

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hickory_proto::rr::{LowerName, Name, RData, RecordType};
 
-use super::{Records, line, reader::Placed};
+use super::{line, reader::Placed};
 use crate::{
     settings::Problem,
-    zone::{Form, QueryName, Who, Zone, name::NAME_SERVER, name::NAME_SERVER_PARENT},
+    zone::{Form, QueryName, Records, Who, Zone, name::NAME_SERVER, name::NAME_SERVER_PARENT},
 };
 
 /// How much the records of one name and type may have: an answer has them all,

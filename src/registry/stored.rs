@@ -1,0 +1,29 @@
+//! From the network to the store: what a peer and a pin look like there.
+
+use crate::{
+    network::{Hostname, Peer, PeerId},
+    store::{Pin, Registration},
+    zone::Zone,
+};
+
+/// What a pin looks like in the store.
+pub(super) fn pin(zone: &Zone, host: &Hostname, id: PeerId) -> Pin {
+    Pin {
+        host: host.to_string(),
+        sequence: zone.rules.sequence(id.sequence).name.clone(),
+        number: id.number,
+    }
+}
+
+/// What a peer's registration looks like in the store.
+pub(super) fn registration(zone: &Zone, peer: &Peer) -> Registration {
+    Registration {
+        host: peer.host.to_string(),
+        sequence: zone.rules.sequence(peer.id.sequence).name.clone(),
+        number: peer.id.number,
+        role: zone.rules.role(peer.role).name.clone(),
+        source: peer.holder.source,
+        address: peer.holder.address,
+        epoch: peer.epoch,
+    }
+}

@@ -1,0 +1,56 @@
+//! Extended errors (RFC 8914): why a query was refused or failed.
+
+use std::borrow::Cow;
+
+/// The option code of an extended error (RFC 8914, section 2).
+pub const EXTENDED_ERROR: u16 = 15;
+
+/// Why a query was refused or failed, with a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExtendedError {
+    pub info_code: u16,
+    pub text: Cow<'static, str>,
+}
+
+impl ExtendedError {
+    fn new(info_code: u16, text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            info_code,
+            text: text.into(),
+        }
+    }
+
+    /// An error that no info code describes better.
+    pub fn other(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(0, text)
+    }
+
+    /// Whoever asks may not.
+    pub fn prohibited(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(18, text)
+    }
+
+    /// No server that could know the answer has sent anything.
+    pub fn no_reachable_authority(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(22, text)
+    }
+
+    /// The network has reported that they cannot be reached.
+    pub fn network_error(text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(23, text)
+    }
+
+    /// How many octets its option has, with its head.
+    pub fn octets(&self) -> usize {
+        4 + 2 + self.text.len()
+    }
+
+    /// Writes its option.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let length = 2 + self.text.len() as u16;
+        for number in [EXTENDED_ERROR, length, self.info_code] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        out.extend_from_slice(self.text.as_bytes());
+    }
+}

@@ -1,0 +1,249 @@
+//! Opens the sockets: for each address one for UDP and one for TCP, or one for
+//! TLS.
+
+use std::{
+    io, iter,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use nix::{
+    ifaddrs::getifaddrs,
+    sys::socket::{SockaddrLike as _, setsockopt, sockopt},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::server::config::{PORT, TLS_PORT};
+
+/// The sockets of one address.
+pub struct Listener {
+    /// As bound: a port 0 has become a real one.
+    pub address: SocketAddr,
+    /// One for each core. The kernel spreads the clients over them.
+    pub udp: Vec<UdpSocket>,
+    pub tcp: tokio::net::TcpListener,
+}
+
+/// The socket of one address for TLS.
+pub struct TlsListener {
+    /// As bound.
+    pub address: SocketAddr,
+    pub tcp: tokio::net::TcpListener,
+}
+
+/// All sockets of a service.
+pub struct Listeners {
+    pub plain: Vec<Listener>,
+    pub tls: Vec<TlsListener>,
+}
+
+/// What the kernel may hold back while the service is busy with a burst, in
+/// octets. It grants what `net.core.rmem_max` allows.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// What the kernel may hold of a connection, in octets: answers that the client has
+/// not read, and queries that the service has not. It takes twice as much memory.
+const SEND_BUFFER: usize = 64 << 10;
+const QUERY_BUFFER: usize = 16 << 10;
+
+/// How often it is looked whether the service stops.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The interface of the loopback addresses.
+const LOOPBACK_DEVICE: &[u8] = b"lo";
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1_024;
+
+/// Opens the sockets of these addresses; of all where there are none.
+pub fn open(addresses: &[SocketAddr]) -> anyhow::Result<Vec<Listener>> {
+    open_each(addresses, PORT, "--listen", bind)
+}
+
+/// The same for TLS.
+pub fn open_tls(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TlsListener>> {
+    open_each(addresses, TLS_PORT, "`listen` in [tls]", |address| {
+        let tcp = tcp(address)?;
+        Ok(TlsListener {
+            address: tcp.local_addr()?,
+            tcp: tokio::net::TcpListener::from_std(tcp)?,
+        })
+    })
+}
+
+/// `option` is what an error tells to change.
+fn open_each<L>(
+    addresses: &[SocketAddr],
+    port: u16,
+    option: &str,
+    bind: impl Fn(SocketAddr) -> io::Result<L>,
+) -> anyhow::Result<Vec<L>> {
+    let everywhere = [
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+    ];
+    // Where no address is named, IPv6 may be missing.
+    let (addresses, lenient) = match addresses {
+        [] => (&everywhere[..], true),
+        addresses => (addresses, false),
+    };
+    let mut listeners = Vec::new();
+    for address in addresses {
+        match bind(*address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if lenient && address.is_ipv6() && is_without_ipv6(&error) => {}
+            Err(error) => {
+                let remedy = remedy(&error, address.port(), option);
+                return Err(anyhow!(error))
+                    .with_context(|| format!("cannot listen on {address}: {remedy}"));
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
+}
+
+fn remedy(error: &io::Error, port: u16, option: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another server has the port (systemd-resolved, dnsmasq?): stop it or give {option} another address"
+        ),
+        io::ErrorKind::PermissionDenied if port < 1024 => format!(
+            "ports below 1024 need the capability CAP_NET_BIND_SERVICE: grant it or give {option} a port above"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("no interface has that address: give {option} one that this machine has")
+        }
+        _ => format!("give {option} another address"),
+    }
+}
+
+/// Binds UDP and TCP to the address. Where the port is 0, both get the same.
+fn bind(address: SocketAddr) -> io::Result<Listener> {
+    let mut attempts = 0;
+    loop {
+        let first = udp(address)?;
+        let bound = first.local_addr()?;
+        // TCP shares its port with nobody, so a second service is kept out.
+        match tcp(bound) {
+            Ok(tcp) => {
+                let cores = thread::available_parallelism().map_or(1, usize::from);
+                let more = (1..cores).map(|_| udp(bound));
+                return Ok(Listener {
+                    address: bound,
+                    udp: iter::once(Ok(first))
+                        .chain(more)
+                        .collect::<Result<_, _>>()?,
+                    tcp: tokio::net::TcpListener::from_std(tcp)?,
+                });
+            }
+            // Somebody else has that port for TCP: let the kernel choose again.
+            Err(error)
+                if address.port() == 0
+                    && error.kind() == io::ErrorKind::AddrInUse
+                    && attempts < 16 =>
+            {
+                attempts += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Where it listens on all addresses, each packet says which of them it was
+    // sent to, so that the answer can be sent from there, and by which interface it
+    // came.
+    // Nothing else than loopback shall reach a loopback address. Before Linux 5.7
+    // only a privileged process can say so.
+    let is_confined =
+        address.ip().is_loopback() && socket.bind_device(Some(LOOPBACK_DEVICE)).is_ok();
+    if address.ip().is_unspecified() || (address.ip().is_loopback() && !is_confined) {
+        match address {
+            SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
+            SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+        }
+    }
+    socket.set_reuse_port(true)?;
+    socket.set_read_timeout(Some(LOOK))?;
+    // Less than asked for is no error.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Connections of a service that has just ended must not keep a new one out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    // Connections inherit these. The kernel would otherwise hold megabytes for a
+    // client that sends and does not read.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.set_recv_buffer_size(QUERY_BUFFER)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The addresses at which the service can be reached, for its `NS` record: those
+/// it listens on, and where that is all of them, those of the interfaces.
+pub fn reachable(listeners: &[Listener]) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for listener in listeners {
+        let address = listener.address.ip();
+        if address.is_unspecified() {
+            let same_family = |other: &IpAddr| other.is_ipv4() == address.is_ipv4();
+            addresses.extend(interfaces().into_iter().filter(same_family));
+        } else {
+            addresses.push(address);
+        }
+    }
+    if addresses.iter().any(|address| !address.is_loopback()) {
+        addresses.retain(|address| !address.is_loopback());
+    }
+    addresses.sort();
+    addresses.dedup();
+    addresses
+}
+
+/// The addresses of all interfaces, but for link-local ones.
+fn interfaces() -> Vec<IpAddr> {
+    let Ok(interfaces) = getifaddrs() else {
+        return vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    };
+    let address = |storage: nix::sys::socket::SockaddrStorage| {
+        let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        let v6 = || storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip()));
+        storage.family().and_then(|_| v4.or_else(v6))
+    };
+    interfaces
+        .filter_map(|interface| address(interface.address?))
+        .filter(|address| match address {
+            IpAddr::V4(v4) => !v4.is_link_local(),
+            IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+        })
+        .collect()
+}
