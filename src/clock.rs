@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use nix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
 use crate::network::Time;
@@ -120,7 +120,8 @@ impl LoopTick {
 
 fn since_boot() -> Duration {
     // Linux has had this clock since 2.6.39.
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+    let time = clock_gettime(ClockId::Boottime);
+    Duration::try_from(time).unwrap_or(Duration::ZERO)
 }
 
 #[cfg(test)]

@@ -196,10 +196,10 @@ fn locked(backup: &Mutex<Backup>) -> MutexGuard<'_, Backup> {
 /// Lets the service have as many open files as it may: each TCP connection is
 /// one. Less does no harm, only fewer connections.
 fn raise_file_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(FILES), hard);
-    }
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let current = Some(maximum.map_or(FILES, |maximum| maximum.min(FILES)));
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
 }
 
 /// Leaves a note where the tools find the server that runs on the data.

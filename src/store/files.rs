@@ -1,7 +1,7 @@
 //! Files that must survive a power cut, and their names.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -44,37 +44,45 @@ pub fn parent_of(path: &Path) -> &Path {
     }
 }
 
-/// A file of that name that only its owner may write; what was in it is gone.
-pub fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
+/// The mode of a file that everyone may read.
+pub const SHARED: u32 = 0o644;
+
+/// The mode of a file that only its owner may read.
+pub const PRIVATE: u32 = 0o600;
+
+/// Replaces a file, or creates it, as a whole or not at all, even if the power
+/// fails: `fill` writes to a file with the extension `part`, which is synced and
+/// then renamed.
+///
+/// The crates that do this choose a random temporary name, so that every process
+/// that is killed leaves a file which nothing overwrites or removes.
+pub fn replace(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(File) -> io::Result<File>,
+) -> io::Result<()> {
+    let part = path.with_extension("part");
+    let written = File::options()
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(0o644)
-        .open(path)
-}
-
-/// Writes a file that is there as a whole or not at all, also after a power cut:
-/// it has another name until it is on disk.
-pub fn replace(path: &Path, fill: impl FnOnce(File) -> io::Result<File>) -> io::Result<()> {
-    let part = path.with_extension("part");
-    let written = create(&part)
+        .mode(mode)
+        .open(&part)
         .and_then(fill)
         .and_then(|file| file.sync_all())
         .and_then(|()| fs::rename(&part, path));
     if let Err(error) = written {
-        // A disk that is full has need of the room.
+        // A full disk needs the space.
         let _ = fs::remove_file(&part);
         return Err(error);
     }
-    path.parent().map_or(Ok(()), sync_directory)
+    sync_directory(parent_of(path))
 }
 
-/// The same for a file of a few octets.
-pub fn write(path: &Path, octets: &[u8]) -> io::Result<()> {
-    replace(path, |mut file| {
-        file.write_all(octets)?;
+/// Replaces a file by one with this content.
+pub fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    replace(path, mode, |mut file| {
+        file.write_all(content)?;
         Ok(file)
     })
 }

@@ -1,12 +1,6 @@
 //! Which data directory something belongs to.
 
-use std::{
-    fmt,
-    fs::{self, File},
-    io::{self, Read as _},
-    path::Path,
-    str::FromStr,
-};
+use std::{fmt, fs, io, path::Path, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +20,9 @@ impl Identity {
     ///
     /// The operating system gives no random numbers.
     pub fn new() -> io::Result<Self> {
-        let mut octets = [0; 16];
-        File::open("/dev/urandom")?.read_exact(&mut octets)?;
-        Ok(Self(octets))
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        Ok(Self(bytes))
     }
 
     /// The one in a file; `None` where there is no file, or none that is whole.
@@ -45,7 +39,7 @@ impl Identity {
     }
 
     pub fn write(self, path: &Path) -> io::Result<()> {
-        files::write(path, format!("{self}\n").as_bytes())
+        files::write(path, files::SHARED, format!("{self}\n").as_bytes())
     }
 }
 

@@ -24,7 +24,7 @@
 pub mod chain;
 mod checksum;
 pub mod dumps;
-mod files;
+pub(crate) mod files;
 mod identity;
 pub mod journal;
 pub mod local;

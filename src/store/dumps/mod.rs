@@ -189,7 +189,7 @@ impl Dumps {
         files::make_directory(&self.directory)?;
         files::make_directory(&folder)?;
         let path = folder.join(format!("{commit:012}.json"));
-        files::replace(&path, |file| {
+        files::replace(&path, files::SHARED, |file| {
             let mut out = BufWriter::new(file);
             dump.write(&mut out)?;
             out.flush()?;

@@ -246,7 +246,7 @@ fn begin_segment(directory: &Path, head: &Head) -> io::Result<(File, u64)> {
         return Err(io::Error::other(reason));
     }
     let line = record::head_line(head)?;
-    files::write(&path, &line)?;
+    files::write(&path, files::SHARED, &line)?;
     let file = File::options().read(true).write(true).open(&path)?;
     Ok((file, line.len() as u64))
 }

@@ -8,11 +8,11 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     path::Path,
 };
 
-use crate::store::files::sync_directory;
+use crate::store::files;
 
 /// What sled 0.34 writes for a database with its default segments. A CRC-32
 /// follows, little-endian.
@@ -33,13 +33,8 @@ pub fn mend(database: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let part = database.join("conf.part");
-    let mut file = File::create(&part)?;
-    file.write_all(TEXT)?;
-    file.write_all(&crc32fast::hash(TEXT).to_le_bytes())?;
-    file.sync_all()?;
-    fs::rename(&part, &path)?;
-    sync_directory(database)
+    let sum = crc32fast::hash(TEXT).to_le_bytes();
+    files::write(&path, files::SHARED, &[TEXT, &sum].concat())
 }
 
 fn is_whole(octets: &[u8]) -> bool {
