@@ -223,25 +223,25 @@ fn what_is_no_dump_is_not_restored() {
     let data = tempfile::tempdir().unwrap();
     let path = data.path().to_str().unwrap();
     for (bad, expected) in [
-        ("{}".to_owned(), "is no dump"),
+        ("{}".to_owned(), "is not a dump"),
         (
             good.replace("\"version\":1", "\"version\":3"),
             "its version is 3",
         ),
-        (good.replace("host-1", "host-0"), "host-0 is there twice"),
+        (good.replace("host-1", "host-0"), "host-0 occurs twice"),
         (
             good.replace("\"number\":1", "\"number\":0"),
-            "vp0 is there twice",
+            "vp0 occurs twice",
         ),
-        (good.replace("host-1", "-"), "`-` is no host"),
+        (good.replace("host-1", "-"), "`-` is not a host name"),
         (
             good.replace("\"serial\":1", "\"serial\":18446744073709551615"),
-            "which no zone reaches",
+            "is too high",
         ),
-        (good.replace("host-1", "Host-1"), "not in small letters"),
+        (good.replace("host-1", "Host-1"), "not in lower case"),
         (
             good.replace("test.internal.", "test.internal"),
-            "is not written as an origin",
+            "is not an absolute domain name",
         ),
     ] {
         let output = pipe(PARAMD, &["restore", "-", "--data", path], &bad);
@@ -289,7 +289,7 @@ fn peers_are_shown_as_a_table() {
                 .collect()
         })
         .collect();
-    assert_eq!(lines[0], ["test.internal. 1 peers"]);
+    assert_eq!(lines[0], ["test.internal. 1 peer"]);
     assert_eq!(
         lines[1],
         ["ID", "HOST", "ROLE", "ADDRESS", "STATE", "HEARD", "EPOCH"]

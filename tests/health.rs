@@ -39,7 +39,7 @@ fn it_passes_whatever_the_lists_say_while_the_service_answers() {
     }
     signal(service.child.id(), "STOP");
     let said = fails_with(1, PARAMD, &["health", "--data", path]);
-    assert!(said.contains("does not answer"), "{said}");
+    assert!(said.contains("does not respond"), "{said}");
     signal(service.child.id(), "CONT");
     common::eventually(
         std::time::Duration::from_secs(5),

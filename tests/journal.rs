@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 use param_daemon::store::{
     Identity, LocalStore, Pin, Registration, Store as _, Write,
     journal::{self, Head, Item, Journal, Segment},
-    local::Opening,
+    local::OpenMode,
 };
 use proptest::prelude::*;
 
@@ -153,7 +153,7 @@ fn a_torn_line_is_cut_off() {
         }]
     };
     for round in 1..4 {
-        let mut store = LocalStore::open(data.path(), Opening::Serve).unwrap();
+        let mut store = LocalStore::open(data.path(), OpenMode::Serve).unwrap();
         for _ in 0..3 {
             store.commit(&serial(round)).unwrap();
         }

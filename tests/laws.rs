@@ -12,8 +12,8 @@ use std::{
 };
 
 use param_daemon::network::{
-    Change, Holder, Hostname, LeaveRefusal, Network, Peer, PeerId, PinRefusal, Refusal, Role,
-    RoleRule, Rules, Sequence, SequenceRule, StoredPeer, Time, Told,
+    Change, Holder, Hostname, LeaveRefusal, Network, Peer, PeerId, PeerSummary, PinRefusal,
+    Refusal, Role, RoleRule, Rules, Sequence, SequenceRule, StoredPeer, Time,
 };
 use proptest::prelude::*;
 
@@ -455,8 +455,12 @@ impl Play {
             );
             let by_host = network.host(&peer.host).expect("found by its host too");
             assert!(Arc::ptr_eq(by_host, peer), "the same by host and by ID");
-            let told = network.seat_of(peer.id).and_then(|seat| seat.told());
-            assert_eq!(told, Some(Told::from(&**peer)), "the same is told by ID");
+            let told = network.slot_of(peer.id).and_then(|seat| seat.summary());
+            assert_eq!(
+                told,
+                Some(PeerSummary::from(&**peer)),
+                "the same is told by ID"
+            );
             assert_eq!(
                 network.is_live(peer.id),
                 self.lease_runs(&peer.host),
@@ -471,7 +475,7 @@ impl Play {
                 sequence: Sequence(sequence),
                 number,
             };
-            let told = network.seat_of(id).and_then(|seat| seat.told());
+            let told = network.slot_of(id).and_then(|seat| seat.summary());
             assert_eq!(told.is_some(), by_id.contains_key(&id), "{id:?}");
         }
         assert_eq!(network.live().count(), network.live_len());
@@ -632,7 +636,7 @@ fn contradicting_records_are_refused() {
     };
     assert_eq!(restore(vec![record(0, 0, 0), record(1, 3, 1)]), Ok(2));
     for (records, expected) in [
-        (vec![record(0, 4, 0)], "outside of its sequence"),
+        (vec![record(0, 4, 0)], "out of the range of its sequence"),
         (vec![record(0, 1, 0), record(1, 1, 0)], "held by both"),
         (vec![record(0, 1, 0), record(0, 2, 0)], "registered twice"),
         (vec![record(0, 1, 2)], "another sequence"),

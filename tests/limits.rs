@@ -377,25 +377,25 @@ fn mistakes_in_limits_are_shown_with_their_line() {
     for (line, expected) in [
         (
             "responses_per_second = -1",
-            "`responses_per_second` is a whole number from 0 to 1000000",
+            "`responses_per_second`: expected an integer from 0 to 1000000",
         ),
         (
             "responses_per_second = false",
-            "`responses_per_second` is a whole number from 0 to 1000000",
+            "`responses_per_second`: expected an integer from 0 to 1000000",
         ),
-        ("slip = 11", "`slip` is a whole number from 0 to 10"),
+        ("slip = 11", "`slip`: expected an integer from 0 to 10"),
         (
             "new_hosts_per_source = \"many\"",
-            "`new_hosts_per_source` is a whole number from 0 to 1000000",
+            "`new_hosts_per_source`: expected an integer from 0 to 1000000",
         ),
         (
             "new_host_every = \"0s\"",
-            "`new_host_every` is from 1s to 86400s",
+            "`new_host_every` must be between 1s and 86400s",
         ),
-        ("new_host_every = 1", "`new_host_every` is a text"),
+        ("new_host_every = 1", "`new_host_every`: expected a string"),
         (
             "burst = 1",
-            "unknown key `burst` in [limits]: known are responses_per_second, slip,",
+            "unknown key `burst` in [limits]: expected one of responses_per_second, slip,",
         ),
     ] {
         let config = zones(&[("c.toml", &format!("[limits]\n{line}\n"))]);

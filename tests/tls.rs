@@ -456,7 +456,7 @@ fn the_service_ends_while_connections_are_open() {
     common::signal(field.service.child.id(), "TERM");
     assert_eq!(idle.0.read(&mut [0; 1]).unwrap(), 0);
     eventually(Duration::from_secs(8), "the service ends", || {
-        field.service.log().contains("ended by SIGTERM")
+        field.service.log().contains("stopped by SIGTERM")
     });
     let log = field.service.log();
     assert!(!log.contains("were not answered"), "{log}");
@@ -588,7 +588,7 @@ fn mistakes_in_tls_are_shown_with_their_lines() {
     let absolute = certificates.path("server.key");
     let text = format!("[tls]\ncertificate = \"server.pem\"\nkey = \"{absolute}\"\n");
     fs::write(&config, text).unwrap();
-    assert!(run(PARAMD, &arguments).contains("c.toml: no mistakes"));
+    assert!(run(PARAMD, &arguments).contains("c.toml: OK"));
 }
 
 #[test]

@@ -155,7 +155,7 @@ fn a_zone_beyond_the_size_is_broken_off_and_a_smaller_one_is_not() {
     // All but the message that would have passed the limit.
     assert!((1 << 20) - 65_537 < octets && octets <= 1 << 20, "{octets}");
     let said = field.dump().unwrap_err();
-    assert!(said.contains("broke off"), "{said}");
+    assert!(said.contains("was interrupted"), "{said}");
     let line = "the transfer of test.internal to 127.0.0.1:";
     assert!(field.log_has(2, line), "{}", field.service.log());
     let line = "it is larger than 1 MiB, the limit";
@@ -274,9 +274,9 @@ fn mistakes_in_limits_are_shown() {
     ];
     let said = fails_with(1, PARAMD, &arguments);
     for expected in [
-        "c.toml:2: `transfer_time` is from 1s to 86400s",
-        "c.toml:3: `transfer_mebibytes` is a whole number from 1 to 16777216",
-        "c.toml:4: `transfers` is a whole number from 1 to 1024",
+        "c.toml:2: `transfer_time` must be between 1s and 86400s",
+        "c.toml:3: `transfer_mebibytes`: expected an integer from 1 to 16777216",
+        "c.toml:4: `transfers`: expected an integer from 1 to 1024",
     ] {
         assert!(said.contains(expected), "{said}");
     }

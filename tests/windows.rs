@@ -12,15 +12,15 @@ use std::{collections::BTreeSet, fs, path::Path};
 use model::{Model, ORIGINS, registration, serial, write};
 use param_daemon::store::{
     LocalStore, SledStore, Store as _, StoreError, Write, journal,
-    local::{self, Opening, RestoreError},
+    local::{self, OpenMode, RestoreError},
 };
 use proptest::prelude::*;
 
 fn open(data: &Path) -> LocalStore {
-    try_open(data, Opening::Serve).unwrap()
+    try_open(data, OpenMode::Serve).unwrap()
 }
 
-fn try_open(data: &Path, opening: Opening) -> Result<LocalStore, StoreError> {
+fn try_open(data: &Path, opening: OpenMode) -> Result<LocalStore, StoreError> {
     common::unlocked(|| LocalStore::open(data, opening))
 }
 
@@ -29,8 +29,8 @@ fn dump(store: &mut LocalStore) {
     for origin in ORIGINS {
         let contents = store.load(origin).unwrap();
         let dumps = store.dumps().clone();
-        let newest = dumps.newest_sound(origin).0;
-        if contents.changed > newest.map_or(0, |(newest, _)| newest.commit) {
+        let newest = dumps.newest_sound(origin).sound;
+        if contents.changed > newest.map_or(0, |newest| newest.generation.commit) {
             dumps.write(origin, contents).unwrap();
         }
     }
@@ -148,7 +148,7 @@ proptest! {
             lose_store(&crashed);
             match local::restore(&crashed) {
                 Ok(report) => {
-                    let missing: Vec<_> = report.zones.iter().map(|it| &it.1.missing).collect();
+                    let missing: Vec<_> = report.zones.iter().map(|it| &it.missing).collect();
                     prop_assert!(missing.iter().all(|it| it.is_empty()), "{:?}", missing);
                 }
                 Err(error) => prop_assert!(!named, "{error}"),
@@ -179,7 +179,7 @@ fn a_directory_of_an_earlier_release_is_taken_over() {
     fs::write(data.join("dumps/a.internal.json"), dump).unwrap();
     // Its witness is believed.
     fs::write(&witness, 3u64.to_be_bytes()).unwrap();
-    let error = try_open(data, Opening::Serve).map(drop).unwrap_err();
+    let error = try_open(data, OpenMode::Serve).map(drop).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
     fs::write(&witness, 2u64.to_be_bytes()).unwrap();
     let mut store = open(data);
@@ -191,7 +191,7 @@ fn a_directory_of_an_earlier_release_is_taken_over() {
     drop(store);
     lose_store(data);
     let report = local::restore(data).unwrap();
-    assert!(report.zones.iter().all(|(_, zone)| zone.is_whole()));
+    assert!(report.zones.iter().all(|zone| zone.is_whole()));
     assert_eq!(Model::of_store(&mut open(data)), model);
 }
 
@@ -243,14 +243,14 @@ fn a_store_is_not_rebuilt_for_ever() {
     let mut refused = None;
     for _ in 0..7 {
         fs::write(data.join("peers.sled/db"), [0x5a; 4096]).unwrap();
-        match try_open(data, Opening::Serve) {
+        match try_open(data, OpenMode::Serve) {
             Ok(store) => drop(store),
             Err(error) => refused = Some(error.to_string()),
         }
     }
     let refused = refused.expect("it ends");
     assert!(
-        refused.contains("the disk seems to be at fault"),
+        refused.contains("the disk is probably faulty"),
         "{refused}"
     );
     assert!(!data.join("peers.sled.damaged-6").exists());
@@ -289,11 +289,11 @@ fn what_cannot_be_read_at_all_is_not_restored() {
             error.to_string().contains(path.to_str().unwrap()),
             "{error}"
         );
-        let error = try_open(data, Opening::Serve).map(drop).unwrap_err();
+        let error = try_open(data, OpenMode::Serve).map(drop).unwrap_err();
         assert!(matches!(error, StoreError::Missing { .. }), "{error}");
     }
     // Only whoever wants that begins anew.
-    let mut store = try_open(data, Opening::Anew).unwrap();
+    let mut store = try_open(data, OpenMode::New).unwrap();
     assert!(!store.load(ORIGINS[0]).unwrap().names_peers());
     drop(store);
     drop(open(data));

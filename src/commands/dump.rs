@@ -1,4 +1,4 @@
-//! `paramd dump`: a whole zone, as a master file or as JSON.
+//! `paramd dump`: prints a whole zone, as a master file or as JSON.
 
 use std::io::{BufWriter, Write, stdout};
 
@@ -20,7 +20,7 @@ use super::{Registrations, origin, registrations, transfer, zones_in};
 
 pub fn run(options: &cli::Dump) -> anyhow::Result<()> {
     let origin = origin::parse(&options.zone)?;
-    let source = registrations(&options.place)?;
+    let source = registrations(&options.source)?;
     let mut out = BufWriter::new(stdout().lock());
     match (source, options.format) {
         (Registrations::Server(server), Format::Master) => {
@@ -33,7 +33,7 @@ pub fn run(options: &cli::Dump) -> anyhow::Result<()> {
             of_status(&origin, records)?.write(&mut out)?;
         }
         (Registrations::Store(mut store), Format::Master) => {
-            let zone = origin::find(zones_in(&options.place.zones.zones)?, &origin)?;
+            let zone = origin::find(zones_in(&options.source.zones.zones)?, &origin)?;
             let contents = store.load(&zone.origin_text())?;
             let network = registry::load(&zone, contents, &Clock::start())?;
             for record in zone.content(&network) {
@@ -44,7 +44,7 @@ pub fn run(options: &cli::Dump) -> anyhow::Result<()> {
             let text = origin.to_ascii();
             let contents = store.load(&text)?;
             if contents.serial == 0 {
-                bail!("nothing is stored of {text}");
+                bail!("nothing is stored for {text}");
             }
             Dump::now(&text, contents).write(&mut out)?;
         }

@@ -10,7 +10,7 @@ use hickory_proto::{
 
 use crate::{
     cli::Release,
-    store::{Store, Write},
+    store::{Pin, Store, Write},
 };
 
 use super::{Registrations, client::Client, origin, registrations};
@@ -18,7 +18,7 @@ use super::{Registrations, client::Client, origin, registrations};
 pub fn run(options: &Release) -> anyhow::Result<()> {
     let origin = origin::parse(&options.zone)?;
     let wanted = options.host.to_ascii_lowercase();
-    match registrations(&options.place)? {
+    match registrations(&options.source)? {
         Registrations::Server(server) => update(&server, &origin, &wanted)?,
         Registrations::Store(mut store) => remove(store.as_mut(), &origin.to_ascii(), &wanted)?,
     }
@@ -26,11 +26,12 @@ pub fn run(options: &Release) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// By DNS UPDATE (RFC 2136): if there is anything at the name, all of it goes.
+/// Sends a DNS UPDATE (RFC 2136) that deletes everything at the name, and
+/// requires that there is something.
 fn update(server: &Client, origin: &Name, wanted: &str) -> anyhow::Result<()> {
     let name = origin
         .prepend_label(wanted)
-        .with_context(|| format!("`{wanted}` is no host"))?;
+        .with_context(|| format!("`{wanted}` is not a host name"))?;
     let mut everything = Record::update0(name, 0, RecordType::ANY);
     everything.dns_class = DNSClass::ANY;
     let mut message = Message::new(0, MessageType::Query, OpCode::Update);
@@ -40,31 +41,31 @@ fn update(server: &Client, origin: &Name, wanted: &str) -> anyhow::Result<()> {
     server
         .send(message)?
         .receive("the release")
-        .with_context(|| format!("{wanted} is not released: see `paramd peers`"))?;
+        .with_context(|| format!("{wanted} was not released: see `paramd peers`"))?;
     Ok(())
 }
 
 fn remove(store: &mut dyn Store, origin: &str, wanted: &str) -> anyhow::Result<()> {
     let contents = store.load(origin)?;
-    let peers = contents.registrations.iter();
-    let peers = peers.map(|peer| (&peer.host, &peer.sequence, peer.number));
-    let pins = contents.pins.iter();
-    let pins = pins.map(|pin| (&pin.host, &pin.sequence, pin.number));
-    let mut found = peers.chain(pins);
-    let found = found.find(|(host, sequence, number)| {
-        *host == wanted || format!("{sequence}{number}") == wanted
-    });
-    let Some((host, sequence, number)) = found else {
+    let peers = contents.registrations.into_iter().map(Pin::from);
+    let mut ids = peers.chain(contents.pins);
+    let found =
+        ids.find(|id| id.host == wanted || format!("{}{}", id.sequence, id.number) == wanted);
+    let Some(Pin {
+        host,
+        sequence,
+        number,
+    }) = found
+    else {
         bail!("{wanted} is not registered in {origin}: see `paramd peers`");
     };
     let origin: Arc<str> = origin.into();
     let delete = Write::Delete {
         origin: origin.clone(),
         host: host.clone(),
-        sequence: sequence.clone(),
+        sequence,
         number,
     };
-    let host = host.clone();
     store.commit(&[delete, Write::Unpin { origin, host }])?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The peers, found by their hosts.
+//! The peers by host name.
 
 use std::{
     borrow::Borrow,
@@ -12,57 +12,58 @@ use siphasher::sip::SipHasher13;
 
 use super::{Hostname, Peer};
 
-/// A set of peers, of each host one. The name stands in the peer alone: beside
-/// it in the map it would take twice the room.
+/// A set of peers, at most one for each host. The name is stored in the peer
+/// alone: a copy in the map would double the memory for names.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Hosts(GenericHashMap<ByHost, (), OfNames, DefaultSharedPtr>);
+pub(super) struct Hosts(GenericHashMap<HostEntry, (), NameHash, DefaultSharedPtr>);
 
-/// A label that may be a host's name, with its hash: so that many can be
-/// looked up next to each other, and memory is waited for once, not once for each.
+/// A label that may be a host name, with its hash. Hashing several labels before
+/// they are looked up lets their memory accesses overlap.
 #[derive(Debug, Clone, Copy)]
-pub struct Sought<'n> {
-    /// Of the label as it is spelt, which nearly always is in lower case.
+pub struct HashedLabel<'n> {
+    /// The hash of the label as it is spelled, which is usually in lower case.
     hash: u64,
     label: &'n [u8],
 }
 
-/// Equal to another peer of the same host.
+/// Compares as equal to any peer of the same host.
 #[derive(Debug, Clone)]
-struct ByHost(Arc<Peer>);
+struct HostEntry(Arc<Peer>);
 
 impl Hosts {
-    /// The peer of the host of that name, in lower case.
+    /// The peer of a host. The name is in lower case.
     pub fn get(&self, host: &str) -> Option<&Arc<Peer>> {
-        let (ByHost(peer), ()) = self.0.get_key_value(host)?;
+        let (HostEntry(peer), ()) = self.0.get_key_value(host)?;
         Some(peer)
     }
 
-    /// What [`find`](Self::find) is to find, in this set or in one that has become
-    /// of it.
-    pub fn sought<'n>(&self, label: &'n [u8]) -> Sought<'n> {
+    /// Prepares a label for [`find`](Self::find) in this set or in a later
+    /// version of it.
+    pub fn hash_label<'n>(&self, label: &'n [u8]) -> HashedLabel<'n> {
         let mut hasher = self.0.hasher().build_hasher();
         hasher.write(label);
         let hash = hasher.finish();
-        Sought { hash, label }
+        HashedLabel { hash, label }
     }
 
-    /// The peer that is sought, or seldom another one whose host has the same hash;
-    /// nobody if it is not spelt in lower case. Nothing of the peer itself is read.
-    pub fn likely(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
-        let (ByHost(peer), ()) = self.0.get_key_value(&ByHash(sought.hash))?;
+    /// The peer with the hash of the label, which in rare cases is that of
+    /// another host. A label that is not in lower case has no candidate. This
+    /// reads nothing of the peer itself.
+    pub fn candidate(&self, label: &HashedLabel<'_>) -> Option<&Arc<Peer>> {
+        let (HostEntry(peer), ()) = self.0.get_key_value(&AnyWithHash(label.hash))?;
         Some(peer)
     }
 
-    /// The peer that is sought, in any case.
-    pub fn find(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
-        let host = Hostname::from_label(sought.label).ok()?;
+    /// The peer of the host, in any case.
+    pub fn find(&self, label: &HashedLabel<'_>) -> Option<&Arc<Peer>> {
+        let host = Hostname::from_label(label.label).ok()?;
         self.get(host.as_str())
     }
 
-    /// Puts the peer in the place of any other of its host.
+    /// Inserts a peer, and replaces any other of the same host.
     pub fn insert(&mut self, peer: Arc<Peer>) {
-        // The map puts the new key in the place of an equal one.
-        self.0.insert(ByHost(peer), ());
+        // The map replaces the key as well when an equal one exists.
+        self.0.insert(HostEntry(peer), ());
     }
 
     pub fn remove(&mut self, host: &Hostname) {
@@ -78,58 +79,59 @@ impl Hosts {
     }
 }
 
-impl Borrow<str> for ByHost {
+impl Borrow<str> for HostEntry {
     fn borrow(&self) -> &str {
         self.0.host.as_str()
     }
 }
 
-impl PartialEq for ByHost {
+impl PartialEq for HostEntry {
     fn eq(&self, other: &Self) -> bool {
         self.0.host == other.0.host
     }
 }
 
-impl Eq for ByHost {}
+impl Eq for HostEntry {}
 
-impl Sought<'_> {
-    /// Whether it is this peer's host.
-    pub fn is(&self, peer: &Peer) -> bool {
+impl HashedLabel<'_> {
+    /// Whether the label is the name of this peer's host.
+    pub fn matches(&self, peer: &Peer) -> bool {
         let host = peer.host.as_str().as_bytes();
-        // Nearly always they are spelt alike, which is sooner seen.
+        // Equal spelling is the usual case, and faster to test.
         host == self.label || host.eq_ignore_ascii_case(self.label)
     }
 }
 
-/// Equal to whoever has this hash, since the map asks no key that has another.
-struct ByHash(u64);
+/// Compares as equal to every entry: the map compares only entries with the same
+/// hash.
+struct AnyWithHash(u64);
 
-impl Equivalent<ByHost> for ByHash {
-    fn equivalent(&self, _: &ByHost) -> bool {
+impl Equivalent<HostEntry> for AnyWithHash {
+    fn equivalent(&self, _: &HostEntry) -> bool {
         true
     }
 }
 
-impl Hash for ByHash {
+impl Hash for AnyWithHash {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.0);
     }
 }
 
-/// As the name itself is hashed, by which it is looked up.
-impl Hash for ByHost {
+/// Hashed like the name, which is the key for lookups.
+impl Hash for HostEntry {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.host.hash(state);
     }
 }
 
-/// Hashes names as the standard library does, by a random key, so that nobody can
-/// choose hosts whose hashes are the same; but each in one piece, for a third of
-/// the time.
+/// Hashes names with SipHash-1-3 and a random key, as the standard library does,
+/// so that nobody can choose host names that collide. Hashing a name in one call
+/// takes a third of the time.
 #[derive(Clone, Copy)]
-struct OfNames(SipHasher13);
+struct NameHash(SipHasher13);
 
-impl Default for OfNames {
+impl Default for NameHash {
     fn default() -> Self {
         let random = RandomState::new();
         Self(SipHasher13::new_with_keys(
@@ -139,42 +141,41 @@ impl Default for OfNames {
     }
 }
 
-// The key is nobody's business.
-impl std::fmt::Debug for OfNames {
+// The key is not printed.
+impl std::fmt::Debug for NameHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OfNames")
+        f.write_str("NameHash")
     }
 }
 
-impl BuildHasher for OfNames {
-    type Hasher = OfName;
+impl BuildHasher for NameHash {
+    type Hasher = NameHasher;
 
-    fn build_hasher(&self) -> OfName {
-        OfName {
+    fn build_hasher(&self) -> NameHasher {
+        NameHasher {
             key: self.0,
             hash: 0,
         }
     }
 }
 
-/// Hashes one name.
-struct OfName {
+/// The hasher of one name.
+struct NameHasher {
     key: SipHasher13,
     hash: u64,
 }
 
-impl Hasher for OfName {
+impl Hasher for NameHasher {
     fn write(&mut self, octets: &[u8]) {
         self.hash = self.key.hash(octets);
     }
 
-    /// What is hashed already.
+    /// A hash that was computed before.
     fn write_u64(&mut self, hash: u64) {
         self.hash = hash;
     }
 
-    /// The end of a text: nothing comes after it that it would have to be told
-    /// from.
+    /// The terminator of a string, which is not needed: nothing follows the name.
     fn write_u8(&mut self, _: u8) {}
 
     fn finish(&self) -> u64 {
@@ -207,8 +208,8 @@ mod tests {
         })
     }
 
-    /// The map looks at 32 bits of a hash, which some of so many hosts have in
-    /// common: there is a chance of one in a hundred million that none have.
+    /// The map compares 32 bits of a hash, and some of so many hosts have these
+    /// in common: the chance that none have is one in a hundred million.
     #[test]
     fn a_host_is_found_also_where_another_has_its_hash() {
         let mut hosts = Hosts::default();
@@ -220,18 +221,22 @@ mod tests {
         for peer in &peers {
             let name = peer.host.as_str();
             let spelt = name.to_uppercase();
-            let sought = hosts.sought(spelt.as_bytes());
-            assert!(Arc::ptr_eq(hosts.find(&sought).unwrap(), peer));
+            let label = hosts.hash_label(spelt.as_bytes());
+            assert!(Arc::ptr_eq(hosts.find(&label).unwrap(), peer));
             assert!(Arc::ptr_eq(hosts.get(name).unwrap(), peer));
-            let sought = hosts.sought(name.as_bytes());
-            assert!(Arc::ptr_eq(hosts.find(&sought).unwrap(), peer));
-            let likely = hosts.likely(&sought).unwrap();
-            assert_eq!(sought.is(likely), Arc::ptr_eq(likely, peer));
-            others += u32::from(!sought.is(likely));
+            let label = hosts.hash_label(name.as_bytes());
+            assert!(Arc::ptr_eq(hosts.find(&label).unwrap(), peer));
+            let likely = hosts.candidate(&label).unwrap();
+            assert_eq!(label.matches(likely), Arc::ptr_eq(likely, peer));
+            others += u32::from(!label.matches(likely));
         }
         assert!(others > 0, "no two hosts have the same hash");
-        let sought = hosts.sought(b"host-x");
-        assert!(hosts.find(&sought).is_none());
-        assert!(hosts.likely(&sought).is_none_or(|peer| !sought.is(peer)));
+        let label = hosts.hash_label(b"host-x");
+        assert!(hosts.find(&label).is_none());
+        assert!(
+            hosts
+                .candidate(&label)
+                .is_none_or(|peer| !label.matches(peer))
+        );
     }
 }

@@ -1,22 +1,23 @@
-//! Names of things in a network: hosts, roles, sequences and the IDs they give.
+//! The names in a network: hosts, roles, sequences and IDs.
 
 use std::{fmt, str::FromStr};
 
 use smol_str::SmolStr;
 
-/// A host's name: one label of letters, digits, `-` and `_` that starts with a
-/// letter or a digit, at most 63 octets (RFC 1035, section 2.3.4). Kept in
-/// lower case, since DNS names compare without regard to case (RFC 4343).
+/// A host name: one label of letters, digits, `-` and `_` that starts with a
+/// letter or a digit, at most 63 octets long (RFC 1035, section 2.3.4). It is
+/// stored in lower case, since DNS names compare without regard to case (RFC
+/// 4343).
 ///
-/// Names of up to 23 octets, which nearly all are, stand in the value itself:
-/// there may be very many, and a heartbeat compares one.
+/// Names of up to 23 bytes are stored inline: there may be millions of hosts, and
+/// every heartbeat compares a name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hostname(SmolStr);
 
-/// The text is no host name.
+/// The text is not a valid host name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a host name is one label of at most 63 letters, digits, - and _ that starts with a letter or digit"
+    "a host name is one label of at most 63 letters, digits, - and _ that starts with a letter or a digit"
 )]
 pub struct NotAHostname;
 
@@ -49,7 +50,7 @@ impl FromStr for Hostname {
     }
 }
 
-/// Lets maps that are keyed by host names be asked with a plain string.
+/// Allows maps with host names as keys to be searched for a string.
 impl std::borrow::Borrow<str> for Hostname {
     fn borrow(&self) -> &str {
         &self.0
@@ -68,15 +69,15 @@ impl fmt::Debug for Hostname {
     }
 }
 
-/// A sequence of IDs: its place in [`Rules::sequences`](super::Rules).
+/// A sequence of IDs: its index in [`Rules::sequences`](super::Rules).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sequence(pub u16);
 
-/// A role: its place in [`Rules::roles`](super::Rules).
+/// A role: its index in [`Rules::roles`](super::Rules).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Role(pub u16);
 
-/// A peer's ID: a number of a sequence. `vp1` is number 1 of the sequence `vp`.
+/// A peer's ID: a number in a sequence. `vp1` is number 1 of the sequence `vp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId {
     pub sequence: Sequence,

@@ -20,18 +20,18 @@ impl Add<Duration> for Time {
     }
 }
 
-/// When a peer was last heard, and whether its lease has been ended since.
+/// When a peer was last heard, and whether its lease has ended since.
 ///
-/// Both live in one atomic word, so that a heartbeat is a single store that
-/// takes no lock, and cannot race with the end of the lease: either it comes
-/// before the end and prolongs the lease, or it is told that there is none.
+/// Both are stored in one atomic word, so that a heartbeat is a single store
+/// without a lock that cannot race with the end of the lease: it either renews
+/// the lease before it ends, or learns that it has ended.
 pub struct Lease(AtomicU64);
 
-/// Set when the lease was ended: by its holder, or because it ran out.
+/// Set when the lease has ended, because its holder left or because it expired.
 const ENDED: u64 = 1 << 63;
 
 impl Lease {
-    /// A lease that was renewed at `now`.
+    /// A lease that was granted at `now`.
     pub fn granted(now: Time) -> Self {
         Self(AtomicU64::new(now.0))
     }
@@ -41,42 +41,44 @@ impl Lease {
         Time(self.0.load(Ordering::Relaxed) & !ENDED)
     }
 
-    /// Whether the lease, `lasting` that long, runs at `now`.
+    /// Whether a lease with the duration `lasting` is running at `now`.
     pub fn runs(&self, now: Time, lasting: Duration) -> bool {
-        Self::word_runs(self.0.load(Ordering::Acquire), now, lasting)
+        Self::is_running(self.0.load(Ordering::Acquire), now, lasting)
     }
 
-    fn word_runs(word: u64, now: Time, lasting: Duration) -> bool {
+    fn is_running(word: u64, now: Time, lasting: Duration) -> bool {
         word & ENDED == 0 && now < Time(word) + lasting
     }
 
-    /// Renews a lease that runs; says `false`, and does nothing, where it has ended.
+    /// Renews a running lease. Returns `false`, and changes nothing, if it has
+    /// ended.
     pub fn renew(&self, now: Time, lasting: Duration) -> bool {
         self.0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                Self::word_runs(word, now, lasting).then(|| word.max(now.0))
+                Self::is_running(word, now, lasting).then(|| word.max(now.0))
             })
             .is_ok()
     }
 
-    /// Ends the lease if it has run out by `now`; says whether it is ended. The
-    /// silence before `heard_since`, when nobody listened, does not count.
+    /// Ends the lease if it has expired by `now`. Returns whether it has ended.
+    /// Silence before `heard_since`, when the service could not hear its peers,
+    /// does not count.
     pub(super) fn expire(&self, now: Time, lasting: Duration, heard_since: Time) -> bool {
         let is_vouched_for = now >= heard_since + lasting;
         self.0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                let ends = is_vouched_for && !Self::word_runs(word, now, lasting);
+                let ends = is_vouched_for && !Self::is_running(word, now, lasting);
                 (ends || word & ENDED != 0).then_some(word | ENDED)
             })
             .is_ok()
     }
 
-    /// Ends the lease at once.
+    /// Ends the lease immediately.
     pub(super) fn end(&self) {
         self.0.fetch_or(ENDED, Ordering::AcqRel);
     }
 
-    /// Grants the lease anew, after it had ended.
+    /// Grants a new lease after the last one has ended.
     pub(super) fn grant(&self, now: Time) {
         self.0.store(now.0 & !ENDED, Ordering::Release);
     }

@@ -1,34 +1,34 @@
-//! The law of one network of peers: who holds which ID, whose lease runs, who
-//! is a root node.
+//! The rules by which one network of peers is run: who holds which ID, whose
+//! lease is running, and who is a root node.
 //!
-//! This module is pure. It knows no clock (time comes in as an argument), no
-//! disk, no DNS and no threads, so random histories can be played through it
-//! and its laws checked (`tests/laws.rs`). What must survive a restart it says
-//! as a list of [`Change`]s; whoever calls it makes them durable.
+//! This module is pure. It has no clock (time is an argument), no disk, no DNS
+//! and no threads, so that `tests/laws.rs` can play random histories and check
+//! its invariants. It returns what must survive a restart as a list of
+//! [`Change`]s, which the caller makes durable.
 //!
-//! * [`Rules`]: what a network allows: sequences, roles, lease, reclaim.
-//! * [`Peer`], [`Holder`], [`Lease`]: one registered host; [`Told`]: what everyone
-//!   is told of it.
-//! * [`Network`]: all of them, and the decisions.
+//! * [`Rules`]: the configuration of a network: sequences, roles, lease, reclaim.
+//! * [`Peer`], [`Holder`], [`Lease`]: one registered host; [`PeerSummary`]: what
+//!   is published about it.
+//! * [`Network`]: all peers, and the decisions.
 
-mod agenda;
 mod free;
 mod hosts;
 mod id;
 mod lease;
-mod numbered;
+mod number_map;
+mod peer_table;
 mod pin;
 mod register;
 mod roots;
 mod rules;
-mod seats;
 mod state;
+mod time_index;
 
-pub use hosts::Sought;
+pub use hosts::HashedLabel;
 pub use id::{Hostname, PeerId, Role, Sequence};
 pub use lease::{Lease, Time};
+pub use peer_table::{PeerSummary, Slot};
 pub use pin::PinRefusal;
 pub use register::{Change, LeaveRefusal, Refusal};
 pub use rules::{DEFAULT_LIMIT, RoleRule, Rules, SequenceRule};
-pub use seats::{Seat, Told};
 pub use state::{Conflict, Holder, Network, Peer, StoredPeer};

@@ -1,7 +1,7 @@
-//! Pins: numbers that an administrator keeps for a host.
+//! Pins: numbers that an administrator reserves for a host.
 //!
-//! A pinned number is given to nobody else, also when its host is gone for
-//! long. The host need not be registered yet: it gets the number when it asks.
+//! A pinned number is never given to another host, however long its own host is
+//! gone. The host need not be registered: it gets the number when it registers.
 
 use super::{Change, Hostname, Network, PeerId, Role};
 
@@ -10,7 +10,7 @@ use super::{Change, Hostname, Network, PeerId, Role};
 pub enum PinRefusal {
     #[error("{host} has another ID: release it first")]
     HasAnother { host: Hostname },
-    #[error("the ID is that of {other}: release that first")]
+    #[error("the ID belongs to {other}: release it first")]
     Taken { other: Hostname },
     #[error("the network has no such ID")]
     OutOfRange,
@@ -19,12 +19,12 @@ pub enum PinRefusal {
 }
 
 impl Network {
-    /// The number that is kept for the host.
+    /// The number that is pinned to the host.
     pub fn pinned(&self, host: &Hostname) -> Option<PeerId> {
         self.pins.get(host).copied()
     }
 
-    /// Whose the ID is, registered or pinned.
+    /// The host that has this ID, registered or pinned.
     pub fn holder_of(&self, id: PeerId) -> Option<&Hostname> {
         let registered = self.peer(id).map(|peer| &peer.host);
         registered.or(self.numbers(id.sequence).pinned.get(&id.number))
@@ -35,7 +35,8 @@ impl Network {
         self.pins.iter().map(|(host, id)| (host, *id))
     }
 
-    /// Keeps a number for a host. Where that is so already, nothing changes.
+    /// Pins a number to a host. Does nothing if it is pinned to that host
+    /// already.
     pub fn pin(
         &mut self,
         host: &Hostname,
@@ -46,7 +47,7 @@ impl Network {
             return Ok(());
         }
         self.may_pin(host, id)?;
-        self.seat_pin(host.clone(), id);
+        self.insert_pin(host.clone(), id);
         self.revision += 1;
         changes.push(Change::Pin(host.clone(), id));
         Ok(())
@@ -72,8 +73,8 @@ impl Network {
         }
     }
 
-    /// Notes a pin that may be made.
-    pub(super) fn seat_pin(&mut self, host: Hostname, id: PeerId) {
+    /// Inserts a pin that has been checked.
+    pub(super) fn insert_pin(&mut self, host: Hostname, id: PeerId) {
         let numbers = self.numbers_mut(id.sequence);
         numbers.free.remove(id.number);
         numbers.pinned.insert(id.number, host.clone());
@@ -83,8 +84,8 @@ impl Network {
         self.pins.insert(host, id);
     }
 
-    /// Keeps no number for the host any more; if it is registered, it stays so
-    /// like any other. Says whether there was a pin.
+    /// Removes a host's pin. A registered host keeps its number. Returns whether
+    /// there was a pin.
     pub fn unpin(&mut self, host: &Hostname, changes: &mut Vec<Change>) -> bool {
         let Some(id) = self.pins.remove(host) else {
             return false;
@@ -102,8 +103,8 @@ impl Network {
         true
     }
 
-    /// The role of a host that states none and is to have that ID: the default
-    /// one, or the first that draws from the ID's sequence.
+    /// The role of a host that states none and is to get this ID: the default
+    /// role, or else the first one that draws from the ID's sequence.
     pub(super) fn role_for(&self, id: PeerId) -> Option<Role> {
         let draws = |role: &Role| self.rules.role(*role).sequence == id.sequence;
         let all = (0..self.rules.roles.len()).map(|place| Role(place as u16));
@@ -112,10 +113,10 @@ impl Network {
             .find(draws)
     }
 
-    /// A pin that is stored, checked like what is pinned anew.
+    /// Restores a stored pin, with the same checks as for a new one.
     pub(super) fn restore_pin(&mut self, host: Hostname, id: PeerId) -> Result<(), PinRefusal> {
         self.may_pin(&host, id)?;
-        self.seat_pin(host, id);
+        self.insert_pin(host, id);
         Ok(())
     }
 }

@@ -1,29 +1,29 @@
-//! The decisions: registering, renewing, taking over, reclaiming, leaving,
-//! releasing, and the end of a lease.
+//! The decisions: registration, renewal, takeover, reclaiming, leaving, release,
+//! and the expiry of leases.
 
 use std::sync::Arc;
 
 use super::{Holder, Hostname, Lease, Network, Peer, PeerId, Role, Sequence, Time};
 
-/// How many leases are looked at for a decision. Nearly always all that may have
-/// run out.
-const LOOKS: usize = 64;
+/// How many leases are checked before a decision. This nearly always covers all
+/// that may have expired.
+const CHECKS_PER_DECISION: usize = 64;
 
-/// What must be made durable before anyone may be told of it.
+/// A change that must be durable before anyone learns of it.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// The host is registered so.
+    /// The host has this registration.
     Put(Arc<Peer>),
     /// The host no longer has that number.
     Delete(Hostname, PeerId),
-    /// The number is kept for the host.
+    /// The number is pinned to the host.
     Pin(Hostname, PeerId),
-    /// No number is kept for the host any more.
+    /// The host has no pin any more.
     Unpin(Hostname),
 }
 
 impl Change {
-    /// Whom it concerns.
+    /// The host that changes.
     pub fn host(&self) -> &Hostname {
         match self {
             Self::Put(peer) => &peer.host,
@@ -31,7 +31,7 @@ impl Change {
         }
     }
 
-    /// The number that is given or taken away.
+    /// The number that is assigned or withdrawn.
     pub fn id(&self) -> Option<PeerId> {
         match self {
             Self::Put(peer) => Some(peer.id),
@@ -41,35 +41,35 @@ impl Change {
     }
 }
 
-/// Why a host is not registered.
+/// Why a registration is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The host registered with another role.
     OtherRole(Role),
-    /// No root node is live, and a peer of this role may not be the first.
+    /// No root node is live, and a peer of this role must not be the first.
     NoRoot(Role),
-    /// The host is to have this ID, which no peer of the role has.
+    /// The host is pinned to this ID, which no peer of the role can have.
     Pinned(PeerId),
-    /// Every number of the sequence is taken, and none may be reclaimed yet.
+    /// Every number of the sequence is assigned, and none may be reclaimed yet.
     Full { sequence: Sequence, limit: u32 },
 }
 
-/// Why a lease is not ended.
+/// Why a lease does not end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaveRefusal {
     /// No such host is registered.
     Unknown,
-    /// The lease belongs to another.
+    /// The lease belongs to another holder.
     NotTheHolder,
 }
 
 impl Network {
-    /// A host asks for its parameters.
+    /// Registers a host or renews its lease.
     ///
-    /// Gives the peer as it stands afterwards, which is the asker only if
-    /// [`Peer::holder`] says so: while another's lease runs, the answer is the
-    /// other's, unchanged. `role` is `None` where the asker states none.
-    /// What must become durable is added to `changes`.
+    /// Returns the peer as it is afterwards. [`Peer::holder`] tells whether that
+    /// is the client: while the lease of another holder is running, the peer is
+    /// returned unchanged. `role` is `None` if the client states none. Changes
+    /// that must become durable are added to `changes`.
     pub fn register(
         &mut self,
         now: Time,
@@ -80,13 +80,13 @@ impl Network {
     ) -> Result<Arc<Peer>, Refusal> {
         self.advance(now, host);
         match self.hosts.get(host.as_str()).cloned() {
-            Some(peer) => self.return_of(peer, role, asker, changes),
-            None => self.arrival_of(host, role, asker, changes),
+            Some(peer) => self.register_known(peer, role, asker, changes),
+            None => self.register_new(host, role, asker, changes),
         }
     }
 
-    /// A host that is registered.
-    fn return_of(
+    /// The host is registered.
+    fn register_known(
         &mut self,
         peer: Arc<Peer>,
         role: Option<Role>,
@@ -99,8 +99,8 @@ impl Network {
         let now = self.now;
         let is_holder = peer.holder == asker;
         if self.is_live(peer.id) {
-            // A lease that was ended by a change which could not be made
-            // durable, and so was undone, is granted again.
+            // A change that could not be made durable was undone, but had ended
+            // the lease: grant it again.
             if is_holder && !peer.lease.renew(now, self.rules.lease) {
                 peer.lease.grant(now);
             }
@@ -109,16 +109,16 @@ impl Network {
         if !self.finds_root(peer.id.sequence, asker.address) {
             return Err(Refusal::NoRoot(peer.role));
         }
-        // The lease has ended: whoever asks becomes the holder, with the same ID.
+        // The lease has ended: the client becomes the holder, with the same ID.
         if is_holder {
             peer.lease.grant(now);
             let deadline = now + self.rules.lease;
             let numbers = self.numbers_mut(peer.id.sequence);
-            numbers.lives(peer.id.number, deadline);
+            numbers.note_live(peer.id.number, deadline);
             self.revision += 1;
             return Ok(peer);
         }
-        let peer = self.seat(Peer {
+        let peer = self.insert(Peer {
             host: peer.host.clone(),
             id: peer.id,
             role: peer.role,
@@ -130,9 +130,9 @@ impl Network {
         Ok(peer)
     }
 
-    /// A host that is not registered: it gets the lowest free number, or that
-    /// of the peer that has been gone for longest.
-    fn arrival_of(
+    /// The host is not registered: it gets the lowest free number, or else that
+    /// of the peer that has been gone longest.
+    fn register_new(
         &mut self,
         host: &Hostname,
         role: Option<Role>,
@@ -154,7 +154,7 @@ impl Network {
                 PeerId { sequence, number }
             }
         };
-        let peer = self.seat(Peer {
+        let peer = self.insert(Peer {
             host: host.clone(),
             id,
             role,
@@ -166,7 +166,8 @@ impl Network {
         Ok(peer)
     }
 
-    /// The lowest free number, or that of the peer that has been gone longest.
+    /// The lowest free number, or else that of the peer that has been gone
+    /// longest.
     fn number_for_new(
         &mut self,
         sequence: Sequence,
@@ -189,7 +190,7 @@ impl Network {
             .then_some(number)
     }
 
-    /// The peer whose lease ran out longest ago, if that is long enough ago.
+    /// The peer whose lease ended longest ago, if `reclaim` has passed since.
     fn reclaimable(&self, sequence: Sequence) -> Result<Arc<Peer>, Refusal> {
         let numbers = self.numbers(sequence);
         let longest_gone = numbers.ended.first().zip(self.rules.reclaim);
@@ -202,7 +203,7 @@ impl Network {
         })
     }
 
-    /// The holder ends its lease. Its number stays with the host.
+    /// Ends the lease of its holder. The host keeps its number.
     pub fn leave(
         &mut self,
         now: Time,
@@ -222,13 +223,13 @@ impl Network {
         let now = self.now;
         let numbers = self.numbers_mut(peer.id.sequence);
         if numbers.live.remove(peer.id.number).is_some() {
-            numbers.gone(peer.id.number, now);
+            numbers.note_ended(peer.id.number, now);
             self.revision += 1;
         }
         Ok(peer)
     }
 
-    /// Frees the host's number, pinned or not; says whether it had one.
+    /// Frees the host's number, pinned or not. Returns whether it had one.
     pub fn release(&mut self, host: &Hostname, changes: &mut Vec<Change>) -> bool {
         let was_pinned = self.unpin(host, changes);
         let Some(peer) = self.hosts.get(host.as_str()).cloned() else {
@@ -240,15 +241,14 @@ impl Network {
         true
     }
 
-    /// Ends the leases that have run out by `now`; looks at `most` of those that
-    /// may have, so that nobody waits for long. Where there are more, as there are
-    /// one lease after a start, [`next_deadline`](Self::next_deadline) says that it
-    /// has passed.
+    /// Ends the leases that have expired by `now`. Checks at most `most` leases,
+    /// so that no call takes long; if more may have expired, as happens one lease
+    /// after a start, [`next_deadline`](Self::next_deadline) is in the past.
     ///
-    /// Heartbeats only store a time in the lease, so a lease whose look-out
-    /// time has come may have been renewed meanwhile; it is then looked at
-    /// again when it would run out. Each look is logarithmic in the number of
-    /// peers, and each live peer is looked at once a lease.
+    /// A heartbeat only stores a time in the lease, so a lease whose deadline has
+    /// come may have been renewed since. Its deadline is then moved to when it
+    /// would expire next. Each check is logarithmic in the number of peers, and
+    /// each live peer is checked once per lease.
     pub fn expire(&mut self, now: Time, most: usize) {
         self.now = self.now.max(now);
         let mut left = most;
@@ -257,14 +257,15 @@ impl Network {
                 && let Some((deadline, number)) = self.sequences[place].live.first()
                 && deadline <= self.now
             {
-                self.look_at(place, number);
+                self.check_lease(place, number);
                 left -= 1;
             }
         }
     }
 
-    /// Ends the lease of a live peer if it has run out, or notes when it will.
-    fn look_at(&mut self, place: usize, number: u32) {
+    /// Ends the lease of a live peer if it has expired, or else moves its
+    /// deadline.
+    fn check_lease(&mut self, place: usize, number: u32) {
         let Some(peer) = self.sequences[place].taken.get(number).cloned() else {
             self.sequences[place].live.remove(number);
             return;
@@ -272,28 +273,28 @@ impl Network {
         let ended = peer
             .lease
             .expire(self.now, self.rules.lease, self.heard_since);
-        let runs_out = self.runs_out(&peer);
+        let lease_end = self.lease_end(&peer);
         let numbers = &mut self.sequences[place];
         if ended {
             numbers.live.remove(number);
-            numbers.gone(number, runs_out);
+            numbers.note_ended(number, lease_end);
             self.revision += 1;
         } else {
-            numbers.live.insert(number, runs_out);
+            numbers.live.insert(number, lease_end);
         }
     }
 
-    /// Lets time pass before a decision about that host: its own lease is looked
-    /// at in any case, and some of the others.
+    /// Advances the time before a decision about a host. Its own lease is always
+    /// checked, and some of the others.
     fn advance(&mut self, now: Time, host: &Hostname) {
-        self.expire(now, LOOKS);
+        self.expire(now, CHECKS_PER_DECISION);
         let id = self.hosts.get(host.as_str()).map(|peer| peer.id);
         if let Some(id) = id.filter(|id| self.is_live(*id)) {
-            self.look_at(usize::from(id.sequence.0), id.number);
+            self.check_lease(usize::from(id.sequence.0), id.number);
         }
     }
 
-    /// Takes the peer out of every map, and frees its number.
+    /// Removes a peer from every map, and frees its number.
     fn remove(&mut self, peer: &Peer) {
         peer.lease.end();
         self.hosts.remove(&peer.host);

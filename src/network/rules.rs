@@ -1,4 +1,4 @@
-//! What a network allows; read from its zone file.
+//! The configuration of a network, read from its zone file.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::{PeerId, Role, Sequence};
 pub struct Rules {
     /// How long a peer may stay silent before it no longer counts as live.
     pub lease: Duration,
-    /// How long after the end of its lease a peer's number may pass to a new
-    /// host when the sequence is full; `None` for never.
+    /// How long after the end of a peer's lease its number may pass to a new host
+    /// when the sequence is full; `None` for never.
     pub reclaim: Option<Duration>,
-    /// How many root nodes a peer is told.
+    /// How many root nodes a peer is given.
     pub roots: usize,
     pub sequences: Vec<SequenceRule>,
     pub roles: Vec<RoleRule>,
@@ -21,13 +21,13 @@ pub struct Rules {
     pub root_sequence: Sequence,
 }
 
-/// How many numbers a sequence has that states none: more than any network has
-/// peers, and few enough that invented hosts fill neither memory nor disk.
+/// The size of a sequence without a limit: more than any network has peers, and
+/// small enough that invented host names exhaust neither memory nor disk.
 pub const DEFAULT_LIMIT: u32 = 1 << 20;
 
 #[derive(Debug, Clone)]
 pub struct SequenceRule {
-    /// What stands before the number: `vp`.
+    /// The prefix of an ID: `vp`.
     pub name: String,
     /// The first number.
     pub start: u32,
@@ -38,7 +38,7 @@ pub struct SequenceRule {
 #[derive(Debug, Clone)]
 pub struct RoleRule {
     pub name: String,
-    /// The sequence that peers of this role draw their ID from.
+    /// The sequence that IDs of this role are drawn from.
     pub sequence: Sequence,
 }
 
@@ -58,7 +58,7 @@ impl Rules {
         Some(Role(place as u16))
     }
 
-    /// The ID that a text names, in any case: `vp1`.
+    /// Parses an ID such as `vp1`, in any case.
     pub fn id_named(&self, text: &str) -> Option<PeerId> {
         self.sequences.iter().enumerate().find_map(|(place, rule)| {
             let digits = str::from_utf8(rule.behind_name(text.as_bytes())?).ok()?;
@@ -72,8 +72,8 @@ impl Rules {
         })
     }
 
-    /// Whether a text has the shape of an ID: a sequence's name and digits.
-    /// No host may be called so, not even `vp01` or `vp99999999999`.
+    /// Whether a text looks like an ID: the name of a sequence and digits. No
+    /// host may have such a name, not even `vp01` or `vp99999999999`.
     pub fn is_id_shaped(&self, text: &[u8]) -> bool {
         self.sequences.iter().any(|rule| rule.has_shape(text))
     }
@@ -85,13 +85,13 @@ impl Rules {
 }
 
 impl SequenceRule {
-    /// Whether a text is the sequence's name, in any case, and digits.
+    /// Whether a text consists of the sequence's name, in any case, and digits.
     pub fn has_shape(&self, text: &[u8]) -> bool {
         self.behind_name(text)
             .is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit))
     }
 
-    /// What stands behind the sequence's name.
+    /// The rest of a text that starts with the sequence's name.
     fn behind_name<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
         let (name, rest) = text.split_at_checked(self.name.len())?;
         name.eq_ignore_ascii_case(self.name.as_bytes())

@@ -1,4 +1,4 @@
-//! The state of a network: its peers, in the orders that decisions need.
+//! The state of a network: its peers, with the indexes that decisions need.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -6,20 +6,20 @@ use imbl::OrdMap;
 
 use super::{
     Hostname, Lease, PeerId, PinRefusal, Role, Rules, Sequence, Time,
-    agenda::Agenda,
-    free::Free,
-    hosts::{Hosts, Sought},
-    seats::{Seat, Seats},
+    free::FreeNumbers,
+    hosts::{HashedLabel, Hosts},
+    peer_table::{PeerTable, Slot},
+    time_index::TimeIndex,
 };
 
-/// Who holds a registration: whoever asks from `source` and states `address`.
-/// Either alone is not enough, since a neighbour can state another's address,
-/// and containers behind one node's masquerading share their source.
+/// The holder of a registration: a client with this source that states this
+/// address. Either alone is not enough, since a neighbour can state another's
+/// address, and containers behind one node's masquerading share their source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Holder {
-    /// Where its queries come from.
+    /// The source address of its queries.
     pub source: IpAddr,
-    /// Where other peers reach it.
+    /// The address at which other peers reach it.
     pub address: IpAddr,
 }
 
@@ -30,11 +30,11 @@ pub struct Peer {
     pub id: PeerId,
     pub role: Role,
     pub holder: Holder,
-    /// Rises whenever an ID gets another holder, and never falls: the revision of
-    /// the network at which this holder was registered. Of two processes that were
-    /// told one ID, the one with the lower epoch has lost it.
+    /// The revision of the network at which this holder was registered. It rises
+    /// whenever an ID passes to another holder, and never falls: of two processes
+    /// with the same ID, the one with the lower epoch has lost it.
     pub epoch: u64,
-    /// Shared with everyone who has seen this peer; a heartbeat writes here.
+    /// Shared with every reader of this peer; a heartbeat writes to it.
     pub lease: Lease,
 }
 
@@ -48,10 +48,10 @@ pub struct StoredPeer {
     pub epoch: u64,
 }
 
-/// A record of the store contradicts the rules or another record.
+/// A stored registration or pin contradicts the rules or another record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    #[error("{host} holds {id}, which is outside of its sequence")]
+    #[error("{host} holds {id}, which is out of the range of its sequence")]
     OutOfRange { host: Hostname, id: String },
     #[error("{id} is held by both {first} and {second}")]
     TwoHolders {
@@ -73,52 +73,53 @@ pub enum Conflict {
 
 /// All registered peers of one network.
 ///
-/// The maps are persistent: a clone costs a few reference counts, shares all
-/// that did not change, and stays as it was. So the one writer can work on a
-/// clone and drop it when the disk refuses, readers hold a consistent state
-/// without a lock, and a zone transfer can take its time.
+/// The maps are persistent: a clone costs a few reference counts, shares
+/// everything that does not change, and never changes itself. So the writer can
+/// work on a clone and drop it when the disk fails, readers have a consistent
+/// state without a lock, and a zone transfer can take its time.
 #[derive(Debug, Clone)]
 pub struct Network {
     pub(super) rules: Arc<Rules>,
     pub(super) hosts: Hosts,
-    /// Whether they are registered or not.
+    /// By host, registered or not.
     pub(super) pins: OrdMap<Hostname, PeerId>,
     /// By [`Sequence`].
     pub(super) sequences: Vec<Numbers>,
-    /// Rises with each change of what the network says to anyone.
+    /// Rises with every change of what the network publishes.
     pub(super) revision: u64,
-    /// The latest time that was seen: a clock set back changes nothing.
+    /// The latest time that was seen: a clock that is set back changes nothing.
     pub(super) now: Time,
-    /// Since when the service hears its peers without a break.
+    /// Since when the service has heard its peers without a break.
     pub(super) heard_since: Time,
 }
 
 /// The numbers of one sequence.
 #[derive(Debug, Clone)]
 pub(super) struct Numbers {
-    pub taken: Seats,
-    pub free: Free,
-    /// Who counts as live, and when that must be looked at again: never later
+    pub taken: PeerTable,
+    pub free: FreeNumbers,
+    /// The live peers, with the time of their next check, which is never later
     /// than the end of the lease.
-    pub live: Agenda,
-    /// Whose lease has ended, and when it ran out.
-    pub ended: Agenda,
-    /// The same of those that are pinned, and so are never reclaimed.
-    pub ended_pinned: Agenda,
+    pub live: TimeIndex,
+    /// The peers whose lease has ended, with its end.
+    pub ended: TimeIndex,
+    /// The same for pinned numbers, which are never reclaimed.
+    pub ended_pinned: TimeIndex,
     pub pinned: OrdMap<u32, Hostname>,
 }
 
 impl Numbers {
-    /// Notes that a lease has ended.
-    pub fn gone(&mut self, number: u32, ran_out: Time) {
-        match self.pinned.contains_key(&number) {
-            true => self.ended_pinned.insert(number, ran_out),
-            false => self.ended.insert(number, ran_out),
+    /// Records that a lease has ended.
+    pub fn note_ended(&mut self, number: u32, ran_out: Time) {
+        if self.pinned.contains_key(&number) {
+            self.ended_pinned.insert(number, ran_out);
+        } else {
+            self.ended.insert(number, ran_out);
         }
     }
 
-    /// Notes that a lease runs until then, or somewhat longer.
-    pub fn lives(&mut self, number: u32, deadline: Time) {
+    /// Records that a lease runs until the deadline or longer.
+    pub fn note_live(&mut self, number: u32, deadline: Time) {
         self.live.insert(number, deadline);
         self.ended.remove(number);
         self.ended_pinned.remove(number);
@@ -126,18 +127,18 @@ impl Numbers {
 }
 
 impl Network {
-    /// A network without peers. `revision` must be above all that were
-    /// published before.
+    /// A network without peers. `revision` must be higher than every revision
+    /// that was published before.
     pub fn new(rules: Arc<Rules>, revision: u64) -> Self {
         let sequences = rules
             .sequences
             .iter()
             .map(|rule| Numbers {
-                taken: Seats::default(),
-                free: Free::from(rule.start),
-                live: Agenda::default(),
-                ended: Agenda::default(),
-                ended_pinned: Agenda::default(),
+                taken: PeerTable::default(),
+                free: FreeNumbers::from(rule.start),
+                live: TimeIndex::default(),
+                ended: TimeIndex::default(),
+                ended_pinned: TimeIndex::default(),
                 pinned: OrdMap::new(),
             })
             .collect();
@@ -152,9 +153,9 @@ impl Network {
         }
     }
 
-    /// The network as it was registered: every peer counts as live for one
-    /// lease from `now`, so that a peer that starts right after the service
-    /// does not believe that it is the first.
+    /// Restores a network: every peer counts as live for one lease from `now`, so
+    /// that a peer that starts right after the service does not take itself for
+    /// the first.
     pub fn restore(
         rules: Arc<Rules>,
         revision: u64,
@@ -169,8 +170,8 @@ impl Network {
         }
     }
 
-    /// The same without what contradicts the rules or what stands before it, and
-    /// every such contradiction.
+    /// Like [`restore`](Self::restore), but leaves out every record that
+    /// contradicts the rules or an earlier record, and returns these conflicts.
     pub fn restore_fitting(
         rules: Arc<Rules>,
         revision: u64,
@@ -195,7 +196,7 @@ impl Network {
                 conflicts.push(conflict);
                 continue;
             }
-            network.seat(Peer {
+            network.insert(Peer {
                 host,
                 id,
                 role,
@@ -248,12 +249,12 @@ impl Network {
         &self.rules
     }
 
-    /// Rises with each change of what the network says; never falls.
+    /// Rises with every change of what the network publishes, and never falls.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// How many peers are registered.
+    /// The number of registered peers.
     pub fn len(&self) -> usize {
         self.hosts.len()
     }
@@ -262,7 +263,7 @@ impl Network {
         self.hosts.is_empty()
     }
 
-    /// How many peers are live.
+    /// The number of live peers.
     pub fn live_len(&self) -> usize {
         self.sequences
             .iter()
@@ -274,31 +275,31 @@ impl Network {
         self.hosts.get(host.as_str())
     }
 
-    /// A label that may be a host's name, made ready to be looked up in this state
-    /// of the network or a later one.
-    pub fn sought<'n>(&self, label: &'n [u8]) -> Sought<'n> {
-        self.hosts.sought(label)
+    /// Prepares a label for lookups in this network or a later version of it.
+    pub fn hash_label<'n>(&self, label: &'n [u8]) -> HashedLabel<'n> {
+        self.hosts.hash_label(label)
     }
 
-    /// The host that is sought, or seldom another one ([`Sought::is`] tells), if it
-    /// is spelt in lower case; it says so without a look at the peer.
-    pub fn likely(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
-        self.hosts.likely(sought)
+    /// The peer with the hash of the label, if the label is in lower case. In
+    /// rare cases it is that of another host ([`HashedLabel::matches`]). This
+    /// reads nothing of the peer.
+    pub fn candidate(&self, label: &HashedLabel<'_>) -> Option<&Arc<Peer>> {
+        self.hosts.candidate(label)
     }
 
-    /// The host that is sought, in any case.
-    pub fn find(&self, sought: &Sought<'_>) -> Option<&Arc<Peer>> {
-        self.hosts.find(sought)
+    /// The peer whose host has this name, in any case.
+    pub fn find(&self, label: &HashedLabel<'_>) -> Option<&Arc<Peer>> {
+        self.hosts.find(label)
     }
 
     pub fn peer(&self, id: PeerId) -> Option<&Arc<Peer>> {
         self.numbers(id.sequence).taken.get(id.number)
     }
 
-    /// Where it stands who has that ID. It says the same as [`peer`](Self::peer),
-    /// and sooner where there are very many.
-    pub fn seat_of(&self, id: PeerId) -> Option<Seat<'_>> {
-        self.numbers(id.sequence).taken.seat(id)
+    /// The place of an ID. Its summary agrees with [`peer`](Self::peer), and is
+    /// faster to read if there are very many peers.
+    pub fn slot_of(&self, id: PeerId) -> Option<Slot<'_>> {
+        self.numbers(id.sequence).taken.slot(id)
     }
 
     /// Whether the peer counts as live.
@@ -323,7 +324,7 @@ impl Network {
         })
     }
 
-    /// When [`expire`](Self::expire) has something to look at.
+    /// When [`expire`](Self::expire) has something to do.
     pub fn next_deadline(&self) -> Option<Time> {
         self.sequences
             .iter()
@@ -340,27 +341,27 @@ impl Network {
         &mut self.sequences[usize::from(sequence.0)]
     }
 
-    /// The service could not hear its peers until that time, for longer than it
-    /// can vouch for: the leases that have not ended yet run one lease on.
+    /// Tells that the service could not hear its peers until this time: the
+    /// leases that have not ended are extended by one lease.
     pub fn resume(&mut self, time: Time) {
         self.heard_since = self.heard_since.max(time);
     }
 
-    /// When the peer's lease runs out if it stays silent. Only silence counts
-    /// that the service was there to hear.
-    pub(super) fn runs_out(&self, peer: &Peer) -> Time {
+    /// When the peer's lease ends unless it is renewed. Only silence that the
+    /// service was able to hear counts.
+    pub(super) fn lease_end(&self, peer: &Peer) -> Time {
         peer.lease.heard().max(self.heard_since) + self.rules.lease
     }
 
-    /// Puts a peer with a running lease at its number.
-    pub(super) fn seat(&mut self, peer: Peer) -> Arc<Peer> {
+    /// Inserts a peer with a running lease.
+    pub(super) fn insert(&mut self, peer: Peer) -> Arc<Peer> {
         let peer = Arc::new(peer);
         let number = peer.id.number;
-        let deadline = self.runs_out(&peer);
+        let deadline = self.lease_end(&peer);
         let numbers = self.numbers_mut(peer.id.sequence);
         numbers.free.remove(number);
         numbers.taken.insert(peer.clone());
-        numbers.lives(number, deadline);
+        numbers.note_live(number, deadline);
         self.hosts.insert(peer.clone());
         self.revision += 1;
         peer

@@ -5,8 +5,6 @@ use std::{
     path::Path,
 };
 
-use toml::Spanned;
-
 use super::{
     access::Access,
     limits::Allowed,
@@ -15,7 +13,7 @@ use super::{
     tls::{Credentials, Files, Part},
     tsig::Keys,
 };
-use crate::settings::{self, Problem, Source, Table};
+use crate::settings::{self, Document, Problem, Spanned, Table};
 
 #[derive(Debug, Default)]
 pub struct Config {
@@ -58,7 +56,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
     settings::parse(path, text, config)
 }
 
-fn config(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<Config> {
+fn config(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Config> {
     let keys = Keys::take(&mut table.table("keys", source), source);
     let access = Access::take(&mut table.table("access", source), &keys.0, source);
     let cookie_secrets = cookies(&mut table.table("cookies", source), source);
@@ -75,7 +73,7 @@ fn config(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<Config> {
     })
 }
 
-fn tls(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<Tls> {
+fn tls(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Tls> {
     let listen_span = table.span("listen");
     let listen = table.texts("listen", source);
     let certificate = table.required("certificate", "\"server.pem\"", source);
@@ -143,7 +141,7 @@ fn tls_address(text: &str) -> Option<SocketAddr> {
         .or_else(|| alone().map(|ip| SocketAddr::new(ip, listen::TLS_PORT)))
 }
 
-fn identity(table: &mut Table<'_>, source: &mut Source<'_>) -> Identity {
+fn identity(table: &mut Table<'_>, source: &mut Document<'_>) -> Identity {
     let name = table.text("name", source);
     let version = table.boolean("version", source);
     table.finish(source);
@@ -158,7 +156,7 @@ fn identity(table: &mut Table<'_>, source: &mut Source<'_>) -> Identity {
     }
 }
 
-fn cookies(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<(Secret, Option<Secret>)> {
+fn cookies(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<(Secret, Option<Secret>)> {
     let texts = table.texts("secrets", source);
     table.finish(source);
     let texts = texts?;

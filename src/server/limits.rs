@@ -61,11 +61,11 @@ impl Default for Allowed {
 
 impl Allowed {
     /// Reads the table `[limits]`.
-    pub fn take(table: &mut Table<'_>, source: &mut settings::Source<'_>) -> Self {
+    pub fn take(table: &mut Table<'_>, source: &mut settings::Document<'_>) -> Self {
         let default = Self::default();
         let mut number = |key, most: u64, default| {
             let number = table.number(key, 0..most + 1, source);
-            number.map_or(default, toml::Spanned::into_inner)
+            number.map_or(default, settings::Spanned::into_inner)
         };
         let responses_per_second = number(
             "responses_per_second",

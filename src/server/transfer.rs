@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     network::{Network, Time},
-    settings::{Source, Table},
+    settings::{Document, Table},
     zone::{Part, Ready, Sets, Zone},
 };
 
@@ -56,7 +56,7 @@ impl Default for TransferLimits {
 
 impl TransferLimits {
     /// Reads the keys of transfers in `[limits]`.
-    pub fn take(&mut self, table: &mut Table<'_>, source: &mut Source<'_>) {
+    pub fn take(&mut self, table: &mut Table<'_>, source: &mut Document<'_>) {
         if let Some(time) = table.duration("transfer_time", 1..DAY + 1, source) {
             self.time = time;
         }

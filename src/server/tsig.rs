@@ -20,11 +20,10 @@ use hickory_proto::{
     serialize::binary::{BinEncodable, BinEncoder},
 };
 use hickory_server::server::Request;
-use toml::Spanned;
 
 use crate::{
     keys::{self, FUDGE, Key},
-    settings::{Source, Table},
+    settings::{Document, Spanned, Table},
 };
 
 /// Where a message's header counts its additional records (RFC 1035, section
@@ -90,7 +89,7 @@ impl Keys {
     }
 
     /// Reads the table `[keys]`: those of its files, and its own.
-    pub fn take(table: &mut Table<'_>, source: &mut Source<'_>) -> Self {
+    pub fn take(table: &mut Table<'_>, source: &mut Document<'_>) -> Self {
         let directory = source.path().parent().unwrap_or(Path::new("")).to_owned();
         let mut keys: Vec<Key> = Vec::new();
         let mut found = Vec::new();

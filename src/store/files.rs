@@ -1,4 +1,4 @@
-//! Files that must survive a power cut, and their names.
+//! Files and directories that survive a power failure.
 
 use std::{
     fs::{self, File},
@@ -7,19 +7,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Makes the names in a directory durable.
+/// Makes the entries of a directory durable.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Makes a directory and those above it that are missing, and the name of each
-/// durable. The name of a directory that is there is made durable as well: who
-/// made it may not have done so.
+/// Creates a directory and its missing parents, and makes their names durable.
+/// The name of an existing directory is synced as well: its creator may not have
+/// done so.
 pub fn make_directory(path: &Path) -> io::Result<()> {
     let parent = parent_of(path);
     if path.is_dir() {
         return match sync_directory(parent) {
-            // The parent of a volume's directory may be nobody's business here.
+            // The parent of a volume's mount point may be inaccessible.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
             synced => synced,
         };
@@ -28,14 +28,14 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
         make_directory(parent)?;
     }
     match fs::create_dir(path) {
-        // Another process may have made it meanwhile.
+        // Another process may have created it in the meantime.
         Err(error) if !path.is_dir() => return Err(error),
         _ => {}
     }
     sync_directory(parent)
 }
 
-/// The directory that has the name.
+/// The directory that contains the entry.
 pub fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
@@ -50,12 +50,12 @@ pub const SHARED: u32 = 0o644;
 /// The mode of a file that only its owner may read.
 pub const PRIVATE: u32 = 0o600;
 
-/// Replaces a file, or creates it, as a whole or not at all, even if the power
-/// fails: `fill` writes to a file with the extension `part`, which is synced and
-/// then renamed.
+/// Replaces or creates a file as a whole or not at all, even if the power fails:
+/// `fill` writes to a file with the extension `part`, which is synced and then
+/// renamed.
 ///
-/// The crates that do this choose a random temporary name, so that every process
-/// that is killed leaves a file which nothing overwrites or removes.
+/// The crates that do the same choose a random temporary name, so a process that
+/// is killed would leave a file which nothing overwrites or removes.
 pub fn replace(
     path: &Path,
     mode: u32,
@@ -79,7 +79,7 @@ pub fn replace(
     sync_directory(parent_of(path))
 }
 
-/// Replaces a file by one with this content.
+/// Replaces or creates a file with this content.
 pub fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
     replace(path, mode, |mut file| {
         file.write_all(content)?;
@@ -87,7 +87,7 @@ pub fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
     })
 }
 
-/// The first of `PATH-1`, `PATH-2` and so on that is not there, and its number.
+/// The first of `PATH-1`, `PATH-2` and so on that does not exist, and its number.
 pub fn next_free(path: &Path) -> (PathBuf, usize) {
     let mut number = 1;
     loop {

@@ -9,7 +9,7 @@
 use std::{hint::black_box, io::Write as _, net::IpAddr, sync::Arc};
 
 use super::{Zone, packet};
-use crate::network::{Hostname, Network, Peer, PeerId, Role, Seat, Sought, Told};
+use crate::network::{HashedLabel, Hostname, Network, Peer, PeerId, PeerSummary, Role, Slot};
 
 const A: u16 = 1;
 pub(super) const TXT: u16 = 16;
@@ -71,7 +71,7 @@ impl Counts {
 #[derive(Clone, Copy)]
 pub enum Name<'n> {
     Host {
-        host: Sought<'n>,
+        host: HashedLabel<'n>,
         /// The label of the role that is named, if one is.
         role: Option<&'n [u8]>,
     },
@@ -84,7 +84,7 @@ pub enum Found<'r> {
     /// Who has a host of that name, or seldom somebody else.
     Host(&'r Arc<Peer>),
     /// Who has that ID, if anybody.
-    Id(Seat<'r>),
+    Id(Slot<'r>),
 }
 
 /// A peer that a name calls.
@@ -94,7 +94,7 @@ pub enum Called<'r> {
         peer: &'r Arc<Peer>,
         in_role: bool,
     },
-    Id(Told),
+    Id(PeerSummary),
 }
 
 impl<'r> Called<'r> {
@@ -116,7 +116,7 @@ impl Found<'_> {
                 let name = peer.host.as_str().len();
                 black_box((name, peer.lease.heard(), peer.holder.address));
             }
-            Self::Id(seat) => seat.fetch(),
+            Self::Id(seat) => seat.prefetch(),
         }
     }
 }
@@ -217,7 +217,7 @@ impl Ready {
             return second.is_none().then_some(Name::Id(id));
         }
         Some(Name::Host {
-            host: self.network.sought(first),
+            host: self.network.hash_label(first),
             role: second,
         })
     }
@@ -226,10 +226,10 @@ impl Ready {
     pub fn find(&self, name: &Name<'_>) -> Option<Found<'_>> {
         Some(match name {
             Name::Host { host, .. } => {
-                let likely = self.network.likely(host);
+                let likely = self.network.candidate(host);
                 Found::Host(likely.or_else(|| self.network.find(host))?)
             }
-            Name::Id(id) => Found::Id(self.network.seat_of(*id)?),
+            Name::Id(id) => Found::Id(self.network.slot_of(*id)?),
         })
     }
 
@@ -237,7 +237,7 @@ impl Ready {
     pub fn called<'r>(&'r self, name: &Name<'_>, found: &Found<'r>) -> Option<Called<'r>> {
         match (name, found) {
             (Name::Host { host, role }, Found::Host(likely)) => {
-                let peer = match host.is(likely) {
+                let peer = match host.matches(likely) {
                     true => likely,
                     false => self.network.find(host)?,
                 };
@@ -251,7 +251,7 @@ impl Ready {
                     in_role: role.is_some(),
                 })
             }
-            (_, Found::Id(seat)) => seat.told().map(Called::Id),
+            (_, Found::Id(seat)) => seat.summary().map(Called::Id),
             (Name::Id(_), Found::Host(_)) => None,
         }
     }
@@ -262,7 +262,7 @@ impl Ready {
         match called {
             // Answers that register must reach the service each time.
             Called::Host { peer, in_role } => {
-                self.write_told(&Told::from(&***peer), *in_role, rtype, 0, out)
+                self.write_told(&PeerSummary::from(&***peer), *in_role, rtype, 0, out)
             }
             Called::Id(peer) => self.write_told(peer, false, rtype, self.zone.ttl, out),
         }
@@ -270,7 +270,7 @@ impl Ready {
 
     fn write_told(
         &self,
-        peer: &Told,
+        peer: &PeerSummary,
         in_role: bool,
         rtype: u16,
         ttl: u32,
@@ -295,13 +295,18 @@ impl Ready {
     }
 
     /// Whether a peer may start: one of another sequence needs a root node.
-    fn finds_root(&self, peer: &Told) -> bool {
+    fn finds_root(&self, peer: &PeerSummary) -> bool {
         peer.id.sequence == self.zone.rules.root_sequence
             || self.roots_for(Some(peer.address)).next().is_some()
     }
 
     /// The peer's strings, as [`Zone::summary`] has them.
-    pub(super) fn summary(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
+    pub(super) fn summary(
+        &self,
+        peer: &PeerSummary,
+        ttl: u32,
+        out: &mut Vec<u8>,
+    ) -> Option<Counts> {
         let mut roots = self.roots.iter();
         let network = match roots.find(|root| root.address == peer.address) {
             Some(root) => &root.told,
@@ -335,7 +340,7 @@ impl Ready {
     }
 
     /// The root nodes, and their addresses.
-    fn root_services(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
+    fn root_services(&self, peer: &PeerSummary, ttl: u32, out: &mut Vec<u8>) -> Option<Counts> {
         let count = self.services(peer, ttl, out)?;
         for root in self.roots_for(Some(peer.address)) {
             out.extend(&root.name);
@@ -348,7 +353,7 @@ impl Ready {
     }
 
     /// The root nodes; gives how many they are.
-    pub(super) fn services(&self, peer: &Told, ttl: u32, out: &mut Vec<u8>) -> Option<u16> {
+    pub(super) fn services(&self, peer: &PeerSummary, ttl: u32, out: &mut Vec<u8>) -> Option<u16> {
         let mut count = 0u16;
         for root in self.roots_for(Some(peer.address)) {
             packet::record(SRV, ttl, out, |out| {

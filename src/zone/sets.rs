@@ -7,7 +7,7 @@ use super::{
     packet::{self, QUESTION},
     ready::TXT,
 };
-use crate::network::{Peer, Told};
+use crate::network::{Peer, PeerSummary};
 
 /// The records at one name of a zone.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ impl Ready {
     /// Writes the records of a peer, in the place of another's: those of
     /// [`Zone::content`](super::Zone::content). `None` where one cannot be written.
     pub fn records(&self, peer: &Peer, sets: &mut Sets) -> Option<()> {
-        let told = Told::from(peer);
+        let told = PeerSummary::from(peer);
         let id = self.zone.rules.id_text(peer.id);
         let server = self.zone.server();
         let variables = self.zone.variables(&self.network, peer, server);

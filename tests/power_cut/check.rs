@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use param_daemon::store::{LocalStore, Store, local::Opening};
+use param_daemon::store::{LocalStore, Store, local::OpenMode};
 
 use super::workload::{Acknowledged, ORIGIN};
 
@@ -31,7 +31,7 @@ impl fmt::Display for Fault {
 /// Opens the store in a data directory, as a service does, and compares.
 pub fn check(data: &Path, acknowledged: &Acknowledged) -> Result<(), Fault> {
     let refused = |error: &dyn std::fmt::Display| Fault::Refused(error.to_string());
-    let mut store = crate::common::unlocked(|| LocalStore::open(data, Opening::Serve))
+    let mut store = crate::common::unlocked(|| LocalStore::open(data, OpenMode::Serve))
         .map_err(|error| refused(&error))?;
     let contents = store.load(ORIGIN).map_err(|error| refused(&error))?;
     let mut ids = BTreeMap::new();

@@ -1,17 +1,17 @@
-//! Numbers with a time each, found by number and in order of time.
+//! Numbers with a time each, by number and in order of time.
 
 use imbl::OrdSet;
 
-use super::{Time, numbered::Numbered};
+use super::{Time, number_map::NumberMap};
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Agenda {
-    times: Numbered<Time>,
+pub(super) struct TimeIndex {
+    times: NumberMap<Time>,
     order: OrdSet<(Time, u32)>,
 }
 
-impl Agenda {
-    /// Notes the number at that time, instead of any other time it had.
+impl TimeIndex {
+    /// Sets the time of a number.
     pub fn insert(&mut self, number: u32, time: Time) {
         if let Some(earlier) = self.times.insert(number, time) {
             self.order.remove(&(earlier, number));
@@ -19,7 +19,7 @@ impl Agenda {
         self.order.insert((time, number));
     }
 
-    /// Strikes the number out; gives the time it had.
+    /// Removes a number, and returns its time.
     pub fn remove(&mut self, number: u32) -> Option<Time> {
         let time = self.times.remove(number)?;
         self.order.remove(&(time, number));
@@ -34,12 +34,12 @@ impl Agenda {
         self.times.len()
     }
 
-    /// The earliest time and its number; of equal times the lowest number.
+    /// The earliest time and its number; among equal times, the lowest number.
     pub fn first(&self) -> Option<(Time, u32)> {
         self.order.get_min().copied()
     }
 
-    /// The numbers in their own order.
+    /// The numbers in ascending order.
     pub fn numbers(&self) -> impl Iterator<Item = u32> {
         self.times.iter().map(|(number, _)| number)
     }

@@ -1,42 +1,41 @@
-//! Values by number, for the numbers of a sequence.
+//! A map from the numbers of a sequence to values.
 
 use std::{array, sync::Arc};
 
-/// How many children a branch has: two to that. To change one, all are copied,
-/// and each of them is touched for it.
+/// The width of a branch is two to the power of this. A change copies one branch
+/// on each level, and touches all of its children.
 const BITS: u32 = 5;
 const WIDTH: usize = 1 << BITS;
 
-/// A persistent map from numbers: a clone shares all that does not change
+/// A persistent map from numbers: a clone shares everything that does not change
 /// afterwards.
 ///
-/// The numbers of a sequence are given lowest first, so they are next to each
-/// other, and a number is the way to its value: five bits of it for each level
-/// of a tree that is as high as the highest number needs. Nothing is compared
-/// on that way, and with a million of peers all but its last step stays in a
-/// processor's cache. A tree of sorted keys took seven steps through memory.
-/// One value at a high number takes a node for each level, seven at the most.
+/// Numbers are assigned in ascending order, so they are dense, and each level of
+/// the tree consumes five bits of the number. A lookup compares no keys, and with
+/// a million peers all of its steps but the last hit the processor's cache, where
+/// a tree of sorted keys took seven steps through memory. A single value at a
+/// high number needs one node on each level, at most seven.
 ///
-/// `LEAF` is how many values stand next to each other, a power of two. Many are
-/// good for small values that are read often, since then they lie on few pages
-/// of memory; but all of them are copied when one changes.
+/// `LEAF` is the number of values in a leaf, a power of two. Large leaves suit
+/// small values that are read often, because these then occupy few pages of
+/// memory; but a change copies the whole leaf.
 #[derive(Debug, Clone)]
-pub(super) struct Numbered<T, const LEAF: usize = WIDTH> {
+pub(super) struct NumberMap<T, const LEAF: usize = WIDTH> {
     root: Option<Node<T, LEAF>>,
-    /// How many levels the tree has.
+    /// The height of the tree.
     levels: u32,
     len: usize,
 }
 
-/// What kind it is stands beside the pointer to it, so that of a leaf nothing is
-/// read but the value.
+/// The kind of a node is stored beside the pointer to it, so that a lookup reads
+/// nothing of a leaf but the value.
 #[derive(Debug, Clone)]
 enum Node<T, const LEAF: usize> {
     Branch(Arc<[Option<Node<T, LEAF>>; WIDTH]>),
     Leaf(Arc<[Option<T>; LEAF]>),
 }
 
-impl<T, const LEAF: usize> Default for Numbered<T, LEAF> {
+impl<T, const LEAF: usize> Default for NumberMap<T, LEAF> {
     fn default() -> Self {
         Self {
             root: None,
@@ -46,12 +45,12 @@ impl<T, const LEAF: usize> Default for Numbered<T, LEAF> {
     }
 }
 
-impl<T, const LEAF: usize> Numbered<T, LEAF> {
+impl<T, const LEAF: usize> NumberMap<T, LEAF> {
     pub fn get(&self, number: u32) -> Option<&T> {
         self.place(number)?.as_ref()
     }
 
-    /// Where the value of a number stands, without a look at it.
+    /// The place of a number's value, without reading it.
     pub fn place(&self, number: u32) -> Option<&Option<T>> {
         if self.is_beyond(number) {
             return None;
@@ -77,7 +76,7 @@ impl<T, const LEAF: usize> Numbered<T, LEAF> {
         self.len
     }
 
-    /// All values with their numbers, lowest number first.
+    /// All values with their numbers, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         let mut from = Some(0);
         std::iter::from_fn(move || {
@@ -87,7 +86,7 @@ impl<T, const LEAF: usize> Numbered<T, LEAF> {
         })
     }
 
-    /// The value at the number, or at the next one that has any.
+    /// The value at this number or the next one that has a value.
     fn at_or_after(&self, number: u32) -> Option<(u32, &T)> {
         if self.is_beyond(number) {
             return None;
@@ -96,14 +95,14 @@ impl<T, const LEAF: usize> Numbered<T, LEAF> {
         root.at_or_after(number, self.levels - 1)
     }
 
-    /// Whether the tree is not high enough for the number.
+    /// Whether the number is too large for the height of the tree.
     fn is_beyond(&self, number: u32) -> bool {
         u64::from(number) >> shift::<LEAF>(self.levels) > 0
     }
 }
 
-impl<T: Clone, const LEAF: usize> Numbered<T, LEAF> {
-    /// Puts a value at a number; gives the one that was there.
+impl<T: Clone, const LEAF: usize> NumberMap<T, LEAF> {
+    /// Inserts a value, and returns the one that it replaces.
     pub fn insert(&mut self, number: u32, value: T) -> Option<T> {
         while self.is_beyond(number) {
             self.levels += 1;
@@ -118,9 +117,9 @@ impl<T: Clone, const LEAF: usize> Numbered<T, LEAF> {
         earlier
     }
 
-    /// Takes out the value at a number.
+    /// Removes and returns a value.
     pub fn remove(&mut self, number: u32) -> Option<T> {
-        // What is not there must not cost a copy of the way to it.
+        // Removing an absent number must not copy the nodes on its path.
         if !self.contains(number) {
             return None;
         }
@@ -130,7 +129,8 @@ impl<T: Clone, const LEAF: usize> Numbered<T, LEAF> {
     }
 }
 
-/// How many bits of a number the levels below that one take; leaves are level 0.
+/// How many bits of a number the levels below this one consume. Leaves are level
+/// 0.
 const fn shift<const LEAF: usize>(level: u32) -> u32 {
     match level {
         0 => 0,
@@ -138,13 +138,13 @@ const fn shift<const LEAF: usize>(level: u32) -> u32 {
     }
 }
 
-/// The place of a number in a node of that level.
+/// The index of a number in a node of this level.
 fn digit<const LEAF: usize>(number: u32, level: u32) -> usize {
     let width = if level == 0 { LEAF } else { WIDTH };
     (number >> shift::<LEAF>(level)) as usize % width
 }
 
-/// Where there is no node yet, one is made.
+/// Creates the node if it does not exist.
 fn insert<T: Clone, const LEAF: usize>(
     node: &mut Option<Node<T, LEAF>>,
     number: u32,
@@ -162,7 +162,7 @@ fn insert<T: Clone, const LEAF: usize>(
     }
 }
 
-/// A node that becomes empty is taken out as well.
+/// Removes nodes that become empty.
 fn remove<T: Clone, const LEAF: usize>(
     node: &mut Option<Node<T, LEAF>>,
     number: u32,
@@ -203,10 +203,11 @@ impl<T, const LEAF: usize> Node<T, LEAF> {
                 places
                     .filter_map(|(place, child)| Some((place, child.as_ref()?)))
                     .find_map(|(place, child)| {
-                        // Of later children even the first number is good.
-                        let from = match place == first {
-                            true => number,
-                            false => with_digit::<LEAF>(number, level, place),
+                        // A later child is searched from its first number.
+                        let from = if place == first {
+                            number
+                        } else {
+                            with_digit::<LEAF>(number, level, place)
                         };
                         child.at_or_after(from, level.saturating_sub(1))
                     })
@@ -221,7 +222,8 @@ impl<T, const LEAF: usize> Node<T, LEAF> {
     }
 }
 
-/// The first number with that digit at that level, and those of `number` above.
+/// The first number with this digit at this level and the digits of `number`
+/// above.
 fn with_digit<const LEAF: usize>(number: u32, level: u32, digit: usize) -> u32 {
     let (this, above) = (shift::<LEAF>(level), shift::<LEAF>(level + 1));
     let kept = u64::from(number) >> above << above;
@@ -234,9 +236,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Numbered, WIDTH};
+    use super::{NumberMap, WIDTH};
 
-    /// Low ones, as a sequence gives them, and some of any size.
+    /// Mostly low numbers, as in a sequence, and some of any size.
     fn number() -> impl Strategy<Value = u32> {
         prop_oneof![
             6 => 0u32..100,
@@ -246,9 +248,10 @@ mod tests {
         ]
     }
 
-    /// The same as a map of the standard library; and a clone stays as it was.
+    /// The map behaves like one of the standard library, and a clone does not
+    /// change.
     fn play<const LEAF: usize>(steps: &[(u32, Option<u8>)]) -> Result<(), TestCaseError> {
-        let (mut map, mut model) = (Numbered::<u8, LEAF>::default(), BTreeMap::new());
+        let (mut map, mut model) = (NumberMap::<u8, LEAF>::default(), BTreeMap::new());
         let mut earlier = (map.clone(), model.clone());
         for (place, &(number, value)) in steps.iter().enumerate() {
             match value {
@@ -283,7 +286,7 @@ mod tests {
             numbers in prop::collection::btree_set(number(), 0..50),
             from in number(),
         ) {
-            let mut map = Numbered::<_>::default();
+            let mut map = NumberMap::<_>::default();
             for number in &numbers {
                 map.insert(*number, ());
             }
@@ -291,10 +294,10 @@ mod tests {
             prop_assert_eq!(found, numbers.range(from..).next().copied());
         }
 
-        /// Nothing is left of what is taken out.
+        /// Nothing remains of removed values.
         #[test]
         fn empty_nodes_are_gone(numbers in prop::collection::vec(number(), 0..50)) {
-            let mut map = Numbered::<_>::default();
+            let mut map = NumberMap::<_>::default();
             for number in &numbers {
                 map.insert(*number, ());
             }
