@@ -1,7 +1,6 @@
 //! The moments at which a crash leaves store and journal with different commits,
-//! played through on copies of their files: what was acknowledged is there, what
-//! was not is there as a whole or not at all, and dumps and journal bring the same
-//! back.
+//! replayed on copies of their files: acknowledged commits are there, others are
+//! there as a whole or not at all, and dumps and journal restore the same.
 
 mod common;
 #[path = "windows/model.rs"]
@@ -47,7 +46,7 @@ fn lose_store(data: &Path) {
     fs::remove_dir_all(data.join("peers.sled")).unwrap();
 }
 
-/// What the last commit has reached when the power fails.
+/// How far the last commit has come when the power fails.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Window {
     Journal,
@@ -55,7 +54,7 @@ enum Window {
     Both,
     /// The journal has a part of the line.
     Torn,
-    /// The same, but all of the store.
+    /// The same, with all of the store.
     TornAndStore,
 }
 
@@ -67,7 +66,7 @@ const WINDOWS: [Window; 5] = [
     Window::TornAndStore,
 ];
 
-/// How many histories are played through: `WINDOWS`, or few.
+/// How many histories are replayed: `WINDOWS`, or a few.
 fn cases() -> u32 {
     std::env::var("WINDOWS").map_or(40, |cases| cases.parse().unwrap())
 }
@@ -93,7 +92,7 @@ proptest! {
         let (before, after) = (before.path(), after.path().join("data"));
         let mut store = open(before);
         let mut model = Model::default();
-        // A service has serials before it gives anything out.
+        // A service reserves serials before it assigns anything.
         let reserved = ORIGINS.map(|origin| serial(origin, 1));
         store.commit(&reserved).unwrap();
         model.apply(&reserved);
@@ -112,7 +111,7 @@ proptest! {
         let mut store = open(&after);
         store.commit(&last).unwrap();
         drop(store);
-        // What the crash leaves: the witness is not noted yet.
+        // The state after the crash: the witness has not been updated.
         let crashed = tempfile::tempdir().unwrap();
         let crashed = crashed.path().join("data");
         copy(before, &crashed);
@@ -142,7 +141,7 @@ proptest! {
         drop(store);
         prop_assert!(!crashed.join("peers.sled.damaged-1").exists());
 
-        // And all of that is brought back, once and again.
+        // All of that is restored, repeatedly.
         for _ in 0..2 {
             let named = model.registrations.len() + model.pins.len() > 0;
             lose_store(&crashed);
@@ -177,7 +176,7 @@ fn a_directory_of_an_earlier_release_is_taken_over() {
     fs::create_dir(data.join("dumps")).unwrap();
     let dump = r#"{"version":1,"origin":"a.internal.","serial":1,"peers":[]}"#;
     fs::write(data.join("dumps/a.internal.json"), dump).unwrap();
-    // Its witness is believed.
+    // Its witness is trusted.
     fs::write(&witness, 3u64.to_be_bytes()).unwrap();
     let error = try_open(data, OpenMode::Serve).map(drop).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
@@ -195,7 +194,7 @@ fn a_directory_of_an_earlier_release_is_taken_over() {
     assert_eq!(Model::of_store(&mut open(data)), model);
 }
 
-/// A rebuild that is broken off anywhere is begun again, or is there.
+/// A rebuild that is interrupted anywhere is repeated, or is complete.
 #[test]
 fn a_rebuild_that_is_broken_off_does_no_harm() {
     let data = tempfile::tempdir().unwrap();
@@ -210,11 +209,11 @@ fn a_rebuild_that_is_broken_off_does_no_harm() {
     drop(store);
     let sled = data.join("peers.sled");
     let damage = |folder: &Path| fs::write(folder.join("db"), [0x5a; 4096]).unwrap();
-    // Before the new one is complete.
+    // Before the new database is complete.
     copy(&sled, &data.join("peers.rebuilding"));
     damage(&data.join("peers.rebuilding"));
     assert_eq!(Model::of_store(&mut open(data)), model);
-    // Before the old one is set aside, and after that.
+    // Before and after the old database is set aside.
     for set_aside in [false, true] {
         copy(&sled, &data.join("peers.rebuilt"));
         damage(&sled);
@@ -249,14 +248,11 @@ fn a_store_is_not_rebuilt_for_ever() {
         }
     }
     let refused = refused.expect("it ends");
-    assert!(
-        refused.contains("the disk is probably faulty"),
-        "{refused}"
-    );
+    assert!(refused.contains("the disk is probably faulty"), "{refused}");
     assert!(!data.join("peers.sled.damaged-6").exists());
 }
 
-/// Where nothing can be read, nothing is made that looks as if it were whole.
+/// If nothing is readable, nothing is created that looks complete.
 #[test]
 fn what_cannot_be_read_at_all_is_not_restored() {
     let data = tempfile::tempdir().unwrap();
@@ -292,7 +288,7 @@ fn what_cannot_be_read_at_all_is_not_restored() {
         let error = try_open(data, OpenMode::Serve).map(drop).unwrap_err();
         assert!(matches!(error, StoreError::Missing { .. }), "{error}");
     }
-    // Only whoever wants that begins anew.
+    // Only an explicit request starts without peers.
     let mut store = try_open(data, OpenMode::New).unwrap();
     assert!(!store.load(ORIGINS[0]).unwrap().names_peers());
     drop(store);

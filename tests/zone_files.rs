@@ -1,11 +1,11 @@
-//! Mistakes in zone and configuration files: each is shown with its file and
-//! line and what to write instead, all at once.
+//! Mistakes in zone and configuration files: all of them are reported at once,
+//! each with its file and line and a correction.
 
 mod common;
 
 use common::{PARAMD, fails_with, run, shipped_zones, simple_zone, zones};
 
-/// What `paramd check` says of that zone file.
+/// The output of `paramd check` for a zone file.
 fn said_of(zone: &str) -> String {
     let zones = zones(&[("z.toml", zone)]);
     let path = zones.path().to_str().unwrap();

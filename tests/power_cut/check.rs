@@ -1,4 +1,4 @@
-//! Whether a disk has what was acknowledged before the power went.
+//! Verifies that a disk has what was acknowledged before the power failed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,12 +10,12 @@ use param_daemon::store::{LocalStore, Store, local::OpenMode};
 
 use super::workload::{Acknowledged, ORIGIN};
 
-/// What is wrong with a data directory after a cut.
+/// What is wrong with a data directory after a failure.
 #[derive(Debug)]
 pub enum Fault {
-    /// It is not opened; the reason.
+    /// It cannot be opened, for this reason.
     Refused(String),
-    /// It is opened, and this is missing or wrong.
+    /// It can be opened, and this is missing or wrong.
     Lost(String),
 }
 
