@@ -1,12 +1,13 @@
 # The parameter service.
 #
 #   docker build -t param-daemon .
-#   docker run -p 53:53/udp -p 53:53/tcp -v paramd-data:/var/lib/paramd param-daemon
+#   docker run -p 53:53/udp -p 53:53/tcp -v paramd-data:/var/lib/paramd
+# param-daemon
 #
-# Zone files of your own go in place of those of the image, as a whole directory
-# (-v "$PWD/zones:/etc/paramd/zones:ro") or file by file, as in scripts/swarm.
+# Your own zone files replace those of the image, as a whole directory (-v
+# "$PWD/zones:/etc/paramd/zones:ro") or file by file, as in scripts/swarm.
 #
-# Both base images can be replaced: any with Rust 1.89 and apt to build with, any
+# Both base images can be replaced: any with Rust 1.89 and apt for the build, any
 # small Debian of the same release to run on.
 ARG RUST_IMAGE=rust:1-bookworm
 ARG BASE_IMAGE=debian:bookworm-slim
@@ -29,8 +30,9 @@ LABEL org.opencontainers.image.title="param-daemon" \
 RUN useradd --system --uid 953 --user-group --no-create-home --home-dir /var/lib/paramd --shell /usr/sbin/nologin paramd \
     && install -d -o paramd -g paramd -m 0750 /var/lib/paramd
 COPY --from=build /src/target/release/paramd /usr/local/bin/paramd
-# Whoever runs it may bind port 53, also on the host's network, and has no other
-# right. Here, because not every builder copies such a right with the file.
+# Any user may bind port 53 with this program, also on the host's network, and has
+# no other privilege. It is set here because not every builder copies file
+# capabilities.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libcap2-bin \
     && setcap cap_net_bind_service=+ep /usr/local/bin/paramd \
@@ -40,7 +42,8 @@ COPY zones /etc/paramd/zones
 ENV PARAMD_ZONES=/etc/paramd/zones \
     PARAMD_DATA=/var/lib/paramd
 USER paramd
-# None for the zone files: those of the first image would hide those of a new one.
+# There is no volume for the zone files: those of the first image would hide those
+# of a new one.
 VOLUME ["/var/lib/paramd"]
 EXPOSE 53/udp 53/tcp 853/tcp
 STOPSIGNAL SIGTERM

@@ -5,7 +5,7 @@
 
 use std::{io, mem, os::fd::RawFd, ptr};
 
-use nix::libc::{self, iovec, mmsghdr, sockaddr_in};
+use libc::{iovec, mmsghdr, sockaddr_in};
 
 /// How many datagrams go into a batch.
 pub const BATCH: usize = 64;

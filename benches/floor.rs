@@ -8,7 +8,6 @@
 use std::{env, net::UdpSocket, os::fd::AsRawFd as _};
 
 use anyhow::Context as _;
-use nix::libc;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 mod batch;

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Copies programs into a folder together with all that they need to run: their
-# shared libraries and the dynamic loader. They then run on top of any image of
-# the same architecture, whatever C library it has, and change nothing of it.
+# Copies programs into a folder together with everything that they need: their
+# shared libraries and the dynamic loader. They then run on any image of the same
+# architecture, whatever its C library is, without changing the image.
 #
 #   bundle_tools.sh FOLDER PROGRAM...
 #
-# FOLDER/bin/PROGRAM is a small script that starts the program with the loader
-# and the libraries of the folder, wherever the folder has been moved to.
+# FOLDER/bin/PROGRAM is a small script that starts the program with the loader and
+# the libraries of the folder, wherever the folder has been moved to.
 set -eu
 
 fail() {
@@ -26,8 +26,8 @@ for name; do
         *'not found'*) fail "$program: a library is missing: $listed" ;;
     esac
     # A line is "NAME => PATH (ADDRESS)" for a library, and "PATH (ADDRESS)" for
-    # the loader, where PATH is what the program names as its ELF interpreter.
-    # What the kernel provides has no path.
+    # the loader, where PATH is the ELF interpreter of the program. Libraries that
+    # the kernel provides have no path.
     loader=$(printf '%s\n' "$listed" | awk '$1 ~ /^\// { print $1; exit }')
     [ -n "$loader" ] || fail "$program names no loader"
     printf '%s\n' "$listed" | awk '
@@ -37,8 +37,8 @@ for name; do
             cp -L "$library" "$folder/lib/"
         done
     cp -L "$program" "$folder/programs/$name"
-    # The environment is the caller's: what it says of libraries is meant for
-    # the caller's own, and so is a configuration of OpenSSL.
+    # The environment belongs to the caller: its library settings are for the
+    # caller's own libraries, and so is a configuration of OpenSSL.
     cat >"$folder/bin/$name" <<WRAPPER
 #!/bin/sh
 folder=\${0%/bin/*}
@@ -50,7 +50,7 @@ WRAPPER
     chmod 755 "$folder/bin/$name"
 done
 
-# The C library loads these by itself to look a name up (before glibc 2.34).
+# The C library loads these to look up names (before glibc 2.34).
 libc=$(printf '%s\n' "$listed" | awk '$1 ~ /^libc\.so/ { print $3; exit }')
 for library in libnss_files.so.2 libnss_dns.so.2 libresolv.so.2; do
     if [ -n "$libc" ] && [ -e "${libc%/*}/$library" ]; then
@@ -58,7 +58,7 @@ for library in libnss_files.so.2 libnss_dns.so.2 libresolv.so.2; do
     fi
 done
 
-# None of them may come from outside of the folder.
+# None of them may come from outside the folder.
 for name; do
     outside=$("$folder/lib/${loader##*/}" --library-path "$folder/lib" --list "$folder/programs/$name" |
         awk -v folder="$folder/" '$2 == "=>" && index($3, folder) != 1')

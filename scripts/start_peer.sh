@@ -1,72 +1,73 @@
 #!/bin/sh
-# Starts a peer under the identity that the parameter service gives this
-# container, renews the lease while the peer runs, and leaves when it ends.
-# POSIX sh, so that it runs in any image; see usage() for what it reads.
+# Starts a peer with the identity that the parameter service assigns to this
+# container, renews the lease while the peer is running, and leaves when it ends.
+# POSIX sh, so that it runs in any image; usage() lists its variables.
 set -u
 
 usage() {
     cat <<'END'
 Usage: start_peer.sh [SERVER [PORT]]
 
-Asks the parameter service for this container's identity, exports the
-environment that comes with it, and runs the peer. While the peer runs, its
-lease is renewed; when it ends, its lease ends too.
+Obtains this container's identity from the parameter service, exports the
+environment that comes with it, and runs the peer. While the peer is running,
+the script renews its lease; when the peer ends, it ends the lease.
 
 SERVER is the name or address of the service, PORT its port (53). Without
-SERVER the question goes to the resolver of /etc/resolv.conf.
+SERVER, the script queries the resolver of /etc/resolv.conf.
 
 Which peer this is:
   ROLE             role of the peer; unset: the default role of the zone (mixed)
-  CONSEN           consensus, which names the zone CONSEN.fabric.internal (noops)
-  PARAM_ZONE       the zone itself, in place of CONSEN
+  CONSEN           consensus, which selects the zone CONSEN.fabric.internal (noops)
+  PARAM_ZONE       the zone, instead of CONSEN
   PARAM_HOST       name of the peer, one label; unset: the host name
 
-Where the others reach it, the first of these that is there:
-  PARAM_ADDRESS    the address itself, IPv4 or IPv6; then no network is joined
+The address at which other peers reach it, the first of:
+  PARAM_ADDRESS    the address, IPv4 or IPv6; no network is joined then
   CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE
                    a network of the Docker engine: the container joins it and
-                   has its address there (host, none, bridge, default and
-                   container:... are no networks to join)
+                   uses its address there (host, none, bridge, default and
+                   container:... are not networks to join)
   PARAM_IFACE      the interface that has the address
   otherwise the first address of an interface other than loopback
 
-What it does:
-  PARAM_EXEC       command line to run in place of "peer node start"; write exec
+Options:
+  PARAM_EXEC       command line to run instead of "peer node start"; write exec
                    before the last of several commands, so that signals reach it
-                   and stopping it stops all of it
+                   and stopping it stops everything
   PARAM_PREFIXES   prefixes of the variables that may be exported (CORE_)
   PARAM_TIMEOUT    seconds to wait for the identity, and for the peer's name to
                    resolve, before giving up (120)
-  PARAM_RESOLVE    what to do where the environment names the peer by its stable
-                   name (vp1.ZONE) and the system's resolver does not give its
-                   address: "require" waits, since neither the other peers nor
-                   chaincode can reach the peer by such a name; "warn" says so
-                   and starts the peer (require)
+  PARAM_RESOLVE    what to do if the environment contains the peer's stable name
+                   (vp1.ZONE) and the system's resolver does not return its
+                   address: "require" waits, since neither other peers nor
+                   chaincode could reach the peer by that name; "warn" prints a
+                   warning and starts the peer (require)
   PARAM_RENEW      seconds between two renewals of the lease (10)
-  PARAM_FENCE      when to stop the peer, so that no two ever run under one ID:
-                   "lost" stops it as soon as an answer shows another holder of
-                   the lease, another ID, or a higher epoch; "strict" stops it
-                   also before the lease can have run out, where it is not
-                   renewed; "warn" only says so (lost)
-  PARAM_STOP_GRACE seconds that the peer then has from SIGTERM to SIGKILL (10)
-  PARAM_LEASE      seconds that a lease lasts, where the service does not say it
-                   (30); for "strict" it must be PARAM_RENEW + PARAM_STOP_GRACE + 6
-                   at least, so that there is time to ask once more
-  PARAM_KEY_FILE   file with the key to sign with (TSIG), as tsig-keygen writes it;
-                   a Docker secret, for example: /run/secrets/peers.key
+  PARAM_FENCE      when to stop the peer, so that no two processes ever run with
+                   one ID: "lost" stops it as soon as an answer shows another
+                   holder of the lease, another ID, or a higher epoch; "strict"
+                   also stops it before the lease can have expired, if it is not
+                   renewed; "warn" only prints a warning (lost)
+  PARAM_STOP_GRACE seconds from SIGTERM to SIGKILL (10)
+  PARAM_LEASE      duration of a lease in seconds, if the service does not state
+                   it (30); for "strict" it must be at least PARAM_RENEW +
+                   PARAM_STOP_GRACE + 6, so that there is time for a retry
+  PARAM_KEY_FILE   file with the key to sign with (TSIG), in the format of
+                   tsig-keygen; for example a Docker secret:
+                   /run/secrets/peers.key
   PARAM_DOCKER_SOCKET
                    socket of the Docker engine (/var/run/docker.sock)
-  PARAM_TOOLS      folder whose bin/dig and bin/curl are used, where they are
-                   there, in place of those of PATH; Dockerfile.peer adds it
+  PARAM_TOOLS      folder whose bin/dig and bin/curl are used, if they exist,
+                   instead of those in PATH; Dockerfile.peer adds it
                    (/usr/local/lib/start_peer)
   TMPDIR           a directory to write to while waiting (/tmp)
 
 The exit status is that of the peer (128 + n if signal n ended it), 1 if there
 was no identity to start it with, 2 for wrong arguments, 75 if the script stopped
-the peer (PARAM_FENCE): it is to be started anew. SIGTERM, SIGINT, SIGHUP,
-SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the peer.
+the peer (PARAM_FENCE), which should then be restarted. SIGTERM, SIGINT, SIGHUP,
+SIGQUIT, SIGUSR1 and SIGUSR2 are forwarded to the peer.
 
-Needs awk, dig of BIND 9.10 or newer, and curl 7.40 or newer to join a network.
+Requires awk, dig of BIND 9.10 or later, and curl 7.40 or later to join a network.
 END
 }
 
@@ -77,22 +78,22 @@ say() { printf 'start_peer: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# The seconds since the system's start, as $now. Nobody sets this clock, and it
-# goes on while the system is suspended (Linux: CLOCK_BOOTTIME).
+# The seconds since the system was started, as $now. This clock is never set, and
+# it includes the time for which the system is suspended (Linux: CLOCK_BOOTTIME).
 clock() {
     { read -r now _ </proc/uptime; } 2>/dev/null || now=$(date +%s)
     now=${now%%.*}
 }
 
-# Sleeps so that a signal is acted on at once: a shell does that in wait, but not
-# while a command runs in the foreground.
+# Sleeps, and lets signals take effect immediately: a shell handles them in wait,
+# but not while a command is running in the foreground.
 pause() {
     sleep "$1" >/dev/null 2>&1 &
     wait "$!" || :
 }
 
-# The first line of what a tool said, fit for a terminal: the network may have
-# put words in its mouth.
+# The first line of a tool's output, safe for a terminal: it may contain data from
+# the network.
 first_line() {
     printf '%s\n' "$1" |
         LC_ALL=C awk '/[^ \t]/ { gsub(/[^ -~]/, "."); print substr($0, 1, 300); exit }'
@@ -100,17 +101,17 @@ first_line() {
 
 # --- The tools ---------------------------------------------------------------
 
-# What every question needs of dig. An answer that is not sound to its last byte
-# is none (+nobesteffort).
+# The flags of every query. An answer that is not intact to its last byte is
+# discarded (+nobesteffort).
 flags='+time=2 +tries=1 +nobesteffort +noall +comments +answer +additional'
 
-# Nobody's ~/.digrc may change what is printed (dig -r does that too, but older
-# ones do not know it).
+# A ~/.digrc must not change the output (dig -r has the same effect, but older
+# versions do not support it).
 run_dig() { HOME=/dev/null "$dig" "$@"; }
 
-# require TOOL FLAG HINT OPTION...: makes sure, without the network, that the
-# tool knows the options. It stops at the first that it does not know, and tells
-# its version at FLAG.
+# require TOOL FLAG HINT OPTION...: verifies, without the network, that the tool
+# supports the options. The tool stops at the first unknown option, and otherwise
+# prints its version at FLAG.
 require() {
     tool=$1 flag=$2 hint=$3
     shift 3
@@ -122,7 +123,7 @@ require() {
         die "$tool cannot be used: $(first_line "$said") ($(first_line "$version"); $hint): $remedy"
 }
 
-# --- What may be part of a question or of a command line ---------------------
+# --- Valid parts of a query or of a command line -----------------------------
 
 is_label() {
     case $1 in
@@ -184,8 +185,8 @@ addresses='
         return int(i / 256) "." i % 256 "." int(n / 256) "." n % 256
     }'
 
-# The container as the engine knows it. The host name may be anything, so it
-# counts only where it looks like an ID.
+# The container ID for the engine. The host name can be anything, so it is used
+# only if it looks like an ID.
 own_container() {
     {
         sed -n 's|.*containers/\([0-9a-f]\{64\}\)/.*|\1|p' /proc/self/mountinfo
@@ -194,8 +195,8 @@ own_container() {
     } 2>/dev/null | sed -n '/^[0-9a-f]\{12,64\}$/ { p; q; }'
 }
 
-# engine METHOD PATH [JSON]: the engine's answer, and its HTTP status in a line
-# of its own. Run as a job, like all that may take its time (see pause).
+# engine METHOD PATH [JSON]: the response of the engine, followed by a line with
+# the HTTP status. Run as a job, like everything that may take long (see pause).
 engine() {
     "$curl" --disable --silent --show-error --noproxy '*' --max-time 30 \
         --unix-socket "$socket" --request "$1" \
@@ -205,7 +206,7 @@ engine() {
     wait "$!"
 }
 
-# The engine's error message, or else what curl said; not the HTTP status.
+# The engine's error message, or that of curl, without the HTTP status.
 complaint() {
     first_line "$(sed -e '/^[0-9]*$/d' -e 's/.*"message":"\(.*\)"}.*/\1/' \
         -e 's/^curl: ([0-9]*) //' "$work/engine")"
@@ -224,8 +225,8 @@ join_network() {
     [ -n "$container" ] ||
         die "cannot join network $network: this does not look like a container of the engine"
 
-    # A task of Swarm is on its networks from its start, a container that starts
-    # again on those it joined. The engine (20.10) answers a second request with
+    # A Swarm task is on its networks from its start, and a restarted container on
+    # those that it joined. For a second request, the engine (20.10) returns
     # "already exists", and forgets the address.
     inspect_container
     [ -z "$address" ] || return 0
@@ -248,8 +249,8 @@ answered_200() {
     esac
 }
 
-# Reads the engine's account of the container. Quotes inside a JSON string are
-# escaped, so what looks like one of these keys is one.
+# Parses the engine's description of the container. Quotes in a JSON string are
+# escaped, so a text that looks like one of these keys is one.
 address_on_network() {
     awk -v network="\"$network\":{" '
         function value(key) {
@@ -265,7 +266,7 @@ address_on_network() {
         }'
 }
 
-# The first address of interface $1, or of any but loopback.
+# The first address of interface $1, or of any interface except loopback.
 interface_address() {
     if have ip; then
         ip -o addr show up | awk -v want="$1" '
@@ -281,12 +282,12 @@ interface_address() {
     fi 2>/dev/null
 }
 
-# The same in an image without ip(8), from the kernel's tables: the local IPv4
-# address that lies in a network on which the interface is.
+# The same in an image without ip(8), from the tables of the kernel: the local
+# IPv4 address in a network of the interface.
 kernel_address() {
     awk -v want="$1" "$addresses"'
-        # 0100000A is 10.0.0.1: the kernel prints the bytes of the address, the
-        # last one first.
+        # 0100000A is 10.0.0.1: the kernel prints the bytes of the address in
+        # reverse order.
         function number(hex,    i, n) {
             for (i = 7; i > 0; i -= 2) n = n * 256 + hexadecimal(substr(hex, i, 2))
             return n
@@ -311,40 +312,40 @@ kernel_address() {
         }' /proc/net/route /proc/net/fib_trie
 }
 
-# --- Question and answer -----------------------------------------------------
+# --- Query and answer --------------------------------------------------------
 
-# One question, with the peer's address as EDNS CLIENT-SUBNET.
+# Sends a query that states the address of the peer with EDNS CLIENT-SUBNET.
 ask() {
     # shellcheck disable=SC2086  # several words
     run_dig ${server:+"@$server"} -p "$port" ${key:+-k "$key"} $flags $transport \
         +subnet="$address/$bits" -t TXT -q "$1." 2>&1
 }
 
-# Has the next question asked by TCP where the last one was asked by UDP, and the
-# other way round. Where several DNS servers are named, Docker's resolver before
-# 24.0 takes BADCOOKIE, by which the service has dig prove its address, for a
-# failure, and gives the answer of the next server. By TCP there is nothing to
-# prove.
+# Makes the next query use TCP if the last one used UDP, and the other way round.
+# With several DNS servers, Docker's resolver before 24.0 takes BADCOOKIE, which
+# asks dig to prove its address, for a failure, and returns the answer of the next
+# server. TCP needs no such proof.
 change_transport() {
     if [ -z "$transport" ]; then transport=+tcp; else transport=''; fi
 }
 
-# Tells what dig printed once more, in lines that a shell can take apart without
-# evaluating anything. What the network says is data, and no value can begin a
-# line of its own, since none with a control character gets through:
-#   status NOERROR            the answer's response code
+# Translates the output of dig into lines that a shell can parse without
+# evaluating anything. Data from the network cannot start a line of its own, since
+# values with control characters are rejected:
+#   status NOERROR            the response code
 #   authority                 it comes from a server of the zone
-#   text ...                  the reason the server gives, or dig
+#   text ...                  the reason that the server or dig gives
 #   id vp1                    from the summary record of this peer: its ID,
-#   misnamed                  which is what the host is named,
-#   holder 10.0.1.5           the address that is registered,
-#   mine                      which is the one of this container,
-#   epoch 3                   the number that rises when the ID changes its holder,
-#   lease 30                  the seconds that the lease lasts
+#   misnamed                  which is its host name,
+#   holder 10.0.1.5           the registered address,
+#   mine                      which is that of this container,
+#   epoch 3                   the number that rises when the ID changes its
+# holder,
+#   lease 30                  the duration of the lease in seconds
 #   set NAME=VALUE            a variable to export
 #   refuse NAME: REASON       a variable not to export
-# A DNS message has no more than 64 kB, but all of it may be escapes: each
-# step here takes time in proportion to the length.
+# A DNS message has at most 64 kB, but all of it may be escapes, so each step here
+# takes linear time.
 digest() {
     LC_ALL=C awk -v place="$place." -v host="$host" -v zone="$zone." \
         -v prefixes="$prefixes" -v address="$address" "$addresses"'
@@ -356,12 +357,12 @@ digest() {
             for (i = 0; i < 256; i++) char[i] = sprintf("%c", i)
         }
 
-        # Undoes the escapes of a TXT record (\" \\ \DDD), and puts the joint
+        # Removes the escapes of a TXT record (\" \\ \DDD), and puts the joint
         # between its strings. The text is then part[1] to part[parts], and flaw
-        # says what is wrong with it. Cut into parts at the backslashes, each
-        # part begins with what the backslash is for; if that is a backslash,
-        # the part is empty, and the next one has no escape. mawk 1.3.3 crashes
-        # on more than some 20000 empty parts.
+        # describes what is wrong with it. The text is split at the backslashes:
+        # each part begins with the escaped character; if that is a backslash, the
+        # part is empty, and the next one has no escape. mawk 1.3.3 crashes on
+        # more than about 20000 empty parts.
         function decode(rdata, joint,    i, head, escaped) {
             flaw = ""
             if (split(rdata, part, /\\\\/) > 10000) {
@@ -392,7 +393,7 @@ digest() {
             }
         }
 
-        # Fit for a terminal.
+        # Makes a text safe for a terminal.
         function printable(text) {
             text = substr(text, 1, 300)
             gsub(/[^ -~]/, ".", text)
@@ -411,7 +412,7 @@ digest() {
             printf "\n"
         }
 
-        # Why the variable may not be exported.
+        # Why the variable must not be exported.
         function objection(name,    i) {
             if (name !~ /^[A-Z][A-Z0-9_]*$/) return "not a name of capital letters, digits and _"
             if (flaw != "") return flaw
@@ -419,7 +420,7 @@ digest() {
             return "not one of the prefixes " prefixes
         }
 
-        # The strings of a summary are between line feeds.
+        # The strings of a summary are separated by line feeds.
         function summary(    i, text, strings, string, key, value) {
             for (i = 1; i <= parts; i++) text = text part[i]
             strings = split(text, string, "\n")
@@ -441,9 +442,9 @@ digest() {
             }
         }
 
-        # The extended error (RFC 8914) of dig 9.16.10 and newer: "18
-        # (Prohibited): (text)", where the name is missing if dig does not know
-        # the code, and the text may be missing or have its octets before it.
+        # The extended error (RFC 8914) of dig 9.16.10 and later: "18
+        # (Prohibited): (text)", without the name if dig does not know the code;
+        # the text may be missing, or preceded by its octets.
         /^; EDE: / {
             sub(/^; EDE: [0-9]+[: ]*/, "")
             if (match($0, /^\([^()]*\): /)) $0 = substr($0, RLENGTH + 1)
@@ -452,8 +453,8 @@ digest() {
             print "text " printable($0)
             next
         }
-        # That of older ones: two octets of code and the text, all as
-        # hexadecimal numbers, then once more with dots for what is not ASCII.
+        # That of earlier versions: two octets of code and the text, all in
+        # hexadecimal, then once more with dots for what is not ASCII.
         /^; OPT=15: / {
             $0 = substr($0, 11, 2000)
             text = ""
@@ -469,14 +470,14 @@ digest() {
             answered = 1
         }
         /^;; flags:[^;]* aa[ ;]/ { print "authority" }
-        # Signed by nobody, or by somebody else: whatever it says, it is none.
+        # Not signed, or by another key: the answer is discarded.
         /^;; (Couldn.t verify signature|WARNING -- Some TSIG)/ {
             print "status an answer without a good signature"
         }
         /^;; flags:[^;]* tc[ ;]/ { print "status a truncated message" }
 
-        # Without an answer the first thing that dig says is the cause, in the
-        # form in which it says such things, or in any.
+        # Without an answer, the first message of dig is the cause, in the usual
+        # form of its messages or in any other.
         !cause && /^(;; |dig: )/ { cause = $0; sub(/^(;; |dig: )/, "", cause) }
         !words && /[^ \t]/ { words = $0 }
         END {
@@ -497,7 +498,7 @@ digest() {
         }'
 }
 
-# Takes $facts, the lines of digest, apart.
+# Parses $facts, the lines of digest.
 understand() {
     status='' authority='' text='' id='' misnamed='' holder='' mine='' epoch='' lease=''
     set -f
@@ -520,7 +521,7 @@ understand() {
     lease=${lease:-$usual_lease}
 }
 
-# Asks without keeping a signal waiting for the answer.
+# Sends a query, and lets signals take effect while it waits.
 consult() {
     { ask "$1" | digest; } >"$work/facts" 2>/dev/null &
     wait "$!"
@@ -528,8 +529,8 @@ consult() {
     understand
 }
 
-# Whether the answer shows this peer as the holder of its name; why not, if not,
-# and whether somebody else is.
+# Whether the answer shows this peer as the holder of its name. If not, sets the
+# reason, and whether somebody else is the holder.
 holding() {
     reason='' lost=''
     case $status in
@@ -559,7 +560,7 @@ holding() {
     [ -z "$reason" ]
 }
 
-# Asks for the environment. One answer has it all, who holds the name included,
+# Requests the environment. One answer contains everything, including the holder,
 # unless a forwarder drops the additional section.
 claim() {
     clock
@@ -584,7 +585,7 @@ claim() {
 
 # --- The peer's name ---------------------------------------------------------
 
-# Whether a variable names this peer by its stable name, $1.
+# Whether a variable contains the stable name of this peer, $1.
 named() {
     printf '%s\n' "$facts" | LC_ALL=C awk -v name="$1" '
         BEGIN { name = tolower(name) }
@@ -601,7 +602,8 @@ named() {
         END { exit !found }'
 }
 
-# Asks the system's resolver for name $1, as a job that nobody has to wait for.
+# Resolves name $1 with the system's resolver, as a job that nobody has to wait
+# for.
 look_up() {
     if ! have getent; then
         set -- "$dig" +time=2 +tries=1 +short -t "$type" -q "$1."
@@ -619,9 +621,9 @@ end_lookup() {
     lookup=''
 }
 
-# Whether the system's resolver finds the peer under the name that its
-# environment gives it; why not, if not. An answer has a second to come. Where it
-# takes longer, it is awaited further the next time, after the lease was renewed.
+# Whether the system's resolver finds the peer under the name in its environment.
+# If not, sets the reason. It waits for a second; a lookup that takes longer is
+# awaited the next time, after the lease has been renewed.
 resolvable() {
     name=$id.$zone
     named "$name" || return 0
@@ -666,28 +668,28 @@ run_peer() {
     done
     unset IFS
     set +f
-    # A shell starts a job with SIGINT and SIGQUIT ignored. Where env(1) cannot
-    # undo that, they reach only a peer that handles them.
+    # A shell starts a job with SIGINT and SIGQUIT ignored. If env(1) cannot undo
+    # that, they reach only a peer that handles them.
     undo='env --default-signal=INT,QUIT'
     $undo true 2>/dev/null || undo=''
     set -- peer node start
     [ -z "${PARAM_EXEC-}" ] || set -- sh -c "$PARAM_EXEC"
-    # From here on a signal does what it should. One that came before may have
-    # done nothing, but was written down (see caught).
+    # From here on signals take effect. An earlier one may have had no effect, but
+    # was recorded (see caught).
     # shellcheck disable=SC2016  # it is the new shell that expands this
     exec $undo sh -c 'read -r status <&9 && exit "$status"; exec "$@" 8>&- 9<&-' sh "$@" 9<&9
 }
 
-# A process that has ended answers to kill -0 until somebody waits for it.
+# A process that has ended responds to kill -0 until somebody waits for it.
 alive() {
     kill -0 "$1" 2>/dev/null && ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null
 }
 
-# One renewal, in a shell of its own, which ends with its outcome: 0 if the lease
-# is renewed, 75 if it has passed to another, and another status for each kind of
-# failure. It says why, unless that was $told already; as a job, since whoever
-# reads it may be stuck, and the lease is not. An answer that lacks something
-# proves nothing.
+# Renews the lease once, in a shell of its own, whose exit status is the result: 0
+# if the lease is renewed, 75 if it has passed to another, and another status for
+# each kind of failure. It reports the reason, unless that is already in $told; as
+# a job, since its reader may be stuck, and the lease must not be. An incomplete
+# answer proves nothing.
 renew_lease() {
     own=$id own_epoch=$epoch
     facts=$(ask "$place" | digest)
@@ -717,7 +719,7 @@ renew_lease() {
     exit "$failure"
 }
 
-# The outcome of a renewal that has ended.
+# Handles the result of a renewal.
 conclude() {
     wait "$renewal"
     told=$?
@@ -735,7 +737,7 @@ conclude() {
     esac
 }
 
-# stop_peer SECOND REASON: SIGTERM at once, and SIGKILL when the clock is there.
+# stop_peer SECOND REASON: sends SIGTERM at once, and SIGKILL at the given time.
 stop_peer() {
     stopped=75 kill_at=$1
     [ "$now" -ge "$kill_at" ] || kill -s TERM "$peer" 2>/dev/null
@@ -743,9 +745,9 @@ stop_peer() {
     telling=$!
 }
 
-# Ends the peer when its time is over. Its lease runs from when the service heard
-# the last renewal, which was not before that was sent; and since the script
-# looks at the clock every second only, it counts two seconds less.
+# Stops the peer when its time is over. Its lease starts when the service receives
+# the last renewal, which is not before that was sent; and since the script reads
+# the clock once a second, it subtracts two seconds.
 enforce() {
     if [ "$fence" = strict ]; then
         over=$((heard + lease - 2))
@@ -758,15 +760,15 @@ enforce() {
     [ -z "$kill_at" ] || [ "$now" -lt "$kill_at" ] || kill -s KILL "$peer" 2>/dev/null
 }
 
-# The heartbeat. It looks at the peer every second, to end with it even if
-# nobody is left to say so. A signal that the whole group gets must not end it
-# before the peer; SIGUSR2 does, but never in the middle of a renewal, which
-# could then arrive after the leave and undo it.
+# The heartbeat. It checks the peer every second, to end with it even if it is not
+# told. A signal to the whole process group must not end it before the peer;
+# SIGUSR2 does, but never during a renewal, which could then arrive after the
+# leave and undo it.
 keep_lease() {
     trap '' HUP INT QUIT TERM USR1
     trap end_keeper USR2
     renewal='' told=0 kill_at='' stopped=0 telling='' due=$((heard + renew))
-    # For a SIGUSR2 that was sent before it had its trap.
+    # For a SIGUSR2 that was sent before its trap was set.
     alive "$peer" || exit 0
     clock
     enforce
@@ -788,15 +790,15 @@ end_keeper() {
     exit "$stopped"
 }
 
-# The exit status of job $1, as $outcome. A signal ends a wait, not the job.
+# The exit status of job $1, as $outcome. A signal interrupts wait, not the job.
 await() {
     while
         wait "$1"
         outcome=$?
         kill -0 "$1"
     do :; done 2>/dev/null
-    # If both came at once, this is the status of the signal, and that of the job
-    # is still to be had.
+    # If both happened at once, this is the status of the signal, and that of the
+    # job is still available.
     wait "$1" 2>/dev/null
     again=$?
     case $again in
@@ -812,12 +814,12 @@ leave() {
         say "did not leave, the lease of $host will run out: ${status:-no answer}${text:+, $text}"
 }
 
-# Before there is a peer a signal ends the script, afterwards it is the peer's.
-# The process that becomes the peer is a fork of this shell, and may drop what
-# it gets as long as it has the traps of this shell, or ignores what a job of a
-# shell ignores. So a signal is written down for it, too, before it is sent.
-# There is a trap for each from the start: process 1 of a container does not
-# even get a signal that it has no trap for.
+# Before there is a peer, a signal ends the script; afterwards it is forwarded.
+# The process that becomes the peer is a fork of this shell, and may drop signals
+# as long as it has the traps of this shell, or ignores what a job of a shell
+# ignores. So a signal is recorded for it as well, before it is sent. Each signal
+# has a trap from the start: process 1 of a container does not even receive a
+# signal without one.
 # shellcheck disable=SC2317  # it is the traps that call it
 caught() {
     [ -n "$peer" ] || exit "$((128 + $2))"
@@ -835,7 +837,7 @@ trap 'caught USR1 10' USR1
 trap 'caught USR2 12' USR2
 trap 'caught TERM 15' TERM
 
-# --- What to ask for ---------------------------------------------------------
+# --- What to query -----------------------------------------------------------
 
 case ${1-} in
     -h | --help) usage; exit 0 ;;
@@ -896,7 +898,7 @@ curl=$tools/curl
 require "$dig" -v "+subnet came with BIND 9.10" $flags +subnet=192.0.2.1/32
 work=$(mktemp -d 2>/dev/null) || die "cannot write to ${TMPDIR:-/tmp}: set TMPDIR to a directory that can be written"
 leased='' lookup='' looked_up='' told='' told_before='' transport=''
-# A question that is under way must not arrive after the leave and undo it.
+# A query in progress must not arrive after the leave and undo it.
 trap 'end_lookup; [ -z "$leased" ] || { wait; leave; }; rm -rf "$work"' EXIT
 
 [ -z "${PARAM_ADDRESS-}" ] || network=''
@@ -913,15 +915,15 @@ case $address in
     *) bits=32 type=A ;;
 esac
 
-# --- From here to the peer's end ---------------------------------------------
+# --- From here to the end of the peer ----------------------------------------
 
 clock
 started=$now
 until claim && leased=yes && resolvable; do
     [ -z "$lost" ] || leased=''
     [ -z "$misnamed" ] || die "$reason"
-    # Before the service is up another resolver may say that there is no such
-    # name; from a server of the zone that is final.
+    # Before the service is up, another resolver may answer that there is no such
+    # name; from a server of the zone, that answer is final.
     case $status$authority in
         NXDOMAINyes | FORMERR*) die "$reason" ;;
     esac
@@ -937,11 +939,11 @@ done
 end_lookup
 [ "$fence" != strict ] || [ "$lease" -ge "$((renew + grace + 6))" ] ||
     die "a lease of $lease s is too short for PARAM_FENCE=strict with PARAM_RENEW=$renew and PARAM_STOP_GRACE=$grace: see --help"
-# A file to write signals down in (see caught), which needs no name; facts is
-# there already, so that this cannot fail for want of space.
+# A file to record signals in (see caught), which needs no name; facts exists
+# already, so that this cannot fail for lack of space.
 exec 8>"$work/facts"
 exec 9<"$work/facts"
-# From here on there is a lease to leave, whatever comes.
+# From here on there is a lease to leave, whatever happens.
 peer=starting
 rm -rf "$work"
 trap - EXIT
@@ -962,7 +964,7 @@ ended=$outcome
 kill -s USR2 "$keeper" 2>/dev/null
 await "$keeper"
 say "the peer ended with status $ended"
-# The lease of a peer that was stopped is another's, or about to be.
+# The lease of a peer that was stopped belongs to another, or is about to.
 [ "$outcome" -ne 75 ] || exit 75
 leave
 exit "$ended"

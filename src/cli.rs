@@ -10,22 +10,22 @@ use clap::{
     ValueEnum,
 };
 
-/// Gives identical containers an identity, by DNS.
+/// A DNS server that gives identical containers an identity.
 ///
-/// A container asks one question, and starts as a peer of its network:
+/// A container sends one query, and starts as a peer of its network:
 ///
 ///   dig TXT $(hostname).pbft.fabric.internal
 ///   "id=vp1" "root=10.0.1.3:7051" "n=4" "f=1" "address=10.0.1.5:7051" "role=mixed"
 ///
-/// The first query registers it. It keeps its ID for good; the same query every
-/// 10 seconds keeps its lease.
+/// The first query registers it. Its ID is permanent; the same query every 10
+/// seconds renews its lease.
 #[derive(Debug, Parser)]
 #[command(name = "paramd", version, max_term_width = 100, verbatim_doc_comment)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// What is logged on standard error: error, warn, info, debug or trace
+    /// Log level on standard error: error, warn, info, debug or trace
     #[arg(long, global = true, env = "PARAMD_LOG", default_value = "info")]
     pub log: tracing::level_filters::LevelFilter,
 }
@@ -54,40 +54,44 @@ fn without_empty_variables(command: Parsing) -> Parsing {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Answer DNS
+    /// Run the DNS server
     ///
-    /// Prints one line with the addresses when it answers, and ends cleanly on
-    /// SIGTERM and SIGINT. Logs go to standard error.
+    /// Prints one line with its addresses as soon as it answers queries, and stops
+    /// cleanly on SIGTERM and SIGINT. It logs to standard error.
     Serve(Serve),
-    /// Read the zone and configuration files, and say what is wrong
+    /// Check the zone and configuration files, and report every mistake
     Check(Check),
     /// Print a whole zone
     ///
-    /// From the running server, by a zone transfer, which it allows to loopback
-    /// unless configured otherwise; or, when none runs, from the data directory.
+    /// The zone comes from the running server by a zone transfer, which by default
+    /// only loopback addresses may request; or, if no server is running, from the
+    /// data directory.
     Dump(Dump),
-    /// Bring back what the store has lost, or fill an empty one from a JSON dump
+    /// Restore what the store has lost, or fill an empty store from a JSON dump
     ///
-    /// Without FILE from the newest sound dump and the journal in the data
-    /// directory, which have everything that was answered; it says so, or names
-    /// what is missing and ends with status 1. A damaged store is set aside.
+    /// Without FILE, this restores from the newest intact dump and the journal in
+    /// the data directory, which have every acknowledged registration. If anything
+    /// is missing, it is reported and the exit status is 1. A damaged store is set
+    /// aside.
     Restore(Restore),
-    /// Show who is registered: ID, host, role, address, state, last heard
+    /// List the registrations: ID, host, role, address, state, last heard, epoch
     Peers(Peers),
-    /// Free the ID of a host that will not return
+    /// Release the ID of a host that will not return
     ///
-    /// By DNS UPDATE from the running server, which it allows to loopback unless
-    /// configured otherwise; or, when none runs, in the data directory.
+    /// This sends a DNS UPDATE to the running server, which by default accepts it
+    /// from loopback addresses only; or, if no server is running, changes the data
+    /// directory.
     Release(Release),
-    /// Ask the running server for each of its zones, by DNS; for health checks
+    /// Check whether the running server answers for all of its zones
     ///
-    /// Exit status 0 if it answers with authority for all of them.
+    /// The exit status is 0 if it does. With --server, the check is made by DNS,
+    /// otherwise over the control socket in the data directory.
     Health(Health),
 }
 
 #[derive(Debug, Args)]
 pub struct Zones {
-    /// Directory of the zone files, NAME.toml each
+    /// Directory of the zone files, each named NAME.toml
     #[arg(
         long,
         env = "PARAMD_ZONES",
@@ -99,15 +103,15 @@ pub struct Zones {
 
 #[derive(Debug, Args)]
 pub struct Data {
-    /// Directory of what must survive a restart
+    /// Data directory
     #[arg(long, env = "PARAMD_DATA", value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub struct Config {
-    /// Configuration file: who may do what, the keys of those who sign, DNS over
-    /// TLS, the secret of DNS cookies, limits, what the service tells of itself
+    /// Configuration file: access lists, TSIG keys, DNS over TLS, the secret of DNS
+    /// cookies, limits, identity of the server
     #[arg(long, env = "PARAMD_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -120,8 +124,8 @@ pub struct Serve {
     #[command(flatten)]
     pub data: Data,
 
-    /// Address and port to answer on, by UDP and TCP; may be given several
-    /// times [default: all addresses, port 53]
+    /// Address and port to listen on, by UDP and TCP; may be repeated [default:
+    /// all addresses, port 53]
     #[arg(
         long,
         env = "PARAMD_LISTEN",
@@ -131,10 +135,10 @@ pub struct Serve {
     )]
     pub listen: Vec<SocketAddr>,
 
-    /// Resolver that names outside all zones are passed on to; may be given
-    /// several times. The next one is asked when one is silent or fails, and
-    /// whoever answered last is asked first. Without any, such names are
-    /// refused, so that a stub resolver asks its next server, and reverse names
+    /// Resolver to which queries for names outside all zones are forwarded; may be
+    /// repeated. If one does not answer or fails, the next one is queried, and the
+    /// one that answered last is queried first. Without any, such queries are
+    /// refused, so that a stub resolver queries its next server, and reverse names
     /// of private networks do not exist
     #[arg(
         long,
@@ -145,13 +149,13 @@ pub struct Serve {
     )]
     pub forward: Vec<SocketAddr>,
 
-    /// Where registrations are kept
+    /// Where registrations are stored
     #[arg(long, env = "PARAMD_STORE", default_value = "sled")]
     pub store: StoreKind,
 
-    /// Begin anew where the store is empty, although dumps or journal in the data
-    /// directory name peers: their IDs go to other hosts. To be given once, by
-    /// hand, so there is no environment variable for it
+    /// Start with an empty store although the dumps or the journal in the data
+    /// directory name peers, and assign their IDs to other hosts. Use this once, by
+    /// hand; it has no environment variable
     #[arg(long)]
     pub new: bool,
 
@@ -173,22 +177,22 @@ pub struct Check {
     #[command(flatten)]
     pub config: Config,
 
-    /// Name every registration in this data directory that does not fit the zone
-    /// files; a service may be running on it
+    /// Report every registration in this data directory that does not fit the zone
+    /// files, even while a service is running on it
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
 
-/// Where the registrations are: with a running server, or on disk.
+/// The source of the registrations: a running server, or the data directory.
 #[derive(Debug, Args)]
-pub struct Place {
-    /// Ask the server that runs there; without it the one that runs on the data
-    /// directory is asked, or, when none runs, the directory itself
+pub struct Source {
+    /// Address of the server [default: the server that is running on the data
+    /// directory, or else the data directory itself]
     #[arg(long, env = "PARAMD_SERVER", value_name = "ADDR[:PORT]", value_parser = upstream)]
     pub server: Option<SocketAddr>,
 
-    /// Sign what is sent to the server with the key of this file, as
-    /// `tsig-keygen` writes it
+    /// Sign messages to the server with the TSIG key in this file, in the format
+    /// of `tsig-keygen`
     #[arg(long, env = "PARAMD_KEY", value_name = "FILE")]
     pub key: Option<PathBuf>,
 
@@ -201,29 +205,29 @@ pub struct Place {
 
 #[derive(Debug, Args)]
 pub struct Dump {
-    /// The zone's origin: pbft.fabric.internal
+    /// Origin of the zone, such as pbft.fabric.internal
     pub zone: String,
 
-    /// As what
+    /// Output format
     #[arg(long, default_value = "master")]
     pub format: Format,
 
     #[command(flatten)]
-    pub place: Place,
+    pub source: Source,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// A master file (RFC 1035), as named-checkzone reads it
+    /// A master file (RFC 1035), which named-checkzone accepts
     Master,
-    /// What `paramd restore` reads
+    /// JSON, which `paramd restore` reads
     Json,
 }
 
 #[derive(Debug, Args)]
 pub struct Restore {
-    /// A dump that was made with `paramd dump ZONE --format json`; - for
-    /// standard input
+    /// Dump that was created with `paramd dump ZONE --format json`; - for standard
+    /// input
     pub file: Option<PathBuf>,
 
     #[command(flatten)]
@@ -232,39 +236,39 @@ pub struct Restore {
 
 #[derive(Debug, Args)]
 pub struct Peers {
-    /// The zone's origin; all zones if left out
+    /// Origin of the zone [default: all zones]
     pub zone: Option<String>,
 
     #[command(flatten)]
-    pub place: Place,
+    pub source: Source,
 }
 
 #[derive(Debug, Args)]
 pub struct Release {
-    /// The zone's origin: pbft.fabric.internal
+    /// Origin of the zone, such as pbft.fabric.internal
     pub zone: String,
 
-    /// The host's name, or its ID
+    /// Name of the host, or its ID
     pub host: String,
 
     #[command(flatten)]
-    pub place: Place,
+    pub source: Source,
 }
 
 #[derive(Debug, Args)]
 pub struct Health {
     #[command(flatten)]
-    pub place: Place,
+    pub source: Source,
 }
 
-/// An address and a port. Blanks around it are those of a list.
+/// Parses an address and a port; lists may have blanks behind their commas.
 fn listener(text: &str) -> Result<SocketAddr, String> {
     let text = text.trim();
     text.parse()
         .map_err(|_| "write 10.0.0.2:53 or [fd00::2]:53; 0.0.0.0:53 for all addresses".to_owned())
 }
 
-/// An address with or without a port; without, it is 53.
+/// Parses an address with an optional port, which defaults to 53.
 fn upstream(text: &str) -> Result<SocketAddr, String> {
     let text = text.trim();
     text.parse::<SocketAddr>()

@@ -1,11 +1,11 @@
-//! The one clock of the service, and whether the service has been able to hear
-//! its peers.
+//! The clock of the service, which also knows whether the service was able to
+//! hear its peers.
 //!
 //! A lease ends because its peer is silent. A service that stands still hears
-//! nobody: it was stopped or paused, the machine was suspended, or a thread did not
-//! get the processor or waited for a disk. That time says nothing of the peers. So
-//! every loop that receives, and the writer, ticks each time around ([`LoopTick`]),
-//! and whoever ends leases asks [`Clock::moment`] since when all of them have
+//! nobody: it was stopped, the machine was suspended, or a thread did not get the
+//! processor or waited for a disk. That time says nothing about the peers. So
+//! every receive loop, and the writer, ticks on each iteration ([`LoopTick`]),
+//! and before leases end, [`Clock::moment`] tells since when all of them have
 //! ticked without a break.
 
 use std::{
@@ -16,39 +16,39 @@ use std::{
     time::Duration,
 };
 
-use nix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
 use crate::network::Time;
 
-/// A loop that has not ticked for so long does not hear its peers. Loops tick
-/// every 100 ms when they have nothing to do.
+/// A loop that has not ticked for this long does not hear its peers. Idle loops
+/// tick every 100 ms.
 pub const LONGEST_BREAK: Duration = Duration::from_secs(1);
 
-/// Milliseconds since the start of the service, from 1. The clock never goes back,
-/// takes no notice of the time of day being set, and goes on while the machine is
-/// suspended (`CLOCK_BOOTTIME`).
+/// Milliseconds since the start of the service, counted from 1. The clock is
+/// monotonic, independent of the time of day, and includes the time for which the
+/// machine is suspended (`CLOCK_BOOTTIME`).
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     started: Duration,
-    /// The last tick of each loop that has not ended.
+    /// The last tick of each running loop.
     loops: Mutex<Vec<Weak<AtomicU64>>>,
     heard_since: AtomicU64,
 }
 
-/// A point in time at which leases may be judged.
+/// A time at which leases may be checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     pub now: Time,
-    /// Since when the service has been able to hear its peers without a break; no
-    /// later than `now` when the break is not over yet.
+    /// Since when the service has heard its peers without a break; `now` if the
+    /// break is not over yet.
     pub heard_since: Time,
 }
 
-/// The tick of one loop; dropped when the loop ends.
+/// The ticks of one loop; dropped when the loop ends.
 #[derive(Debug)]
 pub struct LoopTick {
     clock: Clock,
@@ -70,7 +70,8 @@ impl Clock {
     }
 
     /// The present moment. The time is read before the ticks, so that a break in
-    /// between cannot make the present look later than what was heard.
+    /// between cannot make it look as if peers had been heard later than they
+    /// were.
     pub fn moment(&self) -> Moment {
         let now = self.now();
         let mut loops = self.0.loops.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,7 +83,7 @@ impl Clock {
         Moment { now, heard_since }
     }
 
-    /// A loop that hears peers, or without which none is heard.
+    /// Registers a loop without which peers are not heard.
     pub fn register_loop(&self) -> LoopTick {
         let last = Arc::new(AtomicU64::new(self.now().0));
         let mut loops = self.0.loops.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,7 +94,7 @@ impl Clock {
         }
     }
 
-    /// Notes a break if there was one between two ticks of a loop.
+    /// Records a break between two ticks of a loop, if there was one.
     fn judge(&self, last: u64, now: Time) {
         let longest = LONGEST_BREAK.as_millis() as u64;
         let lasted = now.0.saturating_sub(last);
@@ -101,16 +102,16 @@ impl Clock {
             return;
         }
         let before = self.0.heard_since.fetch_max(now.0, Ordering::AcqRel);
-        // Every loop notices the same break; one line tells of it.
+        // Every loop notices the same break; log it once.
         if before + longest < now.0 {
             let lasted = humantime::format_duration(Duration::from_millis(lasted));
-            warn!("the service stood still for {lasted}: no lease ends for one lease from now");
+            warn!("the service stood still for {lasted}: every lease is extended by one lease");
         }
     }
 }
 
 impl LoopTick {
-    /// To be called each time around, when the loop goes on after it has waited.
+    /// Call this on each iteration, after the loop has waited.
     pub fn tick(&self) {
         let now = self.clock.now();
         self.clock.judge(self.last.load(Ordering::Acquire), now);
@@ -120,7 +121,8 @@ impl LoopTick {
 
 fn since_boot() -> Duration {
     // Linux has had this clock since 2.6.39.
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+    let time = clock_gettime(ClockId::Boottime);
+    Duration::try_from(time).unwrap_or(Duration::ZERO)
 }
 
 #[cfg(test)]

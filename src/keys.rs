@@ -1,8 +1,7 @@
-//! TSIG keys (RFC 8945): what they are called, and reading the files that
-//! `tsig-keygen` writes.
+//! TSIG keys (RFC 8945), and the files in which `tsig-keygen` writes them.
 //!
-//! The service reads them for those who sign what they send, the tools to sign
-//! what they send themselves.
+//! The service reads keys to verify its clients, the commands to sign their own
+//! messages.
 
 use std::{fmt, path::Path};
 
@@ -11,22 +10,22 @@ use hickory_proto::rr::{Name, TSigner, rdata::tsig::TsigAlgorithm};
 
 use crate::settings::{self, Problem};
 
-/// How far apart the clocks of a client and this one may be, in seconds
-/// (RFC 8945, section 10).
+/// How far the clocks of a client and a server may differ, in seconds (RFC 8945,
+/// section 10).
 pub const FUDGE: u16 = 300;
 
-/// The algorithms that a key may have; what is weaker is no longer to be used
-/// (RFC 8945, section 6).
+/// The supported algorithms. Weaker ones must not be used any more (RFC 8945,
+/// section 6).
 const ALGORITHMS: [(&str, TsigAlgorithm); 3] = [
     ("hmac-sha256", TsigAlgorithm::HmacSha256),
     ("hmac-sha384", TsigAlgorithm::HmacSha384),
     ("hmac-sha512", TsigAlgorithm::HmacSha512),
 ];
 
-/// A key has at least so many octets: fewer could be guessed.
-const LEAST_OCTETS: usize = 16;
+/// The minimum length of a secret. A shorter one could be guessed.
+const MIN_SECRET_BYTES: usize = 16;
 
-/// A shared secret, by name.
+/// A shared secret with its name.
 #[derive(Clone)]
 pub struct Key {
     /// Absolute, in lower case.
@@ -35,72 +34,74 @@ pub struct Key {
 }
 
 impl fmt::Debug for Key {
-    /// The secret stays one.
+    /// Does not print the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({})", self.name)
     }
 }
 
-/// The name of a key.
+/// Parses the name of a key.
 ///
 /// # Errors
 ///
-/// The text is no domain name; the error says what to write.
+/// The text is not a domain name; the error says what to write.
 pub fn name(text: &str) -> Result<Name, String> {
     let name = Name::from_ascii(text).ok().filter(|name| !name.is_root());
-    let mut name = name.ok_or_else(|| format!("`{text}` is no name for a key: write \"peers\""))?;
+    let mut name = name.ok_or_else(|| {
+        format!("`{text}` is not a valid key name: write a domain name, such as \"peers\"")
+    })?;
     name.set_fqdn(true);
     Ok(name.to_lowercase())
 }
 
-/// What to say of a key that is named but not there.
+/// The message about a key that is used but not defined.
 pub fn unknown(name: &Name) -> String {
     let name = name.to_string();
     let name = name.trim_end_matches('.');
     format!(
-        "there is no key `{name}`: add [keys.{name}] to the configuration, or its file to `files` in [keys]"
+        "unknown key `{name}`: add [keys.{name}] to the configuration, or its file to `files` in [keys]"
     )
 }
 
 impl Key {
-    /// Makes a key of the texts that describe it.
+    /// Creates a key.
     ///
     /// # Errors
     ///
-    /// Any of them is wrong; the error says what to write instead.
+    /// One of the arguments is invalid; the error says what to write instead.
     pub fn new(name_text: &str, algorithm: &str, secret: &str) -> Result<Self, String> {
         let name = name(name_text)?;
         let wanted = algorithm.trim_end_matches('.').to_ascii_lowercase();
         let known = ALGORITHMS.into_iter().find(|(known, _)| *known == wanted);
         let (_, algorithm) = known.ok_or_else(|| {
             format!(
-                "`{algorithm}` is no algorithm for a key: hmac-sha256, hmac-sha384 and hmac-sha512 are"
+                "unknown algorithm `{algorithm}`: write hmac-sha256, hmac-sha384 or hmac-sha512"
             )
         })?;
-        let octets = BASE64.decode(secret.as_bytes()).map_err(|_| {
-            "the secret is not in base64: make a key with `tsig-keygen NAME`".to_owned()
+        let secret = BASE64.decode(secret.as_bytes()).map_err(|_| {
+            "the secret is not valid base64: create a key with `tsig-keygen NAME`".to_owned()
         })?;
-        if octets.len() < LEAST_OCTETS {
+        if secret.len() < MIN_SECRET_BYTES {
             return Err(format!(
-                "the secret has {} octets, and {LEAST_OCTETS} at least are needed: make a key with `tsig-keygen NAME`",
-                octets.len()
+                "the secret has {} bytes, and at least {MIN_SECRET_BYTES} are needed: create a key with `tsig-keygen NAME`",
+                secret.len()
             ));
         }
-        let signer = TSigner::new(octets, algorithm, name.clone(), FUDGE)
+        let signer = TSigner::new(secret, algorithm, name.clone(), FUDGE)
             .map_err(|error| error.to_string())?;
         Ok(Self { name, signer })
     }
 }
 
-/// Reads the keys of a file as `tsig-keygen` writes it, and as `dig -k`,
-/// `nsupdate -k` and `named` read it.
+/// Reads the keys of a file in the format that `tsig-keygen` writes and that `dig
+/// -k`, `nsupdate -k` and `named` read.
 ///
 /// # Errors
 ///
-/// All that is wrong with the file, by line.
+/// The first mistake in the file.
 pub fn read(path: &Path) -> Result<Vec<Key>, Vec<Problem>> {
     let text = settings::text_of(path)?;
-    parse(&text).map_err(|(line, message)| {
+    parse(&text).map_err(|Mistake { line, message }| {
         vec![Problem {
             path: path.to_owned(),
             line: Some(line),
@@ -109,25 +110,37 @@ pub fn read(path: &Path) -> Result<Vec<Key>, Vec<Problem>> {
     })
 }
 
-/// A word or a sign of a key file, and its line.
+/// A word or a punctuation mark, with its line.
 struct Token {
     text: String,
     line: usize,
 }
 
-/// The keys, or the line of the first mistake and what it is.
-fn parse(text: &str) -> Result<Vec<Key>, (usize, String)> {
+/// A mistake in a key file.
+#[derive(Debug)]
+struct Mistake {
+    line: usize,
+    message: String,
+}
+
+fn mistake(line: usize, message: impl Into<String>) -> Mistake {
+    let message = message.into();
+    Mistake { line, message }
+}
+
+/// Parses a key file.
+fn parse(text: &str) -> Result<Vec<Key>, Mistake> {
     const SHAPE: &str = "write key \"NAME\" { algorithm hmac-sha256; secret \"…\"; };";
     let mut tokens = tokens(text)?.into_iter();
     let end = text.lines().count().max(1);
     let mut next = |wanted: Option<&str>| {
         let token = tokens
             .next()
-            .ok_or((end, format!("the file ends within a key: {SHAPE}")))?;
+            .ok_or_else(|| mistake(end, format!("the file ends within a key: {SHAPE}")))?;
         match wanted {
-            Some(wanted) if token.text != wanted => Err((
+            Some(wanted) if token.text != wanted => Err(mistake(
                 token.line,
-                format!("`{}` stands where `{wanted}` should: {SHAPE}", token.text),
+                format!("expected `{wanted}`, found `{}`: {SHAPE}", token.text),
             )),
             _ => Ok(token),
         }
@@ -136,7 +149,8 @@ fn parse(text: &str) -> Result<Vec<Key>, (usize, String)> {
     while let Ok(first) = next(None) {
         let line = first.line;
         if first.text != "key" {
-            return Err((line, format!("`{}` is no key: {SHAPE}", first.text)));
+            let message = format!("expected `key`, found `{}`: {SHAPE}", first.text);
+            return Err(mistake(line, message));
         }
         let name = next(None)?.text;
         next(Some("{"))?;
@@ -147,29 +161,33 @@ fn parse(text: &str) -> Result<Vec<Key>, (usize, String)> {
                 "algorithm" => &mut algorithm,
                 "secret" => &mut secret,
                 "}" => break,
-                other => return Err((word.line, format!("`{other}` is unknown here: {SHAPE}"))),
+                other => {
+                    let message = format!("unknown statement `{other}`: {SHAPE}");
+                    return Err(mistake(word.line, message));
+                }
             };
             *value = Some(next(None)?.text);
             next(Some(";"))?;
         }
         next(Some(";"))?;
         let (Some(algorithm), Some(secret)) = (algorithm, secret) else {
-            return Err((line, format!("the key lacks something: {SHAPE}")));
+            let message = format!("the key lacks its algorithm or its secret: {SHAPE}");
+            return Err(mistake(line, message));
         };
-        let key = Key::new(&name, &algorithm, &secret).map_err(|error| (line, error))?;
+        let key = Key::new(&name, &algorithm, &secret).map_err(|error| mistake(line, error))?;
         if keys.iter().any(|other| other.name == key.name) {
-            return Err((line, format!("there is a key `{name}` already")));
+            return Err(mistake(line, format!("key `{name}` is defined twice")));
         }
         keys.push(key);
     }
-    match keys.is_empty() {
-        true => Err((end, format!("has no key: {SHAPE}"))),
-        false => Ok(keys),
+    if keys.is_empty() {
+        return Err(mistake(end, format!("there is no key: {SHAPE}")));
     }
+    Ok(keys)
 }
 
-/// Takes the text apart. Comments are those of `named.conf`.
-fn tokens(text: &str) -> Result<Vec<Token>, (usize, String)> {
+/// Splits the text into tokens. Comments are those of `named.conf`.
+fn tokens(text: &str) -> Result<Vec<Token>, Mistake> {
     let mut tokens = Vec::new();
     let mut line = 1;
     let mut rest = text;
@@ -178,14 +196,14 @@ fn tokens(text: &str) -> Result<Vec<Token>, (usize, String)> {
             rest.find('\n').unwrap_or(rest.len())
         } else if let Some(comment) = rest.strip_prefix("/*") {
             let end = comment.find("*/");
-            end.ok_or((line, "the comment has no end: write */".to_owned()))? + 4
+            end.ok_or_else(|| mistake(line, "the comment is not closed: write */"))? + 4
         } else if first.is_whitespace() {
             first.len_utf8()
         } else if first == '"' {
             let quoted = &rest[1..];
             let end = quoted.find(['"', '\n']).unwrap_or(quoted.len());
             if !quoted[end..].starts_with('"') {
-                return Err((line, "the text has no end: write \"".to_owned()));
+                return Err(mistake(line, "the string is not closed: write \""));
             }
             let text = quoted[..end].to_owned();
             tokens.push(Token { text, line });
@@ -234,11 +252,11 @@ mod tests {
     #[test]
     fn mistakes_are_told_by_line() {
         for (text, line, what) in [
-            ("", 1, "has no key"),
+            ("", 1, "there is no key"),
             (
                 "key \"a\" {\n algorithm hmac-md5;\n secret \"SECRET\"; };",
                 1,
-                "no algorithm",
+                "unknown algorithm",
             ),
             (
                 "\nkey \"a\" { algorithm hmac-sha256; secret \"???\"; };",
@@ -248,25 +266,32 @@ mod tests {
             (
                 "\n\nkey \"a\" { algorithm hmac-sha256; secret \"AAAA\"; };",
                 3,
-                "octets",
+                "bytes",
             ),
-            ("key \"a\" {\n algorithm hmac-sha256;\n};", 1, "lacks"),
-            ("key \"a\" {\n algorithm hmac-sha256\n secret", 3, "should"),
+            ("key \"a\" {\n algorithm hmac-sha256;\n};", 1, "lacks its"),
+            (
+                "key \"a\" {\n algorithm hmac-sha256\n secret",
+                3,
+                "expected `;`",
+            ),
             ("key \"a\" {\n", 1, "ends within"),
-            ("options {\n};", 1, "no key"),
-            ("key \"a", 1, "no end"),
-            ("\n/* key", 2, "no end"),
-            ("key \"a\" { name x; };", 1, "unknown"),
+            ("options {\n};", 1, "expected `key`"),
+            ("key \"a", 1, "not closed"),
+            ("\n/* key", 2, "not closed"),
+            ("key \"a\" { name x; };", 1, "unknown statement"),
         ] {
             let text = text.replace("SECRET", SECRET);
-            let (found, message) = parse(&text).unwrap_err();
+            let Mistake {
+                line: found,
+                message,
+            } = parse(&text).unwrap_err();
             assert!(
                 found == line && message.contains(what),
                 "{text}: {found}: {message}"
             );
         }
         let key = format!("key a {{ algorithm hmac-sha256; secret {SECRET}; }};\n");
-        let (line, message) = parse(&key.repeat(2)).unwrap_err();
-        assert!(line == 2 && message.contains("already"), "{message}");
+        let Mistake { line, message } = parse(&key.repeat(2)).unwrap_err();
+        assert!(line == 2 && message.contains("twice"), "{message}");
     }
 }

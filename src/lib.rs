@@ -1,20 +1,22 @@
-//! A DNS responder that gives identical containers an identity.
+//! A DNS server that gives identical containers an identity.
 //!
 //! From the top down; a module uses only those below it:
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! | --- | --- |
 //! | [`cli`] | the command line |
-//! | [`commands`] | one file a command |
-//! | [`server`] | the wire: sockets, who may ask what, messages |
+//! | [`commands`] | one file for each command |
+//! | [`server`] | sockets, access control, queries and answers |
 //! | [`registry`] | the one writer: decides, commits, publishes |
-//! | [`zone`] | names and records, zone files, the whole zone as a stream |
+//! | [`zone`] | names and records, zone files, a whole zone as a stream |
 //! | [`store`] | durability |
-//! | [`params`] | templates to environment |
+//! | [`params`] | the templates of the environment |
 //! | [`keys`] | TSIG keys and their files |
-//! | [`settings`] | reading the files that people write |
-//! | [`clock`] | the one clock |
-//! | [`network`] | the law: who holds which ID, leases, root nodes |
+//! | [`settings`] | reads TOML files |
+//! | [`clock`] | the clock |
+//! | [`log`] | the log, with a rate limit |
+//! | [`text`] | text for messages |
+//! | [`network`] | the rules: who holds which ID, leases, root nodes |
 
 pub mod cli;
 pub mod clock;
@@ -27,4 +29,5 @@ pub mod registry;
 pub mod server;
 pub mod settings;
 pub mod store;
+pub mod text;
 pub mod zone;

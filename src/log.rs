@@ -1,8 +1,8 @@
-//! The log: lines on standard error, of each kind only so many.
+//! The log: lines on standard error, with a rate limit for each kind.
 //!
-//! A kind of line is one place in the source. Strangers can make the service write
-//! some kinds as often as they like, and must not fill a disk with them. What is left
-//! out is counted, and the count is logged.
+//! A kind of line is one place in the source. Some kinds can be triggered by
+//! anyone at any rate, and must not fill the disk. Suppressed lines are counted,
+//! and the count is logged.
 
 use std::{
     collections::HashMap,
@@ -21,15 +21,15 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// How many lines of a kind are written at once, and how many a second after that.
+/// How many lines of a kind are logged at once, and how many a second after that.
 const BURST: f64 = 200.0;
 const PER_SECOND: f64 = 5.0;
 
-/// How often it is told what was left out.
+/// How often suppressed lines are reported.
 const REPORTS: Duration = Duration::from_secs(10);
 
-/// Starts to log what has that level at least. What hickory says of packets that it
-/// cannot read is for debugging: strangers could fill the log with it.
+/// Starts the log with this level. Messages of hickory about malformed packets
+/// appear at the debug level only, since anyone could fill the log with them.
 pub fn start(level: LevelFilter) {
     let is_debugging = level >= LevelFilter::DEBUG;
     let hickory = if is_debugging {
@@ -49,7 +49,7 @@ pub fn start(level: LevelFilter) {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false);
-    // Whoever debugs wants every line.
+    // The debug level is not limited.
     let limit = (!is_debugging).then(Limit::default);
     if let Some(limit) = &limit {
         limit.report_from_now_on();
@@ -60,7 +60,7 @@ pub fn start(level: LevelFilter) {
         .init();
 }
 
-/// Lets through so many lines of each kind.
+/// Limits the rate of each kind.
 #[derive(Clone, Default)]
 struct Limit {
     kinds: Arc<Mutex<HashMap<Identifier, Kind>>>,
@@ -68,16 +68,16 @@ struct Limit {
 
 /// The lines of one kind.
 struct Kind {
-    /// The file and line of the source that they come from.
+    /// The file and line of the source that logs them.
     place: String,
-    /// How many may be written now.
+    /// How many lines may be logged now.
     allowance: f64,
     since: Instant,
     left_out: u64,
 }
 
 impl Limit {
-    /// Whether one more line of that kind is written.
+    /// Whether one more line of this kind may be logged.
     fn admits(&self, metadata: &Metadata<'_>, now: Instant) -> bool {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = kinds.entry(metadata.callsite()).or_insert_with(|| Kind {
@@ -101,7 +101,7 @@ impl Limit {
         true
     }
 
-    /// What was left out since this was asked last, by place.
+    /// Takes the counts of suppressed lines, by place.
     fn left_out(&self) -> Vec<(String, u64)> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let left_out = kinds.values_mut().filter(|kind| kind.left_out > 0);
@@ -112,12 +112,12 @@ impl Limit {
 
     fn report_from_now_on(&self) {
         let limit = self.clone();
-        // Without the thread the counts are missing, and nothing else.
+        // Without the thread, only the counts are missing.
         let _ = thread::Builder::new().name("log".into()).spawn(move || {
             loop {
                 thread::sleep(REPORTS);
                 for (place, count) in limit.left_out() {
-                    warn!("{count} lines of one kind were left out ({place})");
+                    warn!("{count} lines from {place} were suppressed");
                 }
             }
         });
@@ -138,7 +138,7 @@ impl<S: Subscriber> Filter<S> for Limit {
 mod tests {
     use super::*;
 
-    /// The description of a line, as the subscriber is given it.
+    /// The metadata of a line, as the subscriber receives it.
     fn metadata() -> &'static Metadata<'static> {
         use tracing::{callsite::Callsite, field::FieldSet, subscriber::Interest};
         struct Here;

@@ -1,4 +1,4 @@
-//! `paramd`: reads the command line and runs the command.
+//! `paramd`: parses the command line and runs the command.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has seen enough.
+        // The reader of our output has seen enough.
         Err(error) if commands::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("paramd: {}", commands::printable(&format!("{error:#}")));

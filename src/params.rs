@@ -1,10 +1,10 @@
-//! A peer's environment: templates in, variables out.
+//! Renders a peer's environment from templates.
 //!
-//! The templates are data of a zone file, in the syntax of Jinja. The values
-//! that a template may name are fixed here ([`Parameters`]). A template that
-//! names another value is an error when the file is read. A template that
-//! cannot be rendered for a certain peer is an error when that peer asks: no
-//! peer starts with a part of its environment.
+//! The templates are part of a zone file, in the syntax of Jinja. They may use
+//! the values of [`Parameters`]; a template that uses any other value is an error
+//! when the file is read. A template that cannot be rendered for a peer is an
+//! error when that peer asks, so that no peer starts with an incomplete
+//! environment.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,49 +18,52 @@ use minijinja::{
     value::{Enumerator, Object, ObjectRepr},
 };
 
-/// The values that a template may name.
+/// The values that a template may use.
 #[derive(Debug, Clone)]
 pub struct Parameters<'a> {
     /// `vp1`.
     pub id: &'a str,
     /// The number in the ID: `1`.
     pub number: u32,
-    /// The stable name of the peer, `vp1` in the zone, without the last dot.
+    /// The stable name of the peer in the zone, such as `vp1.O`, without the
+    /// trailing dot.
     pub name: &'a str,
     pub hostname: &'a str,
     pub role: &'a str,
-    /// As it stands before a port: an IPv6 address is in brackets.
+    /// The address, with brackets around an IPv6 address, so that a port can
+    /// follow.
     pub address: &'a str,
     /// The root nodes, best first.
     pub roots: Vec<Member>,
     /// One entry for each number of the limited sequences, those of the root
-    /// sequence first. A sequence of more than [`MOST_MEMBERS`] numbers has none.
+    /// sequence first. A sequence of more than [`MAX_MEMBERS`] numbers has no
+    /// entries.
     pub members: Vec<Member>,
-    /// Nothing in a zone without `n`, and so is `f`.
+    /// `None` in a zone without `n`, like `f`.
     pub n: Option<u32>,
     pub f: Option<u32>,
-    /// The zone's origin, without the last dot.
+    /// The zone's origin, without the trailing dot.
     pub origin: &'a str,
-    /// Rises whenever the ID gets another holder.
+    /// Rises whenever the ID passes to another holder.
     pub epoch: u64,
     /// The address at which the service was asked.
     pub server: IpAddr,
 }
 
-/// A number of a sequence, and the peer that has it, if there is one.
+/// A number of a sequence, with the peer that has it, if any.
 ///
-/// A template reads its fields (`{{ root.name }}`). Printed by itself it is the
-/// address and port at which others join the network, or nothing where no peer
-/// has the number: `{{ roots | join(',') }}`.
+/// A template can read its fields (`{{ root.name }}`). Printed as a whole it is
+/// the address and port at which other peers join the network, or nothing if no
+/// peer has the number: `{{ roots | join(',') }}`.
 #[derive(Debug, Clone)]
 pub struct Member {
     pub id: String,
     pub number: u32,
-    /// Its stable name, without the last dot.
+    /// The stable name, without the trailing dot.
     pub name: String,
-    /// As it stands before a port; empty where nobody is registered.
+    /// The address as in [`Parameters::address`]; empty if no peer is registered.
     pub address: String,
-    /// Whether its lease runs.
+    /// Whether the lease is running.
     pub live: bool,
     /// The port at which root nodes are reached.
     pub port: u16,
@@ -90,15 +93,16 @@ impl Object for Member {
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address.is_empty() {
-            true => Ok(()),
-            false => write!(f, "{}:{}", self.address, self.port),
+        if self.address.is_empty() {
+            return Ok(());
         }
+        write!(f, "{}:{}", self.address, self.port)
     }
 }
 
 impl Parameters<'_> {
-    /// `ports` are by name: `{{ ports.grpc }}`.
+    /// Makes the values available to the template engine. `ports` maps the names
+    /// of ports to numbers: `{{ ports.grpc }}`.
     fn values(&self, ports: &Value) -> Value {
         let list = |members: &[Member]| -> Value {
             members.iter().cloned().map(Value::from_object).collect()
@@ -125,7 +129,7 @@ impl Parameters<'_> {
     }
 }
 
-/// An address as it stands before a port: an IPv6 address is in brackets.
+/// An address that a port can follow: an IPv6 address is put in brackets.
 pub fn bracketed(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),
@@ -139,21 +143,21 @@ pub const NAMES: [&str; 14] = [
     "origin", "epoch", "server",
 ];
 
-/// The functions of the template engine that a template may call.
+/// The functions of the template engine that a template may use.
 const FUNCTIONS: [&str; 3] = ["range", "dict", "namespace"];
 
-/// How many numbers a sequence may have to be listed in `members`. The names of
-/// more would not fit one variable.
-pub const MOST_MEMBERS: u32 = 512;
+/// The maximum size of a sequence in `members`. The names of more peers would not
+/// fit one variable.
+pub const MAX_MEMBERS: u32 = 512;
 
-/// How many steps a template may take. A loop over [`MOST_MEMBERS`] takes some
-/// ten thousand. A template that loops for longer would keep the service busy
-/// each time a peer asks.
+/// How many steps a template may take. A loop over [`MAX_MEMBERS`] takes about
+/// ten thousand. A template that loops longer would occupy the service whenever a
+/// peer asks.
 const FUEL: u64 = 100_000;
 
-/// How long a value may be. A whole environment has to fit one message of
-/// 64 kB.
-const VALUE_OCTETS: usize = 32_768;
+/// The maximum length of a value. A whole environment has to fit a message of 64
+/// kB.
+const MAX_VALUE_BYTES: usize = 32_768;
 
 /// The environment of the peers of one role.
 #[derive(Debug, Default)]
@@ -162,7 +166,7 @@ pub struct Environment {
     variables: Vec<String>,
     /// The same for all peers.
     ports: Value,
-    /// The values and functions that the templates name.
+    /// The values and functions that the templates use.
     named: BTreeSet<String>,
 }
 
@@ -175,9 +179,12 @@ pub struct RenderError {
 }
 
 impl Environment {
-    /// Reads templates, by the names of their variables. `ports` are the zone's
-    /// ports by their names. On failure, returns one error for each variable
-    /// whose template is wrong.
+    /// Compiles templates by the names of their variables. `ports` are the zone's
+    /// ports by name.
+    ///
+    /// # Errors
+    ///
+    /// One error for each variable whose template is invalid.
     pub fn new(
         templates: &BTreeMap<String, String>,
         ports: &BTreeMap<String, u16>,
@@ -207,12 +214,12 @@ impl Environment {
         })
     }
 
-    /// Whether a template names that value.
+    /// Whether a template uses this value.
     pub fn names(&self, value: &str) -> bool {
         self.named.contains(value)
     }
 
-    /// The variables of a peer, by name. A variable that renders to nothing is
+    /// Renders the variables of a peer. A variable that renders to nothing is
     /// left out.
     pub fn render(&self, parameters: &Parameters<'_>) -> Result<Vec<(&str, String)>, RenderError> {
         let values = parameters.values(&self.ports);
@@ -237,21 +244,21 @@ impl Environment {
             .get_template(variable)
             .and_then(|template| template.render(values.clone()));
         let value = rendered.map_err(|error| format!("cannot be rendered: {}", reason(&error)))?;
-        if value.len() > VALUE_OCTETS {
-            let octets = value.len();
+        if value.len() > MAX_VALUE_BYTES {
+            let bytes = value.len();
             return Err(format!(
-                "has {octets} octets: shorten it to {VALUE_OCTETS} at the most"
+                "has {bytes} bytes: shorten it to at most {MAX_VALUE_BYTES}"
             ));
         }
         if value.contains(|c: char| c.is_control()) {
-            return Err("has a control character".into());
+            return Err("contains a control character".into());
         }
         Ok(value)
     }
 }
 
-/// Whether a text may name a variable: `[A-Z][A-Z0-9_]*`. The start script
-/// takes no other.
+/// Whether a text is a valid name of a variable: `[A-Z][A-Z0-9_]*`. The start
+/// script accepts no other.
 fn is_variable_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase())
         && name
@@ -259,22 +266,24 @@ fn is_variable_name(name: &str) -> bool {
             .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_')
 }
 
-/// Adds a template to the engine. Returns the values and functions that it
-/// names.
+/// Adds a template to the engine. Returns the values and functions that it uses.
 fn compile(
     engine: &mut minijinja::Environment<'static>,
     variable: &str,
     template: &str,
 ) -> Result<impl Iterator<Item = String> + use<>, String> {
     if !is_variable_name(variable) {
-        return Err("a variable is called by capital letters, digits and _, a letter first".into());
+        return Err(
+            "is not a valid name: use capital letters, digits and _, and start with a letter"
+                .into(),
+        );
     }
     if template.contains(|c: char| c.is_control()) {
-        return Err("a value is one line without control characters".into());
+        return Err("contains a control character: write the template in one line".into());
     }
     engine
         .add_template_owned(variable.to_owned(), template.to_owned())
-        .map_err(|error| format!("is no template: {}", reason(&error)))?;
+        .map_err(|error| format!("is not a valid template: {}", reason(&error)))?;
     let compiled = engine
         .get_template(variable)
         .map_err(|error| reason(&error))?;
@@ -282,14 +291,14 @@ fn compile(
     let is_known = |name: &str| NAMES.contains(&name) || FUNCTIONS.contains(&name);
     if let Some(unknown) = named.iter().find(|name| !is_known(name)) {
         return Err(format!(
-            "names {unknown}, which is no value: there are {}",
+            "uses the unknown value `{unknown}`: expected one of {}",
             NAMES.join(", ")
         ));
     }
     Ok(named.into_iter())
 }
 
-/// The engine's message, without the place that the caller knows better.
+/// The engine's message, without its position: the caller knows a better one.
 fn reason(error: &minijinja::Error) -> String {
     match error.detail() {
         Some(detail) => format!("{}: {detail}", error.kind()),

@@ -1,51 +1,27 @@
-//! What administrators do: check, dump, restore, peers, release, transfers.
+//! The commands of administrators: check, dump, restore, peers, release.
 
 mod common;
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, time::Duration};
 
 use common::{
-    Options, PARAMD, Service, attempt, eventually, fails_with, pipe, run, shipped_zones,
-    simple_zone, zones,
+    PARAMD, Service, attempt, dump_of_zone, eventually, fails_with, pipe, restore, run,
+    shipped_zones, simple_zone, zones,
 };
 
-/// A JSON dump of so many peers of `test.internal`.
+/// A JSON dump of `test.internal` with this many peers.
 fn dump_of(peers: u32) -> String {
     dump_of_zone("test.internal", peers)
 }
 
-fn dump_of_zone(origin: &str, peers: u32) -> String {
-    let peer = |number: u32| {
-        let address = format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255);
-        format!(
-            "{{\"host\":\"host-{number}\",\"sequence\":\"vp\",\"number\":{number},\
-             \"role\":\"mixed\",\"source\":\"{address}\",\"address\":\"{address}\"}}"
-        )
-    };
-    let peers: Vec<String> = (0..peers).map(peer).collect();
-    format!(
-        "{{\"version\":1,\"origin\":\"{origin}.\",\"serial\":1,\"peers\":[{}]}}",
-        peers.join(",")
-    )
-}
-
-fn restore(data: &Path, origin: &str, peers: u32) {
-    let restored = pipe(
-        PARAMD,
-        &["restore", "-", "--data", data.to_str().unwrap()],
-        &dump_of_zone(origin, peers),
-    );
-    assert!(restored.status.success(), "{restored:?}");
-}
-
-/// Both name servers' own tools accept the master file.
+/// The tools of two other name servers accept the master file.
 fn accept(origin: &str, master: &str) {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), master).unwrap();
     let path = file.path().to_str().unwrap();
     let checked = run("named-checkzone", &[origin, path]);
     assert!(checked.ends_with("OK\n"), "{checked}");
-    // kzonecheck is silent when all is well.
+    // kzonecheck prints nothing if the zone is valid.
     let checked = attempt("kzonecheck", &["-o", origin, path]);
     assert!(checked.status.success(), "{checked:?}");
 }
@@ -72,7 +48,8 @@ fn dumps_of_any_size_are_accepted_and_match_the_transfer() {
         let server = service.address.to_string();
         let running = run(PARAMD, &["dump", origin, "--server", &server]);
         accept(origin, &running);
-        // Without --server the server that runs on the data is found.
+        // Without --server, the server that is running on the data directory is
+        // used.
         let found = run(PARAMD, &dump);
         assert!(lines_but_soa(&found) == lines_but_soa(&running));
         assert!(lines_but_soa(&stopped) == lines_but_soa(&running));
@@ -82,7 +59,7 @@ fn dumps_of_any_size_are_accepted_and_match_the_transfer() {
             let is_record = |line: &&str| !line.starts_with(';') && !line.is_empty();
             text.lines().filter(is_record).count()
         };
-        // The transfer repeats the SOA at its end.
+        // A transfer repeats the SOA record at its end.
         assert_eq!(records(&transfer), records(&running) + 1);
         assert!(records(&running) >= 40 * peers as usize);
         if peers == 4 {
@@ -104,84 +81,6 @@ fn lines_but_soa(master: &str) -> Vec<&str> {
 }
 
 #[test]
-fn a_knot_secondary_takes_the_zone_and_follows_it() {
-    let zones = zones(&[("t.toml", &simple_zone("", ""))]);
-    let data = tempfile::tempdir().unwrap();
-    let service = Service::start(zones.path(), data.path());
-    service.value("a.test.internal", "id").unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().display();
-    let port = common::socket().local_addr().unwrap().port();
-    let configuration = format!(
-        "server:\n  rundir: {path}\n  listen: 127.0.0.1@{port}\n  user: root:root\n\
-         log:\n  - target: stderr\n    any: info\n\
-         database:\n  storage: {path}\n\
-         remote:\n  - id: primary\n    address: {}@{}\n\
-         template:\n  - id: default\n    storage: {path}\n\
-         zone:\n  - domain: test.internal\n    master: primary\n    refresh-min-interval: 2\n    refresh-max-interval: 2\n",
-        service.address.ip(),
-        service.port()
-    );
-    let file = directory.path().join("knot.conf");
-    fs::write(&file, configuration).unwrap();
-    let mut knot = std::process::Command::new("knotd")
-        .arg("-c")
-        .arg(&file)
-        .stderr(fs::File::create(directory.path().join("log")).unwrap())
-        .spawn()
-        .expect("knotd: see scripts/test");
-    let port = port.to_string();
-    let at_secondary = |name: &str| {
-        let answer = attempt(
-            "dig",
-            &[
-                "@127.0.0.1",
-                "-p",
-                &port,
-                "+short",
-                "+time=1",
-                "+tries=1",
-                "TXT",
-                name,
-            ],
-        );
-        String::from_utf8(answer.stdout).unwrap()
-    };
-    let followed = std::panic::catch_unwind(|| {
-        eventually(Duration::from_secs(10), "the zone is transferred", || {
-            at_secondary("a.test.internal").contains("id=vp0")
-        });
-        service.value("b.test.internal", "id").unwrap();
-        eventually(Duration::from_secs(10), "the change is transferred", || {
-            at_secondary("vp1.test.internal").contains("id=vp1")
-        });
-    });
-    knot.kill().unwrap();
-    knot.wait().unwrap();
-    followed.unwrap_or_else(|_| {
-        panic!(
-            "{}",
-            fs::read_to_string(directory.path().join("log")).unwrap()
-        )
-    });
-}
-
-#[test]
-fn an_incremental_transfer_is_a_whole_one_by_tcp_and_an_soa_by_udp() {
-    let zones = zones(&[("t.toml", &simple_zone("", ""))]);
-    let data = tempfile::tempdir().unwrap();
-    let service = Service::start(zones.path(), data.path());
-    service.value("a.test.internal", "id").unwrap();
-    let whole = service.dig(&["IXFR=1", "test.internal"]);
-    assert!(whole.contains("a.test.internal."), "{whole}");
-    let soa = service.dig(&["+notcp", "IXFR=1", "test.internal"]);
-    assert!(
-        soa.contains("SOA") && !soa.contains("a.test.internal."),
-        "{soa}"
-    );
-}
-
-#[test]
 fn a_json_dump_of_either_kind_is_restored_to_the_same_peers() {
     let zones = zones(&[("t.toml", &simple_zone("", ""))]);
     let data = tempfile::tempdir().unwrap();
@@ -195,7 +94,7 @@ fn a_json_dump_of_either_kind_is_restored_to_the_same_peers() {
     let running = run(PARAMD, &json);
     assert_eq!(service.terminate(), Some(0));
     let stopped = run(PARAMD, &json);
-    // The first line, with the serial, and the checksum are others.
+    // The first line, which contains the serial, and the checksum differ.
     let without_serial = |json: &str| {
         let lines = json.lines();
         let lines =
@@ -211,7 +110,7 @@ fn a_json_dump_of_either_kind_is_restored_to_the_same_peers() {
             .success()
     );
     let service = Service::start(zones.path(), other.path());
-    // The holder is known by its source as well, so nobody has to wait.
+    // The holder is identified by its source as well, so nobody has to wait.
     let renewed = service.short(&["TXT", "a.test.internal", "+subnet=10.0.0.1/32"]);
     assert!(renewed[0].contains("id=vp0"), "{renewed:?}");
     assert_eq!(service.short(&["AAAA", "vp1.test.internal"]), ["fd00::2"]);
@@ -223,25 +122,25 @@ fn what_is_no_dump_is_not_restored() {
     let data = tempfile::tempdir().unwrap();
     let path = data.path().to_str().unwrap();
     for (bad, expected) in [
-        ("{}".to_owned(), "is no dump"),
+        ("{}".to_owned(), "is not a dump"),
         (
             good.replace("\"version\":1", "\"version\":3"),
             "its version is 3",
         ),
-        (good.replace("host-1", "host-0"), "host-0 is there twice"),
+        (good.replace("host-1", "host-0"), "host-0 occurs twice"),
         (
             good.replace("\"number\":1", "\"number\":0"),
-            "vp0 is there twice",
+            "vp0 occurs twice",
         ),
-        (good.replace("host-1", "-"), "`-` is no host"),
+        (good.replace("host-1", "-"), "`-` is not a host name"),
         (
             good.replace("\"serial\":1", "\"serial\":18446744073709551615"),
-            "which no zone reaches",
+            "is too high",
         ),
-        (good.replace("host-1", "Host-1"), "not in small letters"),
+        (good.replace("host-1", "Host-1"), "not in lower case"),
         (
             good.replace("test.internal.", "test.internal"),
-            "is not written as an origin",
+            "is not an absolute domain name",
         ),
     ] {
         let output = pipe(PARAMD, &["restore", "-", "--data", path], &bad);
@@ -330,7 +229,7 @@ fn a_released_id_goes_to_the_next_host() {
         service.value("f.pbft.fabric.internal", "id").unwrap(),
         "vp2"
     );
-    // By the ID, from the data of one that does not run.
+    // By the ID, in the data directory of a server that is not running.
     assert_eq!(service.terminate(), Some(0));
     assert_eq!(run(PARAMD, &release), "released vp2\n");
     let said = fails_with(1, PARAMD, &release);
@@ -399,30 +298,4 @@ fn errors_are_one_line_that_says_what_to_do() {
         let help = run(PARAMD, &[command, "--help"]);
         assert!(help.contains("Usage: paramd"), "{help}");
     }
-}
-
-#[test]
-fn transfers_are_for_loopback_unless_configured_and_need_an_origin() {
-    let data = tempfile::tempdir().unwrap();
-    let zones = shipped_zones();
-    let mut options = Options::new(&zones, data.path());
-    let config = common::zones(&[("c.toml", "[access]\ntransfer = [\"127.0.0.5\"]\n")]);
-    let path = config.path().join("c.toml");
-    options.more = vec!["--config".into(), path.to_str().unwrap().into()];
-    let service = Service::start_with(&options);
-    let zone = "pbft.fabric.internal";
-    assert!(service.dig(&["AXFR", zone]).contains("Transfer failed"));
-    assert!(
-        service
-            .dig(&["-b", "127.0.0.5", "AXFR", zone])
-            .contains("XFR size")
-    );
-    let server = service.address.to_string();
-    let said = fails_with(1, PARAMD, &["dump", zone, "--server", &server]);
-    assert!(
-        said.contains("your network may not transfer zones"),
-        "{said}"
-    );
-    let below = service.dig(&["-b", "127.0.0.5", "AXFR", "a.pbft.fabric.internal"]);
-    assert!(below.contains("Transfer failed"), "{below}");
 }

@@ -1,4 +1,4 @@
-//! What the RFCs demand of a name server, case by case, by UDP and by TCP.
+//! The requirements of the RFCs, case by case, by UDP and by TCP.
 
 mod common;
 
@@ -6,9 +6,9 @@ use common::{Options, Service, shipped_zones, zones};
 
 const O: &str = "pbft.fabric.internal";
 
-/// What must be in the answer that `dig` prints, and what must not.
+/// What the output of `dig` must contain, and what it must not contain.
 struct Case {
-    /// Where it is demanded.
+    /// The section that requires it.
     rfc: &'static str,
     arguments: &'static [&'static str],
     has: &'static [&'static str],
@@ -138,7 +138,8 @@ fn the_service_tells_nothing_of_itself_by_default() {
     assert!(!answer.contains("NSID"), "{answer}");
 }
 
-/// The longest reply without a record: all options, a long name, and an error.
+/// The longest reply without a record: all options, a long name, and an extended
+/// error.
 #[test]
 fn no_reply_is_longer_than_the_client_takes() {
     let origin = format!("{}.{}", "o".repeat(55), "p".repeat(62));

@@ -1,4 +1,4 @@
-//! Proof of source by DNS cookies, from another host.
+//! Verification of the source by DNS cookies, from another host.
 
 mod common;
 #[path = "common/namespaces.rs"]
@@ -40,7 +40,7 @@ impl Field {
         }
     }
 
-    /// `dig` from a host, by UDP alone.
+    /// `dig` from a host, by UDP only.
     fn dig(&self, host: usize, arguments: &[&str]) -> String {
         let base = ["dig", "@10.77.0.1", "+tries=1", "+time=3", "+ignore"];
         self.network.run(host, &[&base[..], arguments].concat())
@@ -52,7 +52,7 @@ impl Field {
     }
 }
 
-/// The cookie that an answer shows, and what `dig` says of it.
+/// The cookie in an answer, and how `dig` rates it.
 fn cookie(answer: &str) -> (String, String) {
     let rest = answer
         .split("; COOKIE: ")
@@ -74,7 +74,7 @@ fn dig_registers_by_udp_in_one_call() {
         "{answer}"
     );
     assert_eq!(cookie(&answer).1, "(good)");
-    // The first of its two queries is told so, and is given a cookie.
+    // The first of `dig`'s two queries gets BADCOOKIE and a cookie.
     let first = field.dig(1, &["+nobadcookie", "TXT", "b.test.internal"]);
     assert!(first.contains("status: BADCOOKIE"), "{first}");
     assert_eq!(cookie(&first).1, "(good)");
@@ -122,7 +122,7 @@ fn dig_registers_by_udp_in_one_call() {
             "{tool:?}"
         );
     }
-    // Names that do not register are answered at once, with a cookie.
+    // Names that do not register are answered immediately, with a cookie.
     let read = field.dig(1, &["+nobadcookie", "A", "vp0.test.internal"]);
     assert!(
         read.contains("NOERROR") && read.contains("10.77.0.11"),
@@ -139,7 +139,8 @@ fn a_cookie_of_another_address_or_service_is_no_proof() {
         let option = format!("+cookie={cookie}");
         field.dig(host, &["+nobadcookie", &option, "TXT", "a.test.internal"])
     };
-    // What another host was given, some octets changed, a client's part alone.
+    // The cookie of another host, one with changed octets, and a client cookie
+    // alone.
     let mut changed = own.clone().into_bytes();
     let last = changed.len() - 1;
     changed[last] = if changed[last] == b'0' { b'1' } else { b'0' };
@@ -155,7 +156,7 @@ fn a_cookie_of_another_address_or_service_is_no_proof() {
     }
     assert!(field.peers().contains("peers=0"));
     assert!(with(1, &own).contains("id=vp0"));
-    // Its proof is of the source, so that a neighbour moves nothing by stating
+    // The cookie verifies the source, so a neighbour achieves nothing by stating
     // another's address.
     let forged = field.dig(2, &["+subnet=10.77.0.11/32", "TXT", "a.test.internal"]);
     assert_eq!(value_in(&forged, "address").unwrap(), "10.77.0.11:7051");
@@ -228,9 +229,10 @@ fn cookies_outlive_a_restart_and_replicas_share_a_secret() {
 
 #[test]
 fn forged_registrations_change_nothing_and_gain_nothing() {
-    // Of a single answer: what they gain in all is limited besides (tests/limits.rs).
+    // A single answer; the total rate is limited as well (tests/limits.rs).
     let field = Field::with_config("[limits]\nresponses_per_second = 0\n");
-    // As dig sends them, in turn with no cookie, a client's, and a made-up one.
+    // Queries like those of dig, alternately without a cookie, with a client
+    // cookie, and with a made-up server cookie.
     let script = r#"
 import socket, struct, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -249,7 +251,7 @@ for i in range(10000):
     received += len(s.recv(4096))
 print(sent, received)
 "#;
-    // Once before it is measured, so that every buffer has been used.
+    // Once before the measurement, so that every buffer has been used.
     field.network.run(1, &["python3", "-c", script]);
     let before = field.service.resident();
     let printed = field.network.run(1, &["python3", "-c", script]);

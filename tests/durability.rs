@@ -1,9 +1,13 @@
-//! What must survive does: SIGKILL, a full disk, a damaged store.
+//! What must survive: SIGKILL, a full disk, a damaged store.
 
 mod common;
+#[path = "durability/flock.rs"]
+mod flock;
+#[path = "durability/small_disk.rs"]
+mod small_disk;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     fs,
     path::Path,
     thread,
@@ -11,74 +15,17 @@ use std::{
 };
 
 use common::{
-    Options, PARAMD, Service, eventually, fails_with, run, shipped_zones, simple_zone, socket,
-    strings_of, txt_query, value_in, zones,
+    Options, PARAMD, Service, eventually, fails_with, run, shipped_zones, simple_zone, value_in,
+    zones,
 };
-use hickory_proto::op::{Message, ResponseCode};
-
-/// Asks for many hosts from one socket, so many outstanding at a time, each
-/// again until it is answered. Gives what each was told, by what arrived.
-struct Flock {
-    socket: std::net::UdpSocket,
-    /// Which hosts are still to be answered.
-    waiting: Vec<u16>,
-    pub ids: HashMap<u16, String>,
-}
-
-impl Flock {
-    fn new(hosts: u16) -> Self {
-        let socket = socket();
-        let patience = Some(Duration::from_millis(100));
-        socket.set_read_timeout(patience).unwrap();
-        Self {
-            socket,
-            waiting: (0..hosts).rev().collect(),
-            ids: HashMap::new(),
-        }
-    }
-
-    /// Goes on until all are answered or the time is up.
-    fn ask(&mut self, service: &Service, outstanding: usize, until: Instant) {
-        let mut asked: BTreeSet<u16> = BTreeSet::new();
-        let mut buffer = [0; 4096];
-        while Instant::now() < until && !(self.waiting.is_empty() && asked.is_empty()) {
-            while asked.len() < outstanding
-                && let Some(host) = self.waiting.pop()
-            {
-                let address = format!("10.1.{}.{}", host / 250, host % 250 + 1);
-                let query = txt_query(host, &format!("host-{host}.test.internal"), Some(&address));
-                // The service may just have been killed.
-                let _ = self.socket.send_to(&query, service.address);
-                asked.insert(host);
-            }
-            match self.socket.recv(&mut buffer) {
-                Ok(length) => {
-                    let reply = Message::from_vec(&buffer[..length]).unwrap();
-                    let host = reply.metadata.id;
-                    if reply.metadata.response_code == ResponseCode::NoError {
-                        let id = strings_of(&reply)[0]
-                            .strip_prefix("id=")
-                            .unwrap()
-                            .to_owned();
-                        if let Some(earlier) = self.ids.insert(host, id.clone()) {
-                            assert_eq!(earlier, id, "host {host} keeps its ID");
-                        }
-                        asked.remove(&host);
-                    }
-                }
-                // Nothing has come for a while: ask the missing ones again.
-                Err(_) => self.waiting.extend(std::mem::take(&mut asked)),
-            }
-        }
-        self.waiting.extend(asked);
-    }
-}
+use flock::Flock;
+use small_disk::SmallDisk;
 
 #[test]
 fn four_hosts_get_their_own_ids_again_after_sigkill() {
     let data = tempfile::tempdir().unwrap();
     let name = |host: &str| format!("{host}.pbft.fabric.internal");
-    // The summary of a host, which has an address of its own.
+    // The summary of a host, which states its own address.
     let summary = |service: &Service, host: &str| {
         let address = format!("+subnet=10.0.1.{}/32", host.as_bytes()[0]);
         service.short(&["TXT", &name(host), &address]).concat()
@@ -94,8 +41,8 @@ fn four_hosts_get_their_own_ids_again_after_sigkill() {
     service.kill();
     let service = Service::start(&shipped_zones(), data.path());
     assert!(self::serial(&service, "pbft.fabric.internal") > serial);
-    // Registered peers count as live for one lease: whoever asks first is told
-    // root nodes.
+    // Registered peers count as live for one lease, so the first one to query
+    // gets root nodes.
     assert!(service.short(&["TXT", "pbft.fabric.internal"])[0].contains("live=4"));
     for (number, host) in ["d", "c", "b", "a"].iter().enumerate() {
         let id = format!("vp{}", 3 - number);
@@ -122,7 +69,7 @@ fn three_thousand_hosts_register_while_the_service_is_killed_ten_times() {
     let mut flock = Flock::new(HOSTS);
     let mut serial = serial(&service, "test.internal");
     for round in 1..=10 {
-        // Killed while a part of the hosts is registered and others wait.
+        // Killed while some hosts are registered and others are waiting.
         let enough = usize::from(HOSTS) * round / 11;
         while flock.ids.len() < enough {
             flock.ask(&service, 64, Instant::now() + Duration::from_millis(20));
@@ -138,13 +85,13 @@ fn three_thousand_hosts_register_while_the_service_is_killed_ten_times() {
     let ids: BTreeSet<String> = flock.ids.values().cloned().collect();
     assert_eq!(flock.ids.len(), usize::from(HOSTS), "all are answered");
     assert_eq!(ids, expected, "distinct, and from vp0 to vp2999");
-    // What was answered is what is stored.
+    // What was acknowledged is stored.
     service.kill();
     let service = Service::start_with(&options);
     let mut again = Flock::new(HOSTS);
     again.ask(&service, 64, Instant::now() + Duration::from_secs(60));
     assert_eq!(again.ids, flock.ids);
-    // And what dumps and journal bring back.
+    // Dumps and journal restore the same.
     service.kill();
     lose_store(data.path());
     let service = Service::start_with(&options);
@@ -153,46 +100,11 @@ fn three_thousand_hosts_register_while_the_service_is_killed_ten_times() {
     assert_eq!(again.ids, flock.ids);
 }
 
-/// Takes sled's files away and has `paramd restore` bring back everything.
+/// Deletes sled's files, and restores everything with `paramd restore`.
 fn lose_store(data: &Path) {
     fs::remove_dir_all(data.join("peers.sled")).unwrap();
     let said = run(PARAMD, &["restore", "--data", data.to_str().unwrap()]);
-    assert!(said.contains("everything that was answered"), "{said}");
-}
-
-/// A file system in memory, unmounted when dropped.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new(size: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().to_str().unwrap();
-        let size = format!("size={size}");
-        run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", path]);
-        Self(directory)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Fills the rest of it.
-    fn fill(&self) {
-        use std::io::Write as _;
-        let mut file = fs::File::create(self.path().join("ballast")).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-        while file.write_all(&[0]).is_ok() {}
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.path().join("ballast")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        run("umount", &["--lazy", self.0.path().to_str().unwrap()]);
-    }
+    assert!(said.contains(": complete"), "{said}");
 }
 
 #[test]
@@ -207,7 +119,7 @@ fn a_full_disk_refuses_new_hosts_answers_known_ones_and_recovers() {
         known.push((service.value(&name, "id").unwrap(), name));
     }
     disk.fill();
-    // There may be room left in the store's own files for a few more.
+    // The store's files may have room for a few more registrations.
     let mut refused = None;
     for host in 0..20_000 {
         let name = format!("new-{host}.test.internal");
@@ -227,7 +139,7 @@ fn a_full_disk_refuses_new_hosts_answers_known_ones_and_recovers() {
     for (id, name) in known.iter().rev().take(50) {
         assert_eq!(service.value(name, "id").as_ref(), Some(id), "{name}");
     }
-    // Also when their lease has run out meanwhile.
+    // This includes hosts whose lease has expired.
     thread::sleep(Duration::from_millis(1_200));
     for (id, name) in known.iter().take(5) {
         assert_eq!(service.value(name, "id").as_ref(), Some(id), "{name}");
@@ -252,8 +164,8 @@ fn a_full_disk_refuses_new_hosts_answers_known_ones_and_recovers() {
     known.push((id.unwrap(), refused));
     let distinct: BTreeSet<&String> = known.iter().map(|(id, _)| id).collect();
     assert_eq!(distinct.len(), known.len());
-    // What was answered has survived, and what was not has left no trace: neither
-    // in the store nor in the journal.
+    // Acknowledged registrations have survived, and refused ones are neither in
+    // the store nor in the journal.
     service.kill();
     for is_lost in [false, true] {
         if is_lost {
@@ -272,31 +184,8 @@ fn a_full_disk_refuses_new_hosts_answers_known_ones_and_recovers() {
     }
 }
 
-fn refusal(zones: &Path, data: &Path) -> String {
-    Service::try_start(&Options::new(zones, data))
-        .map(drop)
-        .unwrap_err()
-}
-
-#[test]
-fn a_store_in_use_stops_the_start_and_names_the_path() {
-    let data = tempfile::tempdir().unwrap();
-    let service = Service::start(&shipped_zones(), data.path());
-    let said = refusal(&shipped_zones(), data.path());
-    assert!(said.contains(data.path().to_str().unwrap()), "{said}");
-    assert!(said.contains("in use by another process"), "{said}");
-    assert_eq!(
-        said.lines()
-            .filter(|line| line.starts_with("paramd:"))
-            .count(),
-        1
-    );
-    assert_eq!(service.terminate(), Some(0));
-    Service::start(&shipped_zones(), data.path());
-}
-
-/// Wherever its log is damaged, also where sled would go on with what stands before
-/// the damage.
+/// The log may be damaged anywhere, including places where sled would continue
+/// with what precedes the damage.
 #[test]
 fn a_store_that_is_damaged_anywhere_is_rebuilt_and_a_dump_fills_an_empty_one() {
     let data = tempfile::tempdir().unwrap();
@@ -310,17 +199,17 @@ fn a_store_that_is_damaged_anywhere_is_rebuilt_and_a_dump_fills_an_empty_one() {
     for place in 0..3 {
         let log = store.join("db");
         let mut octets = fs::read(&log).unwrap();
-        // Behind that are zeros.
+        // The rest is zeros.
         let used = octets.iter().rposition(|octet| *octet != 0).unwrap();
         let damage = [0, used / 2, used - 20][place];
         octets[damage..].fill(0);
         fs::write(&log, octets).unwrap();
         let service = Service::start(&shipped_zones(), data.path());
-        assert!(service.log().contains("is rebuilt"), "from octet {damage}");
+        assert!(service.log().contains("was rebuilt"), "from octet {damage}");
         assert_eq!(ids(&service), before, "from octet {damage}");
         assert_eq!(service.terminate(), Some(0));
     }
-    // The service has taken a dump when it ended.
+    // The service took a dump when it stopped.
     let dumps = data.path().join("dumps/pbft.fabric.internal");
     let dumps = fs::read_dir(dumps).unwrap();
     let newest = dumps.map(|entry| entry.unwrap().path()).max().unwrap();
@@ -340,8 +229,8 @@ fn a_store_that_is_damaged_anywhere_is_rebuilt_and_a_dump_fills_an_empty_one() {
     assert_eq!(ids(&service), before);
 }
 
-/// sled takes a snapshot that was never completed for a damaged one; a process
-/// that is killed at the wrong moment, or a full disk, leaves one behind.
+/// sled reports an incomplete snapshot as damage; a process that is killed at the
+/// wrong moment, or a full disk, leaves one.
 #[test]
 fn an_unfinished_snapshot_is_no_damage() {
     let data = tempfile::tempdir().unwrap();
@@ -360,50 +249,8 @@ fn an_unfinished_snapshot_is_no_damage() {
     assert!(!unfinished.exists());
 }
 
-#[test]
-fn a_smaller_n_than_registered_stops_the_start() {
-    let data = tempfile::tempdir().unwrap();
-    let zone = |n: u32| simple_zone(&format!("n = {n}"), "limit = \"n\"");
-    let large = zones(&[("t.toml", &zone(3))]);
-    let service = Service::start(large.path(), data.path());
-    for host in ["a", "b", "c"] {
-        service
-            .value(&format!("{host}.test.internal"), "id")
-            .unwrap();
-    }
-    assert_eq!(service.terminate(), Some(0));
-    let small = zones(&[("t.toml", &zone(2))]);
-    let said = refusal(small.path(), data.path());
-    assert!(said.contains("c holds vp2, which is outside"), "{said}");
-    assert!(
-        said.contains("raise n") && said.contains("paramd release"),
-        "{said}"
-    );
-    let path = data.path().to_str().unwrap();
-    run(PARAMD, &["release", "test.internal", "C", "--data", path]);
-    let service = Service::start(small.path(), data.path());
-    assert_eq!(service.value("b.test.internal", "id").unwrap(), "vp1");
-    assert!(service.dig(&["TXT", "c.test.internal"]).contains("REFUSED"));
-}
-
-#[test]
-fn a_port_in_use_stops_the_start_with_a_remedy() {
-    let data = tempfile::tempdir().unwrap();
-    let service = Service::start(&shipped_zones(), data.path());
-    let other = tempfile::tempdir().unwrap();
-    let zones = shipped_zones();
-    let mut options = Options::new(&zones, other.path());
-    options.listen = vec![service.address.to_string()];
-    let said = Service::try_start(&options).map(drop).unwrap_err();
-    assert!(
-        said.contains(&format!("cannot listen on {}", service.address)),
-        "{said}"
-    );
-    assert!(said.contains("another server has the port"), "{said}");
-}
-
-/// A database that was damaged while an error had it closed is not opened again
-/// as if nothing were missing.
+/// A database that is damaged while an error keeps it closed is not reopened as
+/// if nothing were missing.
 #[test]
 fn a_store_that_is_damaged_between_two_commits_takes_no_more() {
     use param_daemon::store::{Registration, SledStore, Store, Write};
@@ -442,7 +289,7 @@ fn a_store_that_is_damaged_between_two_commits_takes_no_more() {
     fs::write(&log, octets).unwrap();
     thread::sleep(Duration::from_millis(1_100));
     let error = store.commit(&write(number)).unwrap_err();
-    assert!(error.to_string().contains("commits are missing"), "{error}");
+    assert!(error.to_string().contains("are missing"), "{error}");
 }
 
 #[test]
@@ -452,7 +299,7 @@ fn every_origin_in_a_store_is_found_and_once() {
     let data = tempfile::tempdir().unwrap();
     let mut store = common::unlocked(|| SledStore::open(data.path())).unwrap();
     let mut writes = Vec::new();
-    // One begins like another.
+    // One name is a prefix of another.
     for origin in ["b.internal.", "a.", "a.b.", "b."] {
         writes.extend((0..200).map(|number| Write::Put {
             origin: origin.into(),
@@ -485,7 +332,7 @@ fn every_origin_in_a_store_is_found_and_once() {
 #[test]
 fn an_answer_waits_for_the_disk_itself() {
     let zones = zones(&[("t.toml", &simple_zone("", ""))]);
-    // Where the file system is one of a disk.
+    // A directory on a disk-based file system.
     let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let data = tempfile::tempdir_in(target).unwrap();
     let service = Service::start(zones.path(), data.path());
@@ -504,7 +351,7 @@ fn an_answer_waits_for_the_disk_itself() {
         .args(["-p", &process])
         .spawn()
         .unwrap();
-    // It does not say when it is ready.
+    // strace does not report when it is ready.
     let calls = || std::fs::read_to_string(&seen).unwrap_or_default();
     common::eventually(std::time::Duration::from_secs(10), "strace sees", || {
         service.short(&["SOA", "test.internal"]);
@@ -519,7 +366,7 @@ fn an_answer_waits_for_the_disk_itself() {
                 .is_some()
         );
         let calls = calls();
-        // Both, whichever ends first.
+        // Either call may end first.
         let made = calls.lines().filter(|line| line.contains("fdatasync("));
         let made: Vec<&str> = made.skip(before).collect();
         for file in [".journal>", "peers.sled/db>"] {

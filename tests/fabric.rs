@@ -1,6 +1,6 @@
-//! What becomes of networks of Fabric peers when peers, hosts and addresses go:
-//! the service with the shipped zones, the start script, and a stand-in that is
-//! as unforgiving as the real peer (tests/swarm/peer). Each container is a network
+//! Networks of Fabric peers that lose peers, hosts and addresses: the service
+//! with the shipped zones, the start script, and a stand-in that behaves as
+//! strictly as the real peer (tests/swarm/peer). Each container is a network
 //! namespace whose resolver is the service.
 
 mod common;
@@ -18,7 +18,8 @@ use std::{
 use common::{Service, zones};
 use fabric::{Fabric, HEALED, Peer, Start, TOUCH, address};
 
-/// Without consensus there may be one validator, and a peer that only serves REST.
+/// Without consensus there may be one validator, and a peer that only serves
+/// REST.
 #[test]
 fn the_only_validator_is_replaced_at_another_address_without_its_ledger() {
     let fabric = Fabric::new(5);
@@ -36,8 +37,8 @@ fn the_only_validator_is_replaced_at_another_address_without_its_ledger() {
     fabric.until_they_meet(&[&replaced, rest], HEALED);
     answered_only_at(rest, &[3]);
 
-    // Both are gone. The one that does not validate comes first, and there is
-    // nobody whom it could join.
+    // Both are gone. The peer that does not validate starts first, and has nobody
+    // to join.
     fabric.kill(rest.host);
     fabric.kill(replaced.host);
     fabric.until_live("noops", 0);
@@ -51,7 +52,7 @@ fn the_only_validator_is_replaced_at_another_address_without_its_ledger() {
     answered_only_at(&rest, &[5]);
 }
 
-/// As `docker service update` does it: each keeps its host name and its ledger.
+/// As in `docker service update`: each task keeps its host name and its ledger.
 #[test]
 fn after_a_rolling_restart_no_request_goes_to_an_address_that_is_gone() {
     let fabric = Fabric::new(9);
@@ -68,9 +69,9 @@ fn after_a_rolling_restart_no_request_goes_to_an_address_that_is_gone() {
     answered_only_at(&peers[4], &[6, 7, 8, 9]);
 }
 
-/// Whoever stays sends to a connection that nobody ends. The kernel gives up
-/// sending after tcp_retries2 retransmissions, and only then the peer takes back
-/// the one that it lost; see scripts/swarm/README.md.
+/// The remaining peers send on a connection that nobody closes. The kernel gives
+/// up after tcp_retries2 retransmissions, and only then do they accept the
+/// replacement; see scripts/swarm/README.md.
 #[test]
 fn after_a_power_loss_the_replacement_is_in_as_soon_as_tcp_gives_up() {
     let fabric = Fabric::new(5);
@@ -82,7 +83,7 @@ fn after_a_power_loss_the_replacement_is_in_as_soon_as_tcp_gives_up() {
     fabric.cut(2);
     let replaced = fabric.start(5, &Start::mixed("pbft", "peer-2").files("new"));
     let all = [&peers[0], &replaced, &peers[2], &peers[3]];
-    // Until then those that stay believe that the lost one is still connected.
+    // Until then the remaining peers consider the lost one connected.
     for peer in [&peers[0], &peers[2], &peers[3]] {
         peer.until(HEALED, "its kernel gives up", |log| {
             log.contains("lost vp1: ")
@@ -92,7 +93,8 @@ fn after_a_power_loss_the_replacement_is_in_as_soon_as_tcp_gives_up() {
     println!("one network again {:?} after the loss", began.elapsed());
 }
 
-/// The first peer is registered, but does not listen yet when the others dial it.
+/// The first peer is registered, but is not listening yet when the others dial
+/// it.
 #[test]
 fn the_first_peer_listens_late() {
     let fabric = Fabric::new(4);
@@ -112,7 +114,7 @@ fn the_only_validator_listens_late() {
     answered_only_at(&peers[1], &[1]);
 }
 
-/// A peer does not ask of which network the other one is.
+/// A peer does not check the network of another peer.
 #[test]
 fn networks_that_share_addresses_do_not_mix() {
     let fabric = Fabric::new(5);
@@ -124,7 +126,7 @@ fn networks_that_share_addresses_do_not_mix() {
     fabric.until_live("pbft", 3);
     let another = fabric.start(4, &Start::mixed("noops", "noops-2"));
     fabric.until_they_meet(&[&noops, &another], HEALED);
-    // The three dial whom they have lost, again and again.
+    // The three peers dial the lost one repeatedly.
     thread::sleep(3 * TOUCH);
     fabric.until_they_meet(&[&peers[0], &peers[1], &peers[2]], TOUCH);
     fabric.until_they_meet(&[&noops, &another], TOUCH);
@@ -144,8 +146,8 @@ fn four() -> [Start<'static>; 4] {
     ["peer-1", "peer-2", "peer-3", "peer-4"].map(|name| Start::mixed("pbft", name))
 }
 
-/// From now on every request of the peer is answered, and goes to one of these
-/// hosts; and each of them gets some.
+/// From now on every request of the peer is answered by one of these hosts, and
+/// each of them gets some.
 fn answered_only_at(peer: &Peer, hosts: &[usize]) {
     let hosts: BTreeSet<String> = hosts
         .iter()
@@ -154,7 +156,7 @@ fn answered_only_at(peer: &Peer, hosts: &[usize]) {
     let before = peer.requests().len();
     let deadline = Instant::now() + HEALED;
     let mut met = BTreeSet::new();
-    // The first one may have been under way.
+    // The first request may have been under way.
     while met != hosts || peer.requests().len() < before + 6 {
         for request in peer.requests().iter().skip(before + 1) {
             let host = hosts.iter().find(|host| request.contains(*host));
@@ -167,7 +169,7 @@ fn answered_only_at(peer: &Peer, hosts: &[usize]) {
     }
 }
 
-/// With the member services, each peer is given its own identity and token.
+/// With the member services, each peer gets its own identity and token.
 #[test]
 fn each_peer_is_given_the_token_of_its_id() {
     let example = common::shipped_zones().join("examples/pbft-member-services.toml");

@@ -1,7 +1,7 @@
 //! Fencing, end to end: the real service and the real start script with
-//! `PARAM_FENCE=strict`, while networks are cut, scripts and the service stand
-//! still, and a second container wants every host name. At no time do two
-//! processes run under one ID.
+//! `PARAM_FENCE=strict`, while networks are cut, scripts and the service are
+//! stopped, and a second container competes for every host name. No two processes
+//! may ever run with one ID at the same time.
 //!
 //! `FENCING_ROUNDS=200` makes it a long test.
 
@@ -27,11 +27,11 @@ use namespaces::Network;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/start_peer.sh");
 
-/// Host names, for each of which two containers compete.
+/// The number of host names. Two containers compete for each.
 const NAMES: usize = 3;
 
-/// A peer that shows every 10 ms that it runs: its process, epoch, and the time of
-/// day in microseconds.
+/// A peer that records every 10 ms that it is running: its process, epoch, and
+/// the time in microseconds.
 const PEER: &str = r#"
 import os, time
 out = open(os.environ["PEER_LOG"], "a", buffering=1)
@@ -40,7 +40,7 @@ while True:
     time.sleep(0.01)
 "#;
 
-/// Random numbers that a seed repeats (xorshift64).
+/// Random numbers that are reproducible by a seed (xorshift64).
 struct Random(u64);
 
 impl Random {
@@ -61,7 +61,7 @@ struct Field {
     service: Service,
     directory: tempfile::TempDir,
     _files: [tempfile::TempDir; 2],
-    /// The script that runs in each namespace.
+    /// The running script of each namespace.
     scripts: Vec<Mutex<Option<Child>>>,
     ended: AtomicBool,
 }
@@ -92,12 +92,12 @@ impl Field {
         format!("10.77.0.{}", 10 + namespace)
     }
 
-    /// Where the peers of a namespace show that they run.
+    /// The file in which the peers of a namespace record that they are running.
     fn log(&self, namespace: usize) -> PathBuf {
         self.directory.path().join(format!("peers-{namespace}"))
     }
 
-    /// Starts the script anew whenever it ends, as a restart policy does.
+    /// Restarts the script whenever it ends, like a restart policy.
     fn supervise(&self, namespace: usize) {
         while !self.ended.load(Ordering::Relaxed) {
             let messages = fs::File::options()
@@ -140,7 +140,7 @@ impl Field {
         }
     }
 
-    /// The namespace whose peer showed last that it runs.
+    /// The namespace whose peer recorded last that it is running.
     fn running(&self, name: usize) -> Option<usize> {
         let last = |namespace: usize| Some((shown(&self.log(namespace)).pop()?.time, namespace));
         let both = [2 * name + 1, 2 * name + 2];
@@ -152,7 +152,7 @@ impl Field {
         self.network.run(0, &["ip", "link", "set", &port, state]);
     }
 
-    /// One fault, at whoever holds that host name.
+    /// Injects a fault at the holder of the host name.
     fn disturb(&self, name: usize, random: &mut Random) {
         let Some(namespace) = self.running(name) else {
             return thread::sleep(Duration::from_secs(1));
@@ -164,7 +164,7 @@ impl Field {
                 self.link(namespace, "up");
             }
             2 => {
-                // The script alone: whoever renews the lease is another process.
+                // Only the script: the lease is renewed by another process.
                 let script = self.scripts[namespace].lock().unwrap();
                 let id = script.as_ref().map(Child::id);
                 drop(script);
@@ -184,7 +184,7 @@ impl Field {
     }
 }
 
-/// What a peer showed: its process, its epoch, and when.
+/// A record of a peer: its process, its epoch, and the time.
 struct Shown {
     process: u32,
     epoch: u64,
@@ -207,7 +207,7 @@ fn shown(log: &Path) -> Vec<Shown> {
     text.lines().filter_map(line).collect()
 }
 
-/// A peer's process, and when it was first and last seen to run.
+/// The process of a peer, and when it was first and last recorded as running.
 #[derive(Debug)]
 struct Run {
     namespace: usize,
@@ -216,7 +216,7 @@ struct Run {
     last: u64,
 }
 
-/// All runs under a host name, by time.
+/// All runs under a host name, in order.
 fn runs(field: &Field, name: usize) -> Vec<Run> {
     let mut runs: BTreeMap<(usize, u32), Run> = BTreeMap::new();
     for namespace in [2 * name + 1, 2 * name + 2] {
@@ -263,7 +263,7 @@ fn the_old_process_is_dead_before_the_new_one_has_the_id() {
             });
         }
     });
-    // Long enough for whoever was cut off last to be replaced.
+    // Long enough to replace a peer that was cut off last.
     thread::sleep(Duration::from_secs(14));
     field.ended.store(true, Ordering::Relaxed);
     for supervisor in supervisors {

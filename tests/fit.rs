@@ -1,4 +1,4 @@
-//! `paramd check --data`: what is stored and does not fit the zone files.
+//! `paramd check --data`: registrations that do not fit the zone files.
 
 mod common;
 #[path = "recovery/place.rs"]
@@ -26,7 +26,7 @@ fn rewrite(place: &Place, text: &str) {
     fs::write(place.zones.path().join("t.toml"), text).unwrap();
 }
 
-/// Each host is named, with its ID, and the start then says how many there are.
+/// Each host is reported with its ID, and the start reports how many there are.
 #[test]
 fn every_host_that_does_not_fit_is_named_with_its_id() {
     let place = place(5);
@@ -37,7 +37,7 @@ fn every_host_that_does_not_fit_is_named_with_its_id() {
     let (status, said) = place.check();
     assert_eq!(status, Some(0), "{said}");
     assert!(
-        said.contains("the 5 registrations of test.internal fit"),
+        said.contains("5 registrations of test.internal fit"),
         "{said}"
     );
 
@@ -69,13 +69,13 @@ fn every_host_that_does_not_fit_is_named_with_its_id() {
             assert!(said.contains(&misfit), "{misfit}: {said}");
         }
     }
-    // Checking has changed nothing.
+    // The check has changed nothing.
     rewrite(&place, &zone(5, "mixed"));
     assert_ids(&place.start(), &["a", "b", "c", "d", "e"]);
 }
 
-/// Before a service is started again with other zone files, while it runs on the
-/// old ones.
+/// Before a service is restarted with other zone files, while it is running on
+/// the old ones.
 #[test]
 fn what_a_running_service_has_is_checked_too() {
     let place = place(3);
@@ -98,7 +98,7 @@ fn what_a_running_service_has_is_checked_too() {
     Service::start_with(&Options::new(place.zones.path(), place.data.path()));
 }
 
-/// A pin is for a host that may never have asked.
+/// A pin may belong to a host that has never registered.
 #[test]
 fn a_pin_that_does_not_fit_is_named() {
     let place = place(4);
@@ -116,13 +116,13 @@ fn a_pin_that_does_not_fit_is_named() {
     assert!(said.contains("vp3") && said.contains("later"), "{said}");
 }
 
-/// Where nothing is stored, and where nothing may be written.
+/// With an empty store, and with a directory that is not writable.
 #[test]
 fn a_directory_that_cannot_be_used_is_told_of() {
     let place = place(4);
     let (status, said) = place.check();
     assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("the 0 registrations"), "{said}");
+    assert!(said.contains("0 registrations"), "{said}");
     fs::remove_dir_all(place.data.path()).unwrap();
     let (status, said) = place.check();
     assert_eq!(status, Some(1), "{said}");

@@ -1,4 +1,4 @@
-//! A neighbour that sends packets with a loopback address as their source.
+//! A neighbour that sends packets with a loopback source address.
 
 mod common;
 #[path = "common/namespaces.rs"]
@@ -9,8 +9,8 @@ use std::{thread, time::Duration};
 use common::{Options, Service, simple_zone, zones};
 use namespaces::Network;
 
-/// Sends a UDP packet from the source to the destination, as an Ethernet frame, since
-/// no kernel sends one from a loopback address by itself.
+/// Sends a UDP packet as an Ethernet frame, since a kernel does not send packets
+/// with a loopback source.
 const SEND: &str = r#"
 import socket, struct, sys
 source, destination, query = sys.argv[1], sys.argv[2], bytes.fromhex(sys.argv[3])
@@ -29,7 +29,7 @@ def ip(check):
 frames.send(mac + frames.getsockname()[4] + b"\x08\x00" + ip(checksum(ip(0))) + udp)
 "#;
 
-/// A host and a service that would take loopback addresses from the wire.
+/// A host and a service that accepts loopback addresses from the network.
 struct Field {
     network: Network,
     service: Service,
@@ -63,7 +63,7 @@ impl Field {
         }
     }
 
-    /// Sends the query from the neighbour, and waits for what comes of it.
+    /// Sends the query from the neighbour, and waits for its effect.
     fn forge(&self, source: &str, destination: &str, query: &[u8]) {
         let bridge = self.network.run(0, &["cat", "/sys/class/net/br0/address"]);
         let query: String = query.iter().map(|octet| format!("{octet:02x}")).collect();
@@ -88,7 +88,7 @@ impl Field {
     }
 }
 
-/// DNS UPDATE: deletes all records of a name, which releases its host.
+/// A DNS UPDATE that deletes all records of a name, which releases its host.
 fn release(host: &str) -> Vec<u8> {
     let mut query = vec![0, 7, 0x28, 0, 0, 1, 0, 0, 0, 1, 0, 0];
     let name = |labels: &[&str]| -> Vec<u8> {

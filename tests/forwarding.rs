@@ -1,11 +1,12 @@
-//! Names outside all zones: the queries go on to upstream resolvers, and what
-//! these say comes back as they said it.
+//! Names outside all zones: queries are forwarded to upstream resolvers, and
+//! their responses are returned unchanged.
 //!
-//! * `relay`: what goes to an upstream, and what of its reply arrives.
+//! * `relay`: what is sent to an upstream, and what of its response is returned.
 //! * `failing`: upstreams that are slow, silent, wrong or broken.
-//! * `bounds`: how much is forwarded at once, and to whom what is answered here.
-//! * `resolvers`: 200 questions each to BIND and Unbound, directly and through
-//!   the service.
+//! * `bounds`: how many queries are forwarded at once, and which are answered
+//!   locally.
+//! * `resolvers`: 200 queries each to BIND and Unbound, directly and through the
+//!   service.
 
 #[path = "forwarding/bounds.rs"]
 mod bounds;
@@ -32,7 +33,7 @@ use common::{Options, Service, simple_zone, socket, zones};
 /// Longer than the service tries.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A service that forwards to these upstreams, the first one first.
+/// A service that forwards to these upstreams, in this order.
 struct Field {
     service: Service,
     _zones: tempfile::TempDir,
@@ -61,12 +62,12 @@ impl Field {
         }
     }
 
-    /// What `dig` prints, which waits for longer than the service does.
+    /// The output of `dig`, which waits longer than the service.
     fn dig(&self, arguments: &[&str]) -> String {
         self.service.dig(&[&["+time=20"][..], arguments].concat())
     }
 
-    /// The reply to a packet by UDP.
+    /// The response to a packet by UDP.
     fn by_udp(&self, packet: &[u8]) -> Vec<u8> {
         let socket = socket();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -77,7 +78,7 @@ impl Field {
         reply
     }
 
-    /// The reply to a packet by TCP.
+    /// The response to a packet by TCP.
     fn by_tcp(&self, packet: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(self.service.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -91,8 +92,8 @@ impl Field {
     }
 }
 
-/// A query for a name's addresses, with these flags in the header, and an OPT
-/// record where there is one.
+/// A query for the addresses of a name, with these flags, and optionally an OPT
+/// record.
 fn query(name: &str, flags: [u8; 2], edns: Option<(u8, &[u8])>) -> Vec<u8> {
     let mut query = vec![0x12, 0x34, flags[0], flags[1], 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {

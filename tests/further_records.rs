@@ -1,5 +1,5 @@
-//! The further records of a zone, from its master file: what is answered and
-//! dumped, and what has no place in the zone.
+//! The additional records of a zone, from its master file: what is answered and
+//! dumped, and what does not belong in the zone.
 
 mod common;
 
@@ -31,7 +31,7 @@ fn a_master_file_adds_records() {
             .dig(&["A", "deep.test.internal"])
             .contains("NOERROR")
     );
-    // The name belongs to the file: it registers nobody.
+    // The name belongs to the file, so it does not register anyone.
     let answer = service.dig(&["TXT", "membersrvc.test.internal"]);
     assert!(answer.contains("ANSWER: 0"), "{answer}");
     let answer = service.dig(&["TXT", "membersrvc.mixed.test.internal"]);

@@ -1,4 +1,4 @@
-//! The health check, and what terminals are shown of a server that is no friend.
+//! The health check, and terminal output of data from a malicious server.
 
 mod common;
 
@@ -16,8 +16,8 @@ use hickory_proto::{
     },
 };
 
-/// Docker kills a service whose health check fails, so no access list and no limit
-/// may make it fail.
+/// Docker kills a service whose health check fails, so no access list and no
+/// limit may make it fail.
 #[test]
 fn it_passes_whatever_the_lists_say_while_the_service_answers() {
     let zones = shipped_zones();
@@ -39,7 +39,7 @@ fn it_passes_whatever_the_lists_say_while_the_service_answers() {
     }
     signal(service.child.id(), "STOP");
     let said = fails_with(1, PARAMD, &["health", "--data", path]);
-    assert!(said.contains("does not answer"), "{said}");
+    assert!(said.contains("does not respond"), "{said}");
     signal(service.child.id(), "CONT");
     common::eventually(
         std::time::Duration::from_secs(5),
@@ -119,13 +119,13 @@ fn a_host_changes_only_so_often() {
         refused.contains("too often: it may once every 5s"),
         "{refused}"
     );
-    // Another host is not concerned, and its heartbeats are no change.
+    // Another host is not affected, and its heartbeats are not changes.
     for _ in 0..50 {
         assert!(ask("calm", 99).contains("id=vp1"));
     }
 }
 
-/// A server by TCP that sends terminal escapes wherever it can.
+/// A TCP server that sends terminal escapes wherever possible.
 fn hostile_server(refuses: bool) -> String {
     const ESCAPE: &str = "\u{1b}]0;owned\u{7}\u{9b}31m\nparamd: forged";
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

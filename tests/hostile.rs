@@ -1,4 +1,5 @@
-//! What strangers send: the service stays up and takes no memory for it.
+//! Packets from strangers: the service stays available, and its memory does not
+//! grow.
 
 mod common;
 
@@ -13,8 +14,8 @@ use proptest::{
 
 const O: &str = "pbft.fabric.internal";
 
-/// Sends so many packets, a window of them at a time, and counts the codes of
-/// the answers.
+/// Sends packets, a window of them at a time, and counts the codes of the
+/// responses.
 fn send(
     socket: &UdpSocket,
     service: &Service,
@@ -38,7 +39,7 @@ fn send(
                     assert!(length >= 12);
                     *codes.entry(code.to_string()).or_default() += 1;
                 }
-                // A packet that was lost: go on with the next window.
+                // A packet was lost: continue with the next window.
                 Err(_) => break,
             }
         }
@@ -65,11 +66,11 @@ fn a_million_queries_that_are_refused_take_no_memory() {
             5 => format!("x.y{number}.z.{O}"),
             // Invalid.
             6 => format!("no+host-{number}.{O}"),
-            // No zone of ours.
+            // In none of the zones.
             7 => format!("name-{number}.example"),
-            // An address that no peer has.
+            // An address that no peer can have.
             8 => return txt_query(number as u16, &format!("m-{number}.{O}"), Some("224.0.0.1")),
-            // Cut off.
+            // Truncated.
             _ => {
                 let mut packet = txt_query(number as u16, &format!("cut-{number}.{O}"), None);
                 packet.truncate(30);
@@ -109,9 +110,9 @@ fn no_packet_stops_the_service() {
     let changes = prop::collection::vec((0..length, any::<u8>()), 1..8);
     let packets = prop_oneof![
         octets(),
-        // A good header, then anything.
+        // A valid header, followed by random octets.
         octets().prop_map(|tail| [&[0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1][..], &tail].concat()),
-        // A good query with some octets changed, cut or prolonged.
+        // A valid query with some octets changed, truncated or extended.
         (changes, 0..length, octets()).prop_map(move |(changes, cut, tail)| {
             let mut packet = good.clone();
             for (place, octet) in changes {
@@ -135,11 +136,11 @@ fn no_packet_stops_the_service() {
         .run(&packets, |packet| {
             let mut buffer = [0; 4096];
             socket.send_to(&packet, service.address).unwrap();
-            // Whatever is answered can be understood.
+            // Every response can be parsed.
             if let Ok(length) = socket.recv(&mut buffer) {
                 prop_assert!(Message::from_vec(&buffer[..length]).is_ok());
             }
-            // And whoever asks properly is answered still.
+            // A valid query is still answered.
             let query = txt_query(4_711, O, None);
             patient.send_to(&query, service.address).unwrap();
             let length = patient.recv(&mut buffer).unwrap();
@@ -153,8 +154,8 @@ fn no_packet_stops_the_service() {
     assert_eq!(service.terminate(), Some(0));
 }
 
-/// The names of a zone: whatever the labels, the service answers with a code of
-/// the contract, and what it registers is a host's name.
+/// The names of a zone: whatever the labels are, the service answers with a
+/// documented code, and registers only host names.
 #[test]
 fn only_host_names_register() {
     let zones = common::zones(&[("t.toml", &common::simple_zone("", ""))]);

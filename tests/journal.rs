@@ -1,12 +1,12 @@
-//! The journal gives back what was committed: all of it where it is whole, and
-//! nothing that was not committed, whatever becomes of its octets.
+//! The journal returns what was committed: everything if it is intact, and
+//! nothing that was not committed, however it is damaged.
 
 use std::{fs, path::PathBuf};
 
 use param_daemon::store::{
     Identity, LocalStore, Pin, Registration, Store as _, Write,
     journal::{self, Head, Item, Journal, Segment},
-    local::Opening,
+    local::OpenMode,
 };
 use proptest::prelude::*;
 
@@ -54,14 +54,14 @@ fn write() -> impl Strategy<Value = Write> {
     })
 }
 
-/// What a commit wrote, zone by zone, as the journal keeps it.
+/// The writes of a commit by zone, as the journal stores them.
 fn by_zone(writes: &[Write]) -> Vec<Write> {
     let mut writes = writes.to_vec();
     writes.sort_by(|a, b| a.origin().cmp(b.origin()));
     writes
 }
 
-/// A journal of one segment with these commits, of which one was refused.
+/// A journal of one segment with these commits, one of which was refused.
 fn journal(commits: &[Vec<Write>], refused: usize) -> (tempfile::TempDir, Vec<u8>, Vec<u64>) {
     let data = tempfile::tempdir().unwrap();
     let directory = journal::directory(data.path());
@@ -89,7 +89,7 @@ fn only_segment(directory: &std::path::Path) -> PathBuf {
     segments.remove(0)
 }
 
-/// What can be read: the numbers of commits, each as it was committed.
+/// The numbers of the readable commits, each verified.
 fn read(octets: &[u8], commits: &[Vec<Write>]) -> (Vec<u64>, Segment) {
     let segment = Segment::parse(octets).unwrap();
     let mut numbers = Vec::new();
@@ -121,14 +121,14 @@ proptest! {
         prop_assert!(segment.is_whole() && !segment.is_torn());
         prop_assert_eq!(segment.last(), numbers.last().copied().unwrap_or(3));
 
-        // Cut off anywhere, what is read is the beginning.
+        // Truncated anywhere, the beginning can be read.
         let cut = place.index(octets.len());
         let (kept, segment) = read(&octets[..cut], &commits);
         prop_assert_eq!(&kept[..], &numbers[..kept.len()]);
         prop_assert!(segment.end <= cut);
 
-        // Damaged anywhere, all is read but for a line or two, and what was not
-        // read is told of.
+        // Damaged anywhere, all but one or two lines can be read, and the rest is
+        // reported.
         let mut damaged = octets.clone();
         damaged[cut] ^= damage;
         let (left, segment) = read(&damaged, &commits);
@@ -137,12 +137,12 @@ proptest! {
         if left.len() < numbers.len() || segment.head.is_none() {
             prop_assert!(told);
         }
-        // Behind the damage the numbers rise as well.
+        // After the damage the numbers rise as well.
         prop_assert!(left.is_sorted());
     }
 }
 
-/// What was not written to its end is cut off when the journal goes on.
+/// An incomplete line is truncated when the journal is continued.
 #[test]
 fn a_torn_line_is_cut_off() {
     let data = tempfile::tempdir().unwrap();
@@ -153,7 +153,7 @@ fn a_torn_line_is_cut_off() {
         }]
     };
     for round in 1..4 {
-        let mut store = LocalStore::open(data.path(), Opening::Serve).unwrap();
+        let mut store = LocalStore::open(data.path(), OpenMode::Serve).unwrap();
         for _ in 0..3 {
             store.commit(&serial(round)).unwrap();
         }
@@ -163,7 +163,7 @@ fn a_torn_line_is_cut_off() {
         let segment = Segment::parse(&octets).unwrap();
         assert!(segment.is_whole() && !segment.is_torn());
         assert_eq!(segment.records().count() as u64, 3 * round);
-        // A line that a power cut has left unfinished.
+        // A line that a power failure has left incomplete.
         let mut torn = octets[..segment.end].to_vec();
         torn.extend_from_slice(&octets[..100.min(segment.end)]);
         torn.extend_from_slice(&[0; 4096]);
@@ -172,14 +172,14 @@ fn a_torn_line_is_cut_off() {
     }
 }
 
-/// Segments that dumps have all of are removed, and no other.
+/// Exactly the segments that dumps cover are removed.
 #[test]
 fn a_segment_goes_when_every_zone_has_it_in_a_dump() {
     let data = tempfile::tempdir().unwrap();
     let directory = journal::directory(data.path());
     let head = Head::new(Identity::new().unwrap(), 0);
     let mut journal = Journal::begin(&directory, head).unwrap();
-    // Long enough for a segment each.
+    // Each commit is long enough for its own segment.
     let long = |origin: &str, number: u64| -> Vec<Write> {
         let host = format!("host-{number}");
         let unpin = Write::Unpin {
@@ -211,7 +211,7 @@ fn a_segment_goes_when_every_zone_has_it_in_a_dump() {
     };
     assert_eq!(cut(0, 0), [1, 2, 3, 4]);
     assert_eq!(cut(1, 1), [2, 3, 4]);
-    // Of the other zone there is nothing in the third.
+    // The third segment contains nothing of the other zone.
     assert_eq!(cut(3, 1), [2, 4]);
     assert_eq!(cut(3, 2), [4]);
     assert_eq!(cut(9, 9), [4], "the last one stays");

@@ -1,5 +1,5 @@
-//! The leases of very many peers: they are looked at in parts, and each host's
-//! own is nevertheless exact.
+//! The leases of very many peers: they are checked in parts, and yet each host's
+//! own lease is exact.
 
 use std::{sync::Arc, time::Duration};
 
@@ -49,7 +49,7 @@ fn holder(number: u32) -> Holder {
     }
 }
 
-/// So many peers, all with a lease from that time on.
+/// This many peers, with leases that start at this time.
 fn restored(peers: u32, now: Time) -> Network {
     let record = |number| StoredPeer {
         host: hostname(number),
@@ -83,7 +83,7 @@ proptest! {
         while parts.next_deadline().is_some_and(|deadline| deadline <= now) {
             parts.expire(now, most);
             looks += most;
-            // Each is looked at once.
+            // Each lease is checked once.
             prop_assert!(looks < peers as usize + most);
         }
         for number in 0..peers {
@@ -94,8 +94,8 @@ proptest! {
     }
 }
 
-/// Whatever else has run out in the same moment, a host whose lease has is taken
-/// over at once, and one whose lease runs is not.
+/// Whatever else expires at the same moment, a host is taken over exactly if its
+/// lease has expired.
 #[test]
 fn a_hosts_own_lease_is_exact_among_very_many() {
     let mut network = restored(5_000, Time(1));
@@ -114,7 +114,7 @@ fn a_hosts_own_lease_is_exact_among_very_many() {
     assert_eq!(register(4_999).holder, stranger);
     assert_eq!(register(4_000).holder, holder(4_000));
     assert_eq!(changes.len(), 1);
-    // Most of the others are not looked at for that.
+    // Most of the others are not checked for that.
     assert!(network.live_len() > 4_000);
     network.expire(now, usize::MAX);
     assert_eq!(network.live_len(), 2);

@@ -1,17 +1,18 @@
-//! Master files: read as BIND reads them, or refused with the line.
+//! Master files: read like BIND does, or refused with the line.
 //!
-//! `tests/master_files/*.txt` has some hundred small files, each with one point.
-//! What is read must be the same records as `named-compilezone` finds; what is
-//! refused must be refused by it too. Where that is not so, the file says why,
-//! and the difference must be there. A file has these lines of its own:
+//! `tests/master_files/*.txt` contains several hundred small files, each for one
+//! aspect. The records must be those that `named-compilezone` finds; a refused
+//! file must be refused by it as well. Deliberate differences are marked with a
+//! reason, and must exist. The marks are
 //!
-//! * `=== TITLE`: begins it.
-//! * `=! LINE: WORDS`: it is refused with that message at that line, or at
-//!   `FILE:LINE` of one that it includes. One such line for each mistake.
+//! * `=== TITLE`: a new file.
+//! * `=! LINE: WORDS`: it is refused with this message at this line, or at
+//!   `FILE:LINE` of an included file. One mark for each mistake.
 //! * `=~ REASON`: BIND differs.
-//! * `=> FILE`: begins a file that is included.
+//! * `=> FILE`: the start of an included file.
 //!
-//! `{{255 a}}` is as many of that, `{{ff}}` an octet, `{{end}}` no newline.
+//! `{{255 a}}` is that many of the character, `{{ff}}` an octet, `{{end}}` no
+//! newline.
 
 mod common;
 #[path = "master_files/corpus.rs"]
@@ -33,10 +34,10 @@ static TEXTS: [&str; 7] = [
     include_str!("master_files/zone.txt"),
 ];
 
-/// How many files with a change are compared, in some 10 s.
+/// How many modified files are compared, in about 10 s.
 const CHANGED_FILES: usize = 1_000;
 
-/// What the service makes of a file: lines of a master file, or what is wrong.
+/// The result for a file: lines of a master file, or the mistakes.
 fn read(directory: &Path, zone: &Zone) -> Result<String, Vec<String>> {
     let records = master::read(&directory.join("case.zone"), zone).map_err(|problems| {
         let shown = |problem: &_| {
@@ -56,7 +57,7 @@ fn read(directory: &Path, zone: &Zone) -> Result<String, Vec<String>> {
     Ok(lines)
 }
 
-/// What is wrong with the way in which a file is read.
+/// What is wrong with the result for a file.
 fn wrong(case: &Case, zone: &Zone) -> Option<String> {
     let directory = case.written();
     let expected = compiled(directory.path(), "$INCLUDE case.zone\n");
@@ -128,8 +129,8 @@ fn records_together_are_those_of_bind() {
     compare(TEXTS[6]);
 }
 
-/// Whatever is read, BIND reads as the same. (What is refused here may be read
-/// there, as in the files with a reason.)
+/// BIND reads every accepted file in the same way. (It may accept a file that is
+/// refused here, as in the files with a reason.)
 #[test]
 fn files_with_a_change_are_read_as_bind_reads_them() {
     let zone = zone();
@@ -165,12 +166,12 @@ fn files_with_a_change_are_read_as_bind_reads_them() {
     assert!(read_files > CHANGED_FILES / 10, "{read_files}");
 }
 
-/// All that is read, in one zone: BIND's tools take the transfer, and the same
-/// records are in all of them.
+/// All accepted files in one zone: BIND's tools accept the transfer, and find the
+/// same records.
 #[test]
 fn what_is_read_is_served_transferred_and_dumped() {
     let cases = TEXTS.iter().flat_map(|text| corpus::cases(text));
-    // Some have names that are absolute, or for the origin alone.
+    // Some contain absolute names, or belong to the origin.
     let cases: Vec<Case> = cases
         .filter(|case| case.refused.is_empty() && !case.differs && case.is_alone())
         .collect();
@@ -246,7 +247,7 @@ fn what_is_included_is_bounded() {
         let expected = format!("ZONES/further.zone:{expected}");
         assert!(said.contains(&expected), "{said}");
     }
-    // Each includes the next.
+    // Each file includes the next.
     let names: Vec<String> = (0..12).map(|it| format!("{it}.zone")).collect();
     let texts: Vec<String> = (1..13).map(|it| format!("$INCLUDE {it}.zone\n")).collect();
     let mut files = vec![("further.zone", "$INCLUDE 0.zone\n")];
@@ -261,7 +262,8 @@ fn what_is_included_is_bounded() {
         said.contains("9.zone:1: `10.zone` is included too deep"),
         "{said}"
     );
-    // Each includes the next twice: 2^20 times the last, without a bound.
+    // Each file includes the next twice: without a limit, 2^20 times the last
+    // one.
     let texts: Vec<String> = (1..8)
         .map(|it| format!("$INCLUDE {it}.zone\n").repeat(20))
         .collect();

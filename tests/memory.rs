@@ -1,4 +1,4 @@
-//! What clients leave unread takes no memory to speak of, and keeps nobody out.
+//! Unread answers take little memory, and do not exclude other clients.
 
 mod common;
 
@@ -11,10 +11,10 @@ use std::{
 use common::{Options, Service, attempt, simple_zone, txt_query, zones};
 use socket2::{Domain, Socket, Type};
 
-/// In kB. The service has some 20 MB of its own here.
+/// In kB. The service itself takes about 20 MB here.
 const MOST_RESIDENT: u64 = 100_000;
 
-/// A connection from that address, with a receive buffer as small as it can be.
+/// A connection from this address, with the smallest possible receive buffer.
 fn connect(from: &str, to: SocketAddr) -> Option<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(2_048).unwrap();
@@ -29,7 +29,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
     [&(message.len() as u16).to_be_bytes(), message].concat()
 }
 
-/// A service whose answers are large: the environment of a peer has 60 kB.
+/// A service with large answers: the environment of a peer takes 60 kB.
 fn service() -> (Service, [tempfile::TempDir; 2]) {
     let mut zone = simple_zone("lease = \"5s\"", "");
     for number in 0..2 {
@@ -57,7 +57,7 @@ fn is_answered(service: &Service, arguments: &[&str]) -> bool {
 fn unread_answers_take_little_memory_and_keep_nobody_out() {
     let (service, _files) = service();
     assert!(is_answered(&service, &["TXT", "good.test.internal"]));
-    // Its holder asks, so that nothing waits for the disk.
+    // The holder queries, so nothing waits for the disk.
     let query = framed(&txt_query(7, "_env.good.test.internal", None));
     let queries = query.repeat(80);
     let mut kept = Vec::new();
@@ -74,7 +74,7 @@ fn unread_answers_take_little_memory_and_keep_nobody_out() {
         }
         most = most.max(service.resident());
         let good = ["TXT", "good.test.internal", "-b", "127.0.9.1"];
-        // Another than the holder: the answer is the holder's.
+        // Not the holder: the answer is that of the holder.
         assert!(is_answered(&service, &good), "by UDP");
         assert!(
             is_answered(&service, &[&good[..], &["+tcp"]].concat()),
@@ -88,7 +88,7 @@ fn unread_answers_take_little_memory_and_keep_nobody_out() {
     println!("{most} kB resident at the most");
 }
 
-/// All of one network, or of many addresses of it, and none of them idle.
+/// All from one network, or from many addresses in it, and none of them idle.
 #[test]
 fn connections_that_ask_now_and_then_lock_nobody_out() {
     let (service, _files) = service();

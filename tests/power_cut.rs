@@ -1,12 +1,12 @@
-//! Power cuts: what was acknowledged before one is there afterwards.
+//! Power failures: what was acknowledged before one is there afterwards.
 //!
-//! A service runs under strace while hosts register. From the trace, a model of
-//! a file system says what may be on disk when the power goes at any of its
-//! lines: what was not synced is there, in part, in any order, or not. The store
-//! is opened on that, and must have everything that an answer had said before.
+//! A service runs under strace while hosts register. From the trace, a model of a
+//! file system computes what may be on disk when the power fails at any line:
+//! what was not synced is there, in part, in any order, or not at all. The store
+//! is opened on the result, and must have everything that was acknowledged.
 //!
-//! `POWER_CUT_CUTS` says how often the power is cut in each test,
-//! `POWER_CUT_SEED` and `POWER_CUT_TRACES` repeat one that has failed.
+//! `POWER_CUT_CUTS` is the number of failures in each test; `POWER_CUT_SEED` and
+//! `POWER_CUT_TRACES` repeat one that was not survived.
 
 mod common;
 
@@ -38,7 +38,7 @@ use cut::{Cut, Names, Syncs, disk_after};
 use lab::{Lab, given, summary};
 use workload::{Acknowledged, ORIGIN, traced};
 
-/// A service that is killed, and another one that is not.
+/// One service that is killed, and another one that is not.
 #[test]
 fn a_new_store_survives() {
     let lab = Lab::new("a_new_store_survives");
@@ -69,7 +69,7 @@ fn without_syncs_it_does_not_survive() {
     assert!(!faults.is_empty());
 }
 
-/// A store on which a cut has left its marks is opened, used, and cut again.
+/// A store that carries the marks of a failure is opened, used, and fails again.
 #[test]
 fn a_store_that_survived_survives_again() {
     let lab = Lab::new("a_store_that_survived_survives_again");
@@ -131,19 +131,19 @@ fn a_large_restore_survives() {
         service.register(0..8, 1)
     });
     let faults = lab.cut(&history, history.silence(), &acknowledged, |cut| {
-        // sled relies on what POSIX does not promise: that a file whose octets are
-        // synced has a name. So it is with ext4, XFS and Btrfs.
+        // sled relies on what POSIX does not guarantee: that a synced file has a
+        // name. This holds for ext4, XFS and Btrfs.
         cut.names = Names::Ordered;
     });
     assert!(faults.is_empty(), "{}", summary(&faults));
 }
 
-/// The disk refuses what it was given to sync, and the service goes on.
+/// The disk refuses a sync, and the service continues.
 #[test]
 fn a_failed_sync_costs_nothing() {
     let lab = Lab::new("a_failed_sync_costs_nothing");
     let mut history = lab.begin(Base::empty());
-    // In each thread; only the writer's and the journal's make so many.
+    // For each thread; only the writer and the journal sync so often.
     let faults = ["fdatasync:error=EIO:when=20..40+20"];
     lab.serve(&mut history, &faults, "KILL", |service| {
         service.register(0..300, 4);
@@ -153,8 +153,8 @@ fn a_failed_sync_costs_nothing() {
     assert!(faults.is_empty(), "{}", summary(&faults));
 }
 
-/// The disk refuses it, and the service ends. The next one finds in memory what is
-/// not on disk.
+/// The disk refuses a sync, and the service ends. The next one finds data in
+/// memory that is not on disk.
 #[test]
 fn a_start_after_a_failed_sync_costs_nothing() {
     let lab = Lab::new("a_start_after_a_failed_sync_costs_nothing");

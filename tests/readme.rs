@@ -1,4 +1,4 @@
-//! Every command that README.md shows does what it says.
+//! Every command in README.md works as shown.
 
 mod common;
 
@@ -41,7 +41,7 @@ fn every_command_of_the_readme_works() {
     let commands = commands(&readme);
     assert!(commands.len() > 10);
     for (command, shown) in commands {
-        // The tests run side by side, so each has a port of its own.
+        // The tests run concurrently, so each uses another port.
         let here = command.replace("5300", &service.port().to_string());
         let output = Command::new("sh")
             .args(["-c", &here])

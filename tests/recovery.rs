@@ -1,5 +1,5 @@
-//! What brings the registrations back: the dumps, the journal, `paramd restore`
-//! and a start that rebuilds the store. Each with real damage to real files.
+//! Recovery of registrations: the dumps, the journal, `paramd restore`, and a
+//! start that rebuilds the store. Each test damages real files.
 
 mod common;
 #[path = "recovery/place.rs"]
@@ -10,7 +10,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, thread, time::Duration};
 use common::{PARAMD, eventually, fails_with, pipe, run, simple_zone};
 use place::{Place, assert_ids, copy, damage_after, id, serial};
 
-/// A supervisor starts the service again before anyone has restored anything.
+/// A supervisor restarts the service before anyone has restored anything.
 #[test]
 fn an_empty_store_beside_dumps_that_name_peers_is_refused() {
     let place = Place::new();
@@ -55,7 +55,7 @@ fn a_start_that_begins_anew_keeps_the_old_dumps_and_the_serial() {
     );
     let kept = kept.lines().any(|path| fs::read(path).unwrap() == dump);
     assert!(kept, "the old dump is there");
-    // What was begun anew is what is brought back from now on.
+    // What was registered since then is restored from now on.
     place.lose_store();
     place.restore();
     assert_ids(&place.start(), &["c", "b", "a"]);
@@ -80,12 +80,12 @@ fn a_restore_brings_back_what_was_acknowledged_a_moment_before_a_kill() {
     place.refused();
     let said = place.restore();
     assert!(said.contains("restored 3 registrations"), "{said}");
-    assert!(said.contains("everything that was answered"), "{said}");
+    assert!(said.contains(": complete"), "{said}");
     let service = place.start();
     assert!(serial(&service) > before, "the serial never falls");
     assert_eq!(id(&service, "c"), "vp2");
     assert_eq!(id(&service, "d"), "vp3");
-    // Its ID is free, as it was.
+    // Its ID is free, as before.
     assert_eq!(id(&service, "e"), "vp1");
 }
 
@@ -111,7 +111,7 @@ fn a_damaged_store_is_rebuilt_at_the_start_when_the_journal_is_whole() {
     assert!(place.path("peers.sled.damaged-2").is_dir());
 }
 
-/// What the tools change while no service runs is journaled too.
+/// Changes by commands while no service is running are in the journal, too.
 #[test]
 fn what_was_released_by_hand_is_not_brought_back() {
     let place = Place::new();
@@ -128,7 +128,7 @@ fn what_was_released_by_hand_is_not_brought_back() {
     assert_eq!(id(&service, "d"), "vp1");
 }
 
-/// The newest dump is damaged: the one before it and the journal have it all.
+/// The newest dump is damaged: the previous one and the journal have everything.
 #[test]
 fn one_damaged_dump_loses_nothing() {
     let place = Place::new();
@@ -142,12 +142,13 @@ fn one_damaged_dump_loses_nothing() {
     damage_after(&newest, "\"host\":\"");
     place.lose_store();
     let said = place.restore();
-    assert!(said.contains("everything that was answered"), "{said}");
-    assert!(said.contains("does not fit its checksum"), "{said}");
+    assert!(said.contains(": complete"), "{said}");
+    assert!(said.contains("does not match its checksum"), "{said}");
     assert_ids(&place.start(), &["a", "b", "c", "d"]);
 }
 
-/// The advice can be followed in any order, while a supervisor goes on trying.
+/// The advice can be followed in any order, while a supervisor keeps restarting
+/// the service.
 #[test]
 fn what_cannot_be_brought_back_is_named_and_the_rest_is_restored() {
     for moved_away_first in [false, true] {
@@ -173,11 +174,11 @@ fn what_cannot_be_brought_back_is_named_and_the_rest_is_restored() {
         }
         assert_eq!(place.dumps(), dumps, "nothing is overwritten");
         let said = place.restore_in_part();
-        assert!(said.contains("not everything"), "{said}");
+        assert!(said.contains("incomplete"), "{said}");
         assert!(said.contains(newest.to_str().unwrap()), "{said}");
         let service = place.start();
         assert!(serial(&service) > before, "the serial never falls");
-        // What stands before the damage and after it.
+        // What precedes the damage and what follows it.
         assert_ids(&service, &["a", "b", "c"]);
         assert_eq!(id(&service, "e"), "vp4");
         assert_eq!(id(&service, "f"), "vp5");
@@ -185,7 +186,7 @@ fn what_cannot_be_brought_back_is_named_and_the_rest_is_restored() {
     }
 }
 
-/// The lock is the service's for a moment at each of its starts.
+/// The service holds the lock for a moment at each of its starts.
 #[test]
 fn a_restore_has_its_turn_while_a_supervisor_goes_on_trying() {
     let place = Place::new();
@@ -208,7 +209,7 @@ fn a_restore_has_its_turn_while_a_supervisor_goes_on_trying() {
     assert_ids(&service, &["a", "b", "c"]);
 }
 
-/// Of two zones one was restored from a file, and the service starts in between.
+/// One of two zones was restored from a file, and the service starts in between.
 #[test]
 fn a_zone_that_was_not_restored_is_not_begun_anew() {
     let other = simple_zone("", "").replace(place::ZONE, "other.internal");
@@ -227,7 +228,7 @@ fn a_zone_that_was_not_restored_is_not_begun_anew() {
     let said = place.refused();
     assert!(said.contains("other.internal"), "{said}");
     let said = place.restore();
-    assert!(said.contains("1 registrations of other.internal"), "{said}");
+    assert!(said.contains("1 registration of other.internal"), "{said}");
     let service = place.start();
     assert_ids(&service, &["a", "b"]);
     assert_eq!(service.value("y.other.internal", "id").unwrap(), "vp1");
@@ -249,15 +250,15 @@ fn ten_dumps_are_kept_and_one_of_the_day() {
     }
     let dumps = place.dumps();
     assert_eq!(dumps.len(), 11, "{:?}", dumps.keys());
-    // Nothing has changed since: there is no further dump.
+    // Nothing has changed since, so there is no further dump.
     let service = place.start();
     assert_ids(&service, &hosts);
     assert_eq!(service.terminate(), Some(0));
     assert_eq!(place.dumps(), dumps);
 }
 
-/// Killed, restarted, heartbeats alone, ended: what was registered before the
-/// kill is in a dump, and the start says how old the last one is.
+/// Killed, restarted, only heartbeats, stopped: registrations from before the
+/// kill are in a dump, and the start reports how old the last one is.
 #[test]
 fn what_was_registered_before_a_kill_is_dumped_after_it() {
     let place = Place::new();
@@ -276,9 +277,9 @@ fn what_was_registered_before_a_kill_is_dumped_after_it() {
     let service = place.start();
     eventually(Duration::from_secs(10), "it says how old", || {
         let log = service.log();
-        log.contains("test.internal: the last dump is of ") && log.contains(" ago")
+        log.contains("test.internal: the last dump was taken at ") && log.contains(" ago")
     });
-    // Also in a service that is killed again: it is dumped soon after the start.
+    // Also if the service is killed again: it is dumped soon after the start.
     assert_ids(&service, &["a", "b"]);
     service.kill();
     let service = place.start();
@@ -301,7 +302,7 @@ fn a_store_of_another_data_directory_or_an_older_copy_is_noticed() {
     let service = place.start();
     assert_ids(&service, &["a", "b", "c", "d"]);
     service.kill();
-    // An older copy: what has been answered since is in the journal.
+    // An older copy: later registrations are in the journal.
     place.lose_store();
     fs::rename(place.path("older"), place.store()).unwrap();
     let service = place.start();

@@ -1,4 +1,4 @@
-//! The one writer, over a store that the test watches.
+//! The writer, with a store that the test observes.
 
 mod common;
 
@@ -20,11 +20,11 @@ use param_daemon::{
     zone,
 };
 
-/// More than serials are reserved at a time.
+/// More than the number of serials that are reserved at a time.
 const PEERS: u32 = 70_000;
 
-/// A slow disk that has so many peers, and remembers which serials are reserved
-/// and how many commits there were.
+/// A slow disk with this many peers, which remembers the reserved serials and the
+/// number of commits.
 struct SlowStore {
     peers: u32,
     reserved: Arc<AtomicU64>,
@@ -65,8 +65,8 @@ impl Store for SlowStore {
     }
 }
 
-/// After a crash the serial goes on from the reserved ones, so none above them
-/// may ever have been seen; also when very many leases end at once.
+/// After a crash the serial continues from the reserved ones, so none above them
+/// may ever have been published, even when very many leases end at once.
 #[test]
 fn no_serial_is_published_before_it_is_reserved() {
     let zones = zones(&[("t.toml", &simple_zone("lease = \"1s\"", ""))]);
@@ -81,7 +81,7 @@ fn no_serial_is_published_before_it_is_reserved() {
     let published = &registry.zones()[0];
     let start = Instant::now();
     loop {
-        // The published one first: what is reserved only rises.
+        // Read the published one first: the reservation only rises.
         let network = published.network();
         assert!(network.revision() < reserved.load(Ordering::SeqCst));
         if network.live_len() == 0 {
@@ -91,8 +91,8 @@ fn no_serial_is_published_before_it_is_reserved() {
     }
 }
 
-/// Those that wait while the disk writes share the next flush, but not what they
-/// are told: each sees those before it, and none after it.
+/// Requests that wait while the disk is writing share the next flush, but not the
+/// answers: each sees those before it, and none after it.
 #[test]
 fn each_of_a_flush_is_told_the_root_nodes_of_its_moment() {
     let zones = zones(&[("t.toml", &simple_zone("", ""))]);
@@ -131,7 +131,7 @@ fn each_of_a_flush_is_told_the_root_nodes_of_its_moment() {
         register(0),
     ];
     let asked = actions.len() as u64;
-    // One thread polls what was spawned in its order.
+    // A single thread polls the tasks in the order in which they were spawned.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();

@@ -1,4 +1,4 @@
-//! Signed messages that somebody on the way sends again.
+//! Replayed signed messages.
 
 mod common;
 
@@ -13,7 +13,7 @@ use std::{
 use common::{Options, Service, pipe, run, simple_zone, value_in, zones};
 use hickory_proto::op::{Message, ResponseCode};
 
-/// Passes UDP packets on to a server, and keeps those that it has been sent.
+/// Forwards UDP packets to a server, and keeps them.
 struct Relay {
     port: u16,
     kept: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -39,13 +39,13 @@ impl Relay {
         relay
     }
 
-    /// The packet that was sent last.
+    /// The last packet.
     fn last(&self) -> Vec<u8> {
         self.kept.lock().unwrap().last().unwrap().clone()
     }
 }
 
-/// Sends a packet; gives the reply.
+/// Sends a packet. Returns the response.
 fn send(server: SocketAddr, packet: &[u8]) -> Vec<u8> {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket
@@ -78,7 +78,8 @@ impl Field {
         let mut options = Options::new(zones.path(), data.path());
         options.more = vec!["--config".into(), config.to_str().unwrap().into()];
         let service = Service::start_with(&options);
-        // An update that was signed before the start is refused, by the second.
+        // An update that was signed before the start is refused; signatures have
+        // a resolution of a second.
         thread::sleep(Duration::from_millis(1_100));
         Self {
             relay: Relay::start(service.address),
@@ -88,7 +89,7 @@ impl Field {
         }
     }
 
-    /// Asks through the relay, signed.
+    /// Sends a signed query through the relay.
     fn register(&self, host: &str) -> Option<String> {
         let port = self.relay.port.to_string();
         let name = format!("{host}.test.internal");
@@ -104,7 +105,7 @@ impl Field {
         assert!(output.status.success(), "{output:?}");
     }
 
-    /// Sends a packet once more, straight to the service.
+    /// Sends a packet once more, directly to the service.
     fn again(&self, packet: &[u8]) -> ResponseCode {
         let reply = send(self.service.address, packet);
         Message::from_vec(&reply).unwrap().metadata.response_code
@@ -127,7 +128,7 @@ fn a_signed_release_releases_once() {
         Some("vp1"),
         "it was released again"
     );
-    // Signed anew, it is followed.
+    // With a new signature it is accepted.
     field.update("update delete a.test.internal");
     assert_eq!(field.service.short(&["A", "a.test.internal"]).len(), 0);
 }

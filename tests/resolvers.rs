@@ -52,8 +52,8 @@ impl Kind {
         }
     }
 
-    /// What an operator has besides: DNSSEC is validated, and Unbound takes
-    /// private addresses from nobody and checks the spelling of names.
+    /// A typical configuration around it: DNSSEC validation, and Unbound rejects
+    /// private addresses and checks the spelling of names.
     fn around(self, shown: &str, directory: &Path) -> String {
         let directory = directory.display();
         match self {
@@ -67,7 +67,7 @@ impl Kind {
                 ),
                 1,
             ),
-            // The anchor is nobody's, since no server of the root is reached.
+            // The trust anchor is a dummy, since no root server is reachable.
             Self::UnboundForward | Self::UnboundStub => format!(
                 "server:\n directory: \"{directory}\"\n chroot: \"\"\n username: \"\"\n \
                  pidfile: \"\"\n use-syslog: no\n interface: 0.0.0.0\n \
@@ -79,13 +79,13 @@ impl Kind {
         }
     }
 
-    /// Whether it tells the service the client's address.
+    /// Whether it passes the client's address on to the service.
     fn tells_the_client(self) -> bool {
         self != Self::Named
     }
 }
 
-/// A resolver in namespace 1, which ends when it is dropped.
+/// A resolver in namespace 1, which is stopped when it is dropped.
 struct Resolver {
     child: Child,
     directory: tempfile::TempDir,
@@ -173,7 +173,7 @@ impl Field {
         }
     }
 
-    /// `dig` from a client, whether there is an answer or not.
+    /// `dig` from a client, whether it is answered or not.
     fn attempt(&self, client: usize, arguments: &[&str]) -> String {
         let mut command = self.network.command(client, "dig");
         let output = command
@@ -192,7 +192,7 @@ impl Field {
         value_in(&self.short(client, arguments), key)
     }
 
-    /// What the service itself says.
+    /// The answer of the service itself.
     fn direct(&self, arguments: &[&str]) -> String {
         let base = ["dig", "+short", "@127.0.0.1"];
         self.network.run(0, &[&base[..], arguments].concat())
@@ -215,7 +215,8 @@ fn a_client_that_knows_only_the_resolver_registers_in_one_call() {
         ] {
             let name = name(host);
             let answer = field.short(2, &[&["TXT", &name][..], &arguments].concat());
-            // Unless the resolver tells who asks, all are at its own address.
+            // Unless the resolver passes the client's address on, all clients
+            // have the resolver's address.
             let address = if kind.tells_the_client() {
                 told
             } else {
@@ -229,17 +230,18 @@ fn a_client_that_knows_only_the_resolver_registers_in_one_call() {
             );
             assert_eq!(field.direct(&["A", &name]), format!("{address}\n"));
         }
-        // The same host in another spelling is the same host.
+        // The same host in another spelling.
         let first = field.value(2, &["TXT", &name("spelt")], "id");
         assert_eq!(first.as_deref(), Some("vp4"), "{kind:?}");
-        // The environment of a host that has never asked, and with its role.
+        // The environment of a host that has never queried, also with its role.
         for host in ["_env.new", "_env.other.mixed"] {
             let environment = field.short(2, &["TXT", &name(host)]);
             assert!(environment.contains("CORE_PEER_ID=vp"), "{kind:?}: {host}");
         }
         let left = field.short(2, &["TXT", &name("_leave.plain")]);
         assert_eq!(left, "\"left=vp0\"\n", "{kind:?}");
-        // Behind a resolver that tells nothing, all are the same holder.
+        // Behind a resolver that passes no address on, all clients are the same
+        // holder.
         let foreign = field.attempt(3, &["TXT", &name("_leave.tcp")]);
         let refused = foreign.contains("status: SERVFAIL");
         assert_eq!(refused, kind.tells_the_client(), "{kind:?}: {foreign}");
@@ -247,8 +249,8 @@ fn a_client_that_knows_only_the_resolver_registers_in_one_call() {
     }
 }
 
-/// TTL 0 is what makes a heartbeat of a question. Both resolvers count in whole
-/// seconds, and may give such an answer again while the same one lasts.
+/// TTL 0 makes each query a heartbeat. Both resolvers count whole seconds, and
+/// may cache such an answer for up to one second.
 #[test]
 fn no_resolver_keeps_an_answer_that_registers() {
     const SECOND: Duration = Duration::from_secs(2);
@@ -257,7 +259,7 @@ fn no_resolver_keeps_an_answer_that_registers() {
         let name = |host: &str| format!("{host}.{ZONE}");
         let live = || field.direct(&["TXT", ZONE]);
         let (a, b) = (name("a"), name("b"));
-        // Not there: and nobody believes that for longer than it is true.
+        // It does not exist, which is not cached for longer than it is true.
         let unknown = field.attempt(2, &["A", &a]);
         assert!(unknown.contains("status: NXDOMAIN"), "{kind:?}: {unknown}");
         eventually(SECOND, "it registers", || {
@@ -266,9 +268,9 @@ fn no_resolver_keeps_an_answer_that_registers() {
         eventually(SECOND, "it is found", || {
             field.short(2, &["A", &a]).starts_with("10.77.0.1")
         });
-        // Another peer changes what the first one is told.
+        // Another peer changes the answer for the first one.
         assert_eq!(field.value(2, &["TXT", &a], "root").unwrap(), "");
-        // At an address of its own, which not every resolver would pass on.
+        // It states another address, which not every resolver passes on.
         let other = field.direct(&["TXT", &b, "+subnet=10.77.0.99/32"]);
         assert!(other.contains("id=vp1"), "{other}");
         eventually(SECOND, "the first is told of the second", || {
@@ -312,7 +314,7 @@ fn names_are_read_and_refusals_arrive_as_failures() {
         assert_eq!(targets, expected, "{kind:?}");
         let unknown = ask(&["A", &format!("vp77.{ZONE}")]);
         assert!(unknown.contains("status: NXDOMAIN"), "{kind:?}: {unknown}");
-        // A full network. Neither resolver passes on why.
+        // A full network. Neither resolver passes the reason on.
         let refused = ask(&["TXT", &format!("c.{ZONE}")]);
         assert!(refused.contains("status: SERVFAIL"), "{kind:?}: {refused}");
         assert!(field.direct(&["TXT", ZONE]).contains("peers=2"));
@@ -347,8 +349,8 @@ fn twenty_hosts_at_once_have_an_id_each() {
     }
 }
 
-/// Behind a resolver that does not pass on the address that it states, a peer
-/// does not take another's for its own.
+/// Behind a resolver that does not pass on its address, a peer does not accept
+/// another's identity.
 #[test]
 fn the_start_script_does_not_start_a_peer_at_the_address_of_the_resolver() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/start_peer.sh");

@@ -1,5 +1,5 @@
-//! A service that stands still hears nobody: when it goes on, no lease has ended
-//! meanwhile.
+//! A service that stands still hears nobody: when it continues, no lease has
+//! ended.
 
 mod common;
 #[path = "common/namespaces.rs"]
@@ -15,7 +15,7 @@ use namespaces::Network;
 
 const LEASE: Duration = Duration::from_secs(2);
 
-/// How many hosts ask while the service stands still.
+/// How many hosts query while the service stands still.
 const HOSTS: usize = 20;
 
 /// How often the service is stopped; `STANDSTILLS=100` makes it a long test.
@@ -45,7 +45,8 @@ impl Field {
         }
     }
 
-    /// The summary of a host that asks from that namespace and states the address.
+    /// The summary of a host that queries from this namespace and states this
+    /// address.
     fn ask(&self, from: usize, host: &str, address: &str) -> String {
         let name = format!("{host}.test.internal");
         let subnet = format!("+subnet={address}/32");
@@ -108,8 +109,8 @@ fn nothing_is_taken_and_nobody_is_first_after_a_standstill() {
         });
         signal(field.service.child.id(), "STOP");
         thread::sleep(LEASE + Duration::from_secs(1));
-        // The questions of strangers wait in the socket, and are the first that
-        // the service reads.
+        // The queries of strangers wait in the socket, and are the first that the
+        // service reads.
         thread::scope(|scope| {
             let asked: Vec<_> = (0..4)
                 .map(|place| {
@@ -143,7 +144,8 @@ fn nothing_is_taken_and_nobody_is_first_after_a_standstill() {
     assert!(log.contains("the service stood still for "), "{log}");
 }
 
-/// Who is gone does not live for ever: the lease runs one lease on, and ends.
+/// A peer that is gone does not live forever: its lease is extended by one lease,
+/// and then ends.
 #[test]
 fn whoever_stays_silent_after_a_standstill_is_gone_one_lease_later() {
     let field = Field::new();

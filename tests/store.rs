@@ -1,4 +1,4 @@
-//! The store on disk gives back what was committed, and nothing else.
+//! The store on disk returns exactly what was committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ struct Model {
 
 const ORIGINS: [&str; 3] = ["a.internal.", "b.internal.", "a."];
 
-/// One sequence's name begins like another's.
+/// The name of one sequence is a prefix of another.
 const SEQUENCES: [&str; 3] = ["vp", "v", "nvp"];
 
 fn write() -> impl Strategy<Value = Write> {
@@ -105,7 +105,7 @@ impl Model {
         }
     }
 
-    /// What a store has of these origins.
+    /// The contents of a store for these origins.
     fn of(store: &mut SledStore) -> Self {
         let mut model = Self::default();
         for origin in ORIGINS {
@@ -126,7 +126,7 @@ impl Model {
         model
     }
 
-    /// The origins of which there are registrations or pins.
+    /// The origins with registrations or pins.
     fn origins(&self) -> BTreeSet<String> {
         let registrations = self.registrations.keys().map(|(origin, ..)| origin);
         let pins = self.pins.keys().map(|(origin, _)| origin);

@@ -1,5 +1,5 @@
-//! What a disk, a power cut or somebody else does to the files of a store costs
-//! no registration.
+//! Faults of a disk, power failures and interference with the files of a store
+//! cost no registration.
 
 mod common;
 
@@ -40,7 +40,7 @@ fn registered(store: &mut SledStore) -> usize {
     store.load(ORIGIN).unwrap().registrations.len()
 }
 
-/// sled never syncs its file `conf`, and opens nothing without it.
+/// sled never syncs its file `conf`, without which it does not open.
 #[test]
 fn a_conf_that_a_power_cut_took_is_written_anew() {
     let data = tempfile::tempdir().unwrap();
@@ -60,8 +60,8 @@ fn a_conf_that_a_power_cut_took_is_written_anew() {
     assert_eq!(registered(&mut open(data.path())), 1);
 }
 
-/// sled overwrites what its new snapshot does not need before the snapshot's name
-/// is on disk.
+/// sled overwrites what its new snapshot does not need before the name of the
+/// snapshot is on disk.
 #[test]
 fn a_whole_snapshot_is_used_whatever_its_name_is() {
     const HOSTS: usize = 40_000;
@@ -99,7 +99,7 @@ fn snapshot_in(database: &Path) -> PathBuf {
         .unwrap()
 }
 
-/// A store whose files have no name any more would be gone with the next restart.
+/// A store whose files have no name any more would be lost with the next restart.
 #[test]
 fn a_store_that_was_deleted_or_replaced_takes_no_more() {
     let above = tempfile::tempdir().unwrap();
@@ -178,7 +178,7 @@ impl Faults {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("strace cannot be run ({error}): see scripts/test"));
-        // It says when it has attached itself.
+        // It reports when it has attached.
         let mut said = [0];
         child
             .stderr
@@ -197,8 +197,8 @@ impl Drop for Faults {
     }
 }
 
-/// After a failed sync the kernel takes pages for written that are not: nothing may
-/// be built on them.
+/// After a failed sync the kernel considers lost pages as written: nothing may
+/// depend on them.
 #[test]
 fn after_a_failed_sync_the_service_goes_on_with_other_files() {
     let zones = zones(&[("t.toml", &simple_zone("", ""))]);
@@ -206,7 +206,7 @@ fn after_a_failed_sync_the_service_goes_on_with_other_files() {
     let service = Service::start(zones.path(), data.path());
     let log = data.path().join("peers.sled/db");
     let before = fs::metadata(&log).unwrap();
-    // Kept open, so that its number is not given to another file.
+    // Kept open, so that its inode number is not reused.
     let _before = fs::File::open(&log).unwrap();
     assert_eq!(service.value("a.test.internal", "id").unwrap(), "vp0");
     let faults = Faults::in_(&service, &["fsync:error=EIO", "fdatasync:error=EIO"]);
@@ -234,7 +234,8 @@ fn after_a_failed_sync_the_service_goes_on_with_other_files() {
     assert_eq!(service.value("b.test.internal", "id"), id);
 }
 
-/// The process that was told of the error has ended: the next one knows of it too.
+/// The process that was told of the error has ended: the next one detects it as
+/// well.
 #[test]
 fn a_start_after_a_failed_sync_goes_on_with_other_files() {
     let zones = zones(&[("t.toml", &simple_zone("", ""))]);
@@ -259,15 +260,15 @@ fn a_start_after_a_failed_sync_goes_on_with_other_files() {
     assert_eq!(fs::metadata(&log).unwrap().ino(), after.ino(), "once");
 }
 
-/// sled notes that a page was not written and lets the commit wait for ever.
+/// sled records that a page was not written, and lets the commit wait forever.
 #[test]
 fn a_commit_whose_page_is_not_written_ends() {
     let zones = zones(&[("t.toml", &simple_zone("", ""))]);
     let data = tempfile::tempdir().unwrap();
     let service = Service::start(zones.path(), data.path());
     for round in 1..4 {
-        // Once in each of sled's threads, and late: the commit's other page is
-        // written by then.
+        // Once in each of sled's threads, and late: the commit's other page has
+        // been written by then.
         let fault = format!("sync_file_range:error=EIO:delay_enter=20000:when={round}");
         let faults = Faults::in_(&service, &[&fault]);
         for host in 0..10 {

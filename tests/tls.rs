@@ -3,6 +3,8 @@
 #[path = "common/certificates.rs"]
 mod certificates;
 mod common;
+#[path = "tls/field.rs"]
+mod field;
 #[path = "common/namespaces.rs"]
 mod namespaces;
 
@@ -11,154 +13,14 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpStream},
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use certificates::Certificates;
-use common::{
-    Options, PARAMD, Service, attempt, eventually, fails_with, pipe, run, simple_zone, txt_query,
-    value_in, zones,
-};
-use hickory_proto::op::{Message, ResponseCode};
+use common::{attempt, eventually, txt_query, value_in};
+use field::{Field, NAME, serial};
+use hickory_proto::op::ResponseCode;
 use namespaces::Network;
-use tempfile::TempDir;
-use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
-
-/// The name in the certificate of the service.
-const NAME: &str = "dns.test.internal";
-
-/// On loopback and a free port.
-const LOOPBACK: &str = "listen = [\"127.0.0.1:0\"]\n";
-
-/// A service with a certificate of the CA `ours`.
-struct Field {
-    service: Service,
-    certificates: Certificates,
-    _zones: TempDir,
-    _data: TempDir,
-}
-
-impl Field {
-    /// With more keys in `[tls]`.
-    fn new(keys: &str) -> Self {
-        Self::within(None, &format!("{LOOPBACK}{keys}"))
-    }
-
-    fn within(namespace: Option<&str>, keys: &str) -> Self {
-        let certificates = Certificates::new();
-        certificates.authority("ours");
-        certificates.authority("theirs");
-        certificates.issue("server", "ours", NAME);
-        let text = format!("[tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n{keys}");
-        fs::write(certificates.file("c.toml"), text).unwrap();
-        let zones = zones(&[("t.toml", &simple_zone("", ""))]);
-        let data = tempfile::tempdir().unwrap();
-        let mut options = Options::new(zones.path(), data.path());
-        options.more = vec!["--config".into(), certificates.path("c.toml")];
-        options.namespace = namespace;
-        if namespace.is_some() {
-            options.listen = vec!["0.0.0.0:53".into()];
-        }
-        let service = Service::start_with(&options);
-        Self {
-            service,
-            certificates,
-            _zones: zones,
-            _data: data,
-        }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.service.tls[0]
-    }
-
-    /// `dig` by TLS, which takes no certificate but one of that CA and name.
-    fn dig(&self, authority: &str, name: &str, arguments: &[&str]) -> String {
-        let port = self.address().port().to_string();
-        let authority = self.certificates.path(&format!("{authority}.pem"));
-        let authority = format!("+tls-ca={authority}");
-        let name = format!("+tls-hostname={name}");
-        let base = ["@127.0.0.1", "-p", &port, "+tls", &authority, &name];
-        let base = [&base[..], &["+tries=1", "+time=3"]].concat();
-        let output = attempt("dig", &[&base[..], arguments].concat());
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// `dig` by TLS as it should be.
-    fn ask(&self, arguments: &[&str]) -> String {
-        self.dig("ours", NAME, arguments)
-    }
-
-    /// `openssl s_client`, which says nothing and prints how it went.
-    fn handshake(&self, arguments: &[&str]) -> String {
-        let address = self.address().to_string();
-        let base = ["s_client", "-connect", &address, "-servername", NAME];
-        let output = pipe("openssl", &[&base[..], arguments].concat(), "");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        String::from_utf8_lossy(&output.stdout).into_owned() + &said
-    }
-
-    /// The serial of the certificate that new connections are given.
-    fn serial(&self) -> String {
-        serial(&self.handshake(&[]))
-    }
-
-    fn connect(&self) -> Client {
-        Client::new(self.address(), &self.certificates)
-    }
-}
-
-/// The serial of a certificate in PEM.
-fn serial(pem: &str) -> String {
-    let output = pipe("openssl", &["x509", "-noout", "-serial"], pem);
-    assert!(output.status.success(), "{pem}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// A connection by TLS that takes what the test writes.
-struct Client(StreamOwned<ClientConnection, TcpStream>);
-
-impl Client {
-    fn new(address: SocketAddr, certificates: &Certificates) -> Self {
-        let authority = fs::read(certificates.file("ours.pem")).unwrap();
-        let mut roots = RootCertStore::empty();
-        let authority = CertificateDer::from_pem_slice(&authority).unwrap();
-        roots.add(authority).unwrap();
-        let config = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from(NAME).unwrap();
-        let tls = ClientConnection::new(Arc::new(config), name).unwrap();
-        let stream = TcpStream::connect(address).unwrap();
-        let patience = Some(Duration::from_secs(20));
-        stream.set_read_timeout(patience).unwrap();
-        Self(StreamOwned::new(tls, stream))
-    }
-
-    fn write(&mut self, query: &[u8]) {
-        let length = u16::try_from(query.len()).unwrap().to_be_bytes();
-        self.0.write_all(&[&length, query].concat()).unwrap();
-        self.0.flush().unwrap();
-    }
-
-    fn read(&mut self) -> Message {
-        let mut length = [0; 2];
-        self.0.read_exact(&mut length).unwrap();
-        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
-        self.0.read_exact(&mut message).unwrap();
-        Message::from_vec(&message).unwrap()
-    }
-
-    fn asks(&mut self) -> bool {
-        self.write(&txt_query(7, "test.internal", None));
-        self.read().answers.len() == 1
-    }
-}
 
 #[test]
 fn dig_and_kdig_ask_by_tls_and_verify_the_service() {
@@ -217,8 +79,8 @@ fn tls_is_of_a_version_that_is_safe_and_has_its_name() {
     }
 }
 
-/// A connection by TLS proves the source as one by TCP does. Without `listen`
-/// the service is at port 853 of all addresses.
+/// A TLS connection verifies the source like a TCP connection. Without `listen`,
+/// the service listens on port 853 of all addresses.
 #[test]
 fn a_host_registers_by_tls_from_elsewhere() {
     let network = Network::new(2);
@@ -262,7 +124,7 @@ fn queries_of_one_connection_are_all_answered_and_then_it_is_closed() {
         };
         client.write(&txt_query(id, &name, None));
     }
-    // The client has no more to say, and is answered all the same.
+    // The client has closed its side, and is still answered.
     client.0.conn.send_close_notify();
     client.0.flush().unwrap();
     let mut answered = BTreeSet::new();
@@ -292,7 +154,7 @@ fn a_certificate_that_changes_is_given_to_new_connections() {
     certificates.replace("next", "server");
     let next = shown("next.pem");
     eventually(SOON, "the next certificate", || {
-        // Not idle meanwhile.
+        // The connection is not idle in the meantime.
         assert!(earlier.asks());
         field.serial() == next
     });
@@ -300,7 +162,7 @@ fn a_certificate_that_changes_is_given_to_new_connections() {
     assert!(field.service.log().contains("server.pem has now"));
     let before = warnings();
 
-    // A key that is not this certificate's, and then half a certificate.
+    // A key that does not match the certificate, and then half a certificate.
     certificates.issue("third", "ours", NAME);
     fs::copy(
         certificates.file("third.key"),
@@ -317,7 +179,7 @@ fn a_certificate_that_changes_is_given_to_new_connections() {
     });
     assert_eq!(field.serial(), next);
     assert!(field.ask(&["TXT", "test.internal"]).contains("NOERROR"));
-    // Each is said once, however often it is looked.
+    // Each is logged once, however often the files are checked.
     thread::sleep(Duration::from_secs(11));
     assert_eq!(warnings(), before + 2, "{}", field.service.log());
 
@@ -349,28 +211,6 @@ fn clients_show_a_certificate_where_they_must() {
     }
 }
 
-impl Field {
-    /// Clients have certificates of a CA of their own.
-    fn with_clients(required: bool) -> Self {
-        let clients = Certificates::new();
-        clients.authority("clients");
-        clients.authority("others");
-        clients.issue("friend", "clients", "friend.internal");
-        clients.issue("stranger", "others", "friend.internal");
-        let authority = clients.path("clients.pem");
-        let keys =
-            format!("client_ca = \"{authority}\"\nrequire_client_certificate = {required}\n");
-        let field = Self::new(&keys);
-        for client in ["friend", "stranger"] {
-            for ending in ["pem", "key"] {
-                let name = format!("{client}.{ending}");
-                fs::copy(clients.file(&name), field.certificates.file(&name)).unwrap();
-            }
-        }
-        field
-    }
-}
-
 #[test]
 fn what_is_no_tls_does_no_harm() {
     let field = Field::new("");
@@ -393,14 +233,14 @@ fn what_is_no_tls_does_no_harm() {
         let mut stream = TcpStream::connect(field.address()).unwrap();
         let patience = Some(Duration::from_secs(5));
         stream.set_read_timeout(patience).unwrap();
-        // Where it is closed already, that is what it should be.
+        // The connection may be closed already, as it should be.
         let _ = stream.write_all(octets);
         let _ = stream.shutdown(Shutdown::Write);
         let mut said = Vec::new();
         if let Err(error) = stream.read_to_end(&mut said) {
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         }
-        // An alert at most.
+        // At most an alert.
         assert!(said.len() <= 7, "{said:?} to {octets:?}");
     }
     let port = field.address().port().to_string();
@@ -415,7 +255,7 @@ fn what_is_no_tls_does_no_harm() {
         "test.internal",
     ];
     assert!(!attempt("dig", &plain).status.success());
-    // A client that goes away in the middle, after the handshake.
+    // A client that disconnects in the middle, after the handshake.
     let mut client = field.connect();
     assert!(client.asks());
     client.0.sock.shutdown(Shutdown::Both).unwrap();
@@ -431,7 +271,7 @@ fn who_says_nothing_is_cut_off() {
     let mut silent = TcpStream::connect(field.address()).unwrap();
     let patience = Some(Duration::from_secs(20));
     silent.set_read_timeout(patience).unwrap();
-    // A hello that takes its time.
+    // A client hello that arrives slowly.
     let mut slow = TcpStream::connect(field.address()).unwrap();
     slow.set_read_timeout(patience).unwrap();
     slow.write_all(&[22, 3, 1, 2, 0]).unwrap();
@@ -443,7 +283,7 @@ fn who_says_nothing_is_cut_off() {
         assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
     }
     assert_eq!(idle.0.read(&mut [0; 1]).unwrap(), 0);
-    // Not before the time for a message had passed.
+    // Not before the time limit for a message has passed.
     assert!(begun.elapsed() > Duration::from_secs(9));
 }
 
@@ -456,7 +296,7 @@ fn the_service_ends_while_connections_are_open() {
     common::signal(field.service.child.id(), "TERM");
     assert_eq!(idle.0.read(&mut [0; 1]).unwrap(), 0);
     eventually(Duration::from_secs(8), "the service ends", || {
-        field.service.log().contains("ended by SIGTERM")
+        field.service.log().contains("stopped by SIGTERM")
     });
     let log = field.service.log();
     assert!(!log.contains("were not answered"), "{log}");
@@ -477,7 +317,8 @@ fn connections_with_tls_and_without_count_together() {
             .status
             .success()
     };
-    // Those that did least for longest make room, for others and for the same address.
+    // The least active connections make room, for other addresses and for the
+    // same one.
     assert!(from("127.0.0.1", &[]) && from("127.0.0.2", &[]));
     let is_closed = |mut stream: &TcpStream| {
         stream
@@ -494,121 +335,4 @@ fn connections_with_tls_and_without_count_together() {
     eventually(Duration::from_secs(5), "the oldest are closed", || {
         closed() >= 44
     });
-}
-
-#[test]
-fn mistakes_in_tls_are_shown_with_their_lines() {
-    let certificates = Certificates::new();
-    certificates.authority("ours");
-    certificates.issue("server", "ours", NAME);
-    certificates.issue("other", "ours", NAME);
-    certificates.write("empty.pem", "");
-    certificates.write(
-        "broken.pem",
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    );
-    let config = certificates.file("c.toml");
-    let zones = common::shipped_zones();
-    let arguments = [
-        "check",
-        "--zones",
-        zones.to_str().unwrap(),
-        "--config",
-        config.to_str().unwrap(),
-    ];
-    let pair = "certificate = \"server.pem\"\nkey = \"server.key\"\n";
-    for (text, expected) in [
-        (
-            "",
-            &[
-                "c.toml:1: [tls] has no `certificate`: write certificate =",
-                "has no `key`",
-            ][..],
-        ),
-        (
-            "certificate = \"missing.pem\"\nkey = \"gone.key\"\n",
-            &[
-                "c.toml:2: ",
-                "missing.pem cannot be read: No such file",
-                "c.toml:3: ",
-                "gone.key",
-            ],
-        ),
-        (
-            "certificate = \"empty.pem\"\nkey = \"empty.pem\"\n",
-            &[
-                "empty.pem has no certificate: ",
-                "c.toml:3: ",
-                "empty.pem has no private key: ",
-            ],
-        ),
-        (
-            "certificate = \"server.pem\"\nkey = \"other.key\"\n",
-            &[
-                "c.toml:3: ",
-                "other.key is not the key of the first certificate in ",
-            ],
-        ),
-        (
-            "certificate = \"broken.pem\"\nkey = \"other.key\"\n",
-            &[
-                "c.toml:2: ",
-                "broken.pem has no certificate that can be used: ",
-            ],
-        ),
-        (
-            &format!("{pair}client_ca = \"server.key\"\n"),
-            &["c.toml:4: ", "server.key has no certificate: "],
-        ),
-        (
-            &format!("{pair}require_client_certificate = true\n"),
-            &["c.toml:1: [tls] has no `client_ca`: write client_ca ="],
-        ),
-        (
-            &format!("{pair}listen = [\"127.0.0.1:x\", \"host\"]\n"),
-            &[
-                "c.toml:4: `127.0.0.1:x` is no address",
-                "`host` is no address",
-            ],
-        ),
-        (
-            &format!("{pair}listen = []\nport = 853\n"),
-            &[
-                "c.toml:4: `listen` names no address",
-                "c.toml:5: unknown key `port` in [tls]",
-            ],
-        ),
-    ] {
-        fs::write(&config, format!("[tls]\n{text}")).unwrap();
-        let said = fails_with(1, PARAMD, &arguments);
-        for expected in expected {
-            assert!(said.contains(expected), "{text}: {expected} in {said}");
-        }
-    }
-    let absolute = certificates.path("server.key");
-    let text = format!("[tls]\ncertificate = \"server.pem\"\nkey = \"{absolute}\"\n");
-    fs::write(&config, text).unwrap();
-    assert!(run(PARAMD, &arguments).contains("c.toml: no mistakes"));
-}
-
-#[test]
-fn a_port_that_is_taken_is_told() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let certificates = Certificates::new();
-    certificates.authority("ours");
-    certificates.issue("server", "ours", NAME);
-    let text = format!(
-        "[tls]\nlisten = [\"{}\"]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n",
-        taken.local_addr().unwrap()
-    );
-    certificates.write("c.toml", &text);
-    let zones = zones(&[("t.toml", &simple_zone("", ""))]);
-    let data = tempfile::tempdir().unwrap();
-    let mut options = Options::new(zones.path(), data.path());
-    options.more = vec!["--config".into(), certificates.path("c.toml")];
-    let said = Service::try_start(&options).err().unwrap();
-    assert!(
-        said.contains("another server has the port") && said.contains("`listen` in [tls]"),
-        "{said}"
-    );
 }

@@ -1,4 +1,4 @@
-//! How much a client may make of a zone transfer.
+//! Limits of zone transfers.
 
 #[path = "common/certificates.rs"]
 mod certificates;
@@ -20,7 +20,7 @@ use hickory_proto::{
 };
 use tempfile::TempDir;
 
-/// So many that no socket's buffers hold the zone: about 7 MiB.
+/// The zone, about 7 MiB, exceeds the buffers of a socket.
 const PEERS: u32 = 20_000;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -59,7 +59,8 @@ impl Field {
         }
     }
 
-    /// `paramd dump`, which transfers the zone: its lines, or what went wrong.
+    /// `paramd dump`, which transfers the zone: the number of lines, or the
+    /// error.
     fn dump(&self) -> Result<usize, String> {
         let server = self.service.address.to_string();
         let dump = attempt(PARAMD, &["dump", "test.internal", "--server", &server]);
@@ -69,7 +70,7 @@ impl Field {
         }
     }
 
-    /// A client whose transfer has begun, and who reads nothing yet.
+    /// A client that has started a transfer and does not read.
     fn begin(&self) -> TcpStream {
         let mut stream = TcpStream::connect(self.service.address).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
@@ -78,10 +79,10 @@ impl Field {
         stream
     }
 
-    /// How nice its threads of that name are.
+    /// The nice values of the threads with this name.
     fn threads(&self, name: &str) -> Vec<i64> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.service.child.id())).unwrap();
-        // A thread may end meanwhile.
+        // A thread may end in the meantime.
         let stats =
             tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
         stats
@@ -123,8 +124,8 @@ fn query() -> Vec<u8> {
     [&(octets.len() as u16).to_be_bytes(), octets.as_slice()].concat()
 }
 
-/// Takes messages until the connection ends: how many octets came, and whether
-/// the zone was whole.
+/// Reads messages until the connection ends. Returns the number of octets, and
+/// whether the zone was complete.
 fn take_all(mut stream: impl Read, pause: Duration) -> (usize, bool) {
     let (mut octets, mut soas) = (0, 0);
     let mut length = [0; 2];
@@ -152,10 +153,10 @@ fn a_zone_beyond_the_size_is_broken_off_and_a_smaller_one_is_not() {
     let field = Field::new("transfer_mebibytes = 1");
     let (octets, whole) = take_all(field.begin(), Duration::ZERO);
     assert!(!whole);
-    // All but the message that would have passed the limit.
+    // All messages but the one that would have exceeded the limit.
     assert!((1 << 20) - 65_537 < octets && octets <= 1 << 20, "{octets}");
     let said = field.dump().unwrap_err();
-    assert!(said.contains("broke off"), "{said}");
+    assert!(said.contains("was interrupted"), "{said}");
     let line = "the transfer of test.internal to 127.0.0.1:";
     assert!(field.log_has(2, line), "{}", field.service.log());
     let line = "it is larger than 1 MiB, the limit";
@@ -172,10 +173,10 @@ fn a_zone_beyond_the_size_is_broken_off_and_a_smaller_one_is_not() {
 fn a_transfer_beyond_the_time_is_broken_off_however_it_is_read() {
     let field = Field::new("transfer_time = \"2s\"");
     let nothing = field.begin();
-    // A little all the time: 16 kB, and again.
+    // Reads a little at a time: 16 kB, and again.
     let little = field.begin();
     let little = thread::spawn(move || take_all(little, Duration::from_millis(20)));
-    // By TLS, and nothing.
+    // By TLS, without reading.
     let address = field.service.tls[0].to_string();
     let mut secure = std::process::Command::new("openssl")
         .args(["s_client", "-quiet", "-connect", &address])
@@ -211,7 +212,7 @@ fn no_more_transfers_run_at_once_than_there_may() {
     // Nothing else waits for them.
     let apex = field.service.short(&["+tcp", "TXT", "test.internal"]);
     assert!(apex[0].contains("peers="), "{apex:?}");
-    // One whose client goes away makes room, and so does one that ends.
+    // A client that disconnects makes room, and so does a transfer that ends.
     drop(first);
     for _ in 0..3 {
         eventually(SOON, "there is room", || field.dump().is_ok());
@@ -223,7 +224,8 @@ fn a_transfer_gives_way_on_a_thread_that_ends_with_its_client() {
     let field = Field::new("transfer_time = \"1h\"");
     assert!(field.threads("transfer").is_empty());
     let (first, second) = (field.begin(), field.begin());
-    // The threads that answer are as nice as this one, which can be nicer still.
+    // The threads that answer have the nice value of this process, which need not
+    // be 0.
     let nice = field.threads("paramd")[0];
     let making = field.threads("transfer");
     assert!(
@@ -234,14 +236,14 @@ fn a_transfer_gives_way_on_a_thread_that_ends_with_its_client() {
     eventually(SOON, "one thread has ended", || {
         field.threads("transfer").len() == 1
     });
-    // By its end, a transfer ends its thread as well.
+    // The thread of a transfer ends with it.
     assert!(take_all(second, Duration::ZERO).1);
     eventually(SOON, "both have", || field.threads("transfer").is_empty());
 }
 
 #[test]
 fn a_service_ends_cleanly_whatever_is_transferred() {
-    // More than the buffers of sockets and the time in which all must end hold.
+    // More than the buffers of sockets can hold within the time limit.
     let field = Field::of(6 * PEERS, "transfer_time = \"1h\"");
     let _nothing = field.begin();
     let little = field.begin();
@@ -274,9 +276,9 @@ fn mistakes_in_limits_are_shown() {
     ];
     let said = fails_with(1, PARAMD, &arguments);
     for expected in [
-        "c.toml:2: `transfer_time` is from 1s to 86400s",
-        "c.toml:3: `transfer_mebibytes` is a whole number from 1 to 16777216",
-        "c.toml:4: `transfers` is a whole number from 1 to 1024",
+        "c.toml:2: `transfer_time` must be between 1s and 86400s",
+        "c.toml:3: `transfer_mebibytes`: expected an integer from 1 to 16777216",
+        "c.toml:4: `transfers`: expected an integer from 1 to 1024",
     ] {
         assert!(said.contains(expected), "{said}");
     }

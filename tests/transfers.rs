@@ -1,5 +1,5 @@
-//! The messages of a transfer have the records of the zone, whatever is registered:
-//! each once, in their order, and the SOA again at the end.
+//! The messages of a transfer contain the records of the zone, whatever is
+//! registered: each once, in order, and the SOA record again at the end.
 
 #[path = "transfers/axfr.rs"]
 mod axfr;
@@ -21,7 +21,7 @@ use param_daemon::{
 };
 use proptest::prelude::*;
 
-/// Names in capitals and that share their ends, and names within the data.
+/// Names in upper case, names that share suffixes, and names in record data.
 const RECORDS: &str = r"
 $TTL 60
 @          MX    10 Members
@@ -52,8 +52,8 @@ static ZONES: LazyLock<Vec<Arc<Zone>>> = LazyLock::new(|| {
     zones.into_iter().map(Arc::new).collect()
 });
 
-/// A peer's place among those of its sequence is its number; where it is skipped,
-/// an ID is kept for a host that has not come yet.
+/// A peer's position in its sequence is its number; a gap is an ID that is pinned
+/// to a host that has not registered.
 fn network(zone: &Zone, peers: &[(u16, bool, bool)]) -> Network {
     let (mut registered, mut pins) = (Vec::new(), Vec::new());
     for (place, &(role, is_v6, is_skipped)) in peers.iter().enumerate() {
@@ -87,7 +87,7 @@ fn network(zone: &Zone, peers: &[(u16, bool, bool)]) -> Network {
     Network::restore(zone.rules.clone(), 7, registered, pins, Time(1)).unwrap()
 }
 
-/// The records of a transfer, and how many messages they came in.
+/// The records of a transfer, and the number of messages.
 fn transferred(transfer: &Transfer, edns: bool) -> Result<(Vec<Record>, usize), TestCaseError> {
     let (mut records, messages) = (Vec::new(), axfr::messages(transfer));
     let count = messages.len();
@@ -106,7 +106,7 @@ fn transferred(transfer: &Transfer, edns: bool) -> Result<(Vec<Record>, usize), 
     Ok((records, count))
 }
 
-/// Text tells of names in which case they are spelt, as `==` does not.
+/// Text preserves the case of names, which `==` ignores.
 fn texts(records: &[Record]) -> Vec<String> {
     let spelt = |name: &Name| name.to_ascii();
     records
@@ -129,7 +129,7 @@ proptest! {
             expected.push(expected[0].clone());
             let (found, messages) = transferred(&axfr::asked(zone, &network, Content::Zone, edns), edns)?;
             prop_assert_eq!(texts(&found), texts(&expected));
-            // More than one message, or that was not tried.
+            // More than one message, or there were too few peers to tell.
             prop_assert!(messages > 1 || peers.len() < 20);
 
             let now = Time(12_345);

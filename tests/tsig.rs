@@ -1,5 +1,4 @@
-//! Signed messages (TSIG, RFC 8945), from another host, with the tools that
-//! people sign with.
+//! Signed messages (TSIG, RFC 8945), from another host, with the usual tools.
 
 mod common;
 #[path = "common/namespaces.rs"]
@@ -10,9 +9,9 @@ use std::{fs, path::PathBuf};
 use common::{Options, PARAMD, Service, pipe, run, simple_zone, value_in, zones};
 use namespaces::Network;
 
-/// A service in namespace 0. It knows the keys `peers` and `admin` by their
-/// files and `other` by its configuration; `keyed.internal` registers only who
-/// signs with `peers`, and `admin` may transfer.
+/// A service in namespace 0. It knows the keys `peers` and `admin` by their files
+/// and `other` by its configuration; `keyed.internal` requires `peers` for
+/// registration, and `admin` may transfer.
 struct Field {
     service: Service,
     network: Network,
@@ -40,7 +39,7 @@ impl Field {
             let key = run("tsig-keygen", &["-a", algorithm, name]);
             fs::write(directory.path().join(name), key).unwrap();
         }
-        // Of the same name, with another secret.
+        // The same name with another secret.
         let forged = run("tsig-keygen", &["-a", "hmac-sha256", "peers"]);
         fs::write(directory.path().join("forged"), forged).unwrap();
         let stranger = run("tsig-keygen", &["stranger"]);
@@ -73,8 +72,8 @@ impl Field {
         path.to_str().unwrap().to_owned()
     }
 
-    /// `dig` from a host, by UDP alone, without a cookie: what is proven here
-    /// is proven by the signature.
+    /// `dig` from a host, by UDP only and without a cookie, so that only the
+    /// signature verifies the source.
     fn dig(&self, host: usize, arguments: &[&str]) -> String {
         let base = [
             "dig",
@@ -93,7 +92,7 @@ impl Field {
     }
 }
 
-/// The signature is there, and `dig` finds it good.
+/// Whether the answer is signed, and `dig` accepts the signature.
 fn is_signed(answer: &str) -> bool {
     answer.contains("TSIG PSEUDOSECTION")
         && !answer.contains("Couldn't verify signature")
@@ -112,7 +111,7 @@ fn a_good_signature_proves_the_source_and_signs_the_answer() {
     );
     let answer = field.dig(1, &["-y", OTHER, "TXT", "b.test.internal"]);
     assert!(is_signed(&answer) && answer.contains("id=vp1"), "{answer}");
-    // Reads, refusals and what there is not are signed as well.
+    // Reads, refusals and negative answers are signed as well.
     for (arguments, has) in [
         (["A", "vp0.test.internal"], "10.77.0.11"),
         (["A", "nobody.test.internal"], "NXDOMAIN"),
@@ -122,7 +121,7 @@ fn a_good_signature_proves_the_source_and_signs_the_answer() {
         let answer = field.dig(1, &[&["-y", OTHER][..], &arguments].concat());
         assert!(is_signed(&answer) && answer.contains(has), "{answer}");
     }
-    // An unknown version, an unknown opcode, a flag that has no meaning.
+    // An unknown version, an unknown opcode, a flag without meaning.
     for option in ["+edns=7", "+opcode=9", "+zflag", "+ednsflags=0x100"] {
         let answer = field.dig(
             1,
@@ -139,7 +138,7 @@ fn a_good_signature_proves_the_source_and_signs_the_answer() {
         answer.contains("id=vp2") && !answer.contains("WARNING"),
         "{answer}"
     );
-    // Both ways at once: a network that may not query may with a key.
+    // Both at once: a network that may not query may do so with a key.
     let answer = field.dig(2, &["TXT", "d.test.internal"]);
     assert!(answer.contains("REFUSED"), "{answer}");
     let answer = field.dig(2, &["-k", &peers, "TXT", "d.test.internal"]);
@@ -168,7 +167,7 @@ fn a_signature_that_is_not_good_is_refused_as_the_rfc_says() {
             "BADKEY",
         ),
         (vec!["-k", "forged"], "BADSIG"),
-        // The same key, its MAC truncated.
+        // The same key with a truncated MAC.
         (
             vec![
                 "-y",
@@ -190,7 +189,7 @@ fn a_signature_that_is_not_good_is_refused_as_the_rfc_says() {
             assert!(!answer.contains("id="), "{answer}");
         }
     }
-    // Clocks that are too far apart, and such that are not.
+    // Clocks that differ too much, and clocks that do not.
     for (offset, error) in [
         ("-400s", "BADTIME"),
         ("+400s", "BADTIME"),
@@ -225,7 +224,7 @@ fn a_signature_that_is_not_good_is_refused_as_the_rfc_says() {
 fn a_zone_registers_only_who_signs_with_its_key() {
     let field = Field::new();
     let name = "a.keyed.internal";
-    // By TCP too, which proves the source, and with another key.
+    // By TCP as well, which verifies the source, and with another key.
     for arguments in [vec!["+tcp"], vec!["-y", OTHER], vec!["+tcp", "-y", OTHER]] {
         let answer = field.dig(1, &[&arguments[..], &["TXT", name]].concat());
         assert!(answer.contains("status: REFUSED"), "{answer}");
@@ -268,7 +267,7 @@ fn a_transfer_is_signed_message_by_message() {
     assert!(answer.contains("Transfer failed"), "{answer}");
     let answer = field.dig(1, &axfr);
     assert!(answer.contains("Transfer failed"), "{answer}");
-    // The tools of the service sign as well, and check what they are told.
+    // The commands of the service sign as well, and verify the responses.
     for arguments in [
         vec!["dump", "test.internal"],
         vec!["dump", "test.internal", "--format", "json"],

@@ -9,7 +9,7 @@ use std::{fs, time::Duration};
 use common::{Options, PARAMD, Service, eventually, pipe, run, simple_zone, zones};
 use namespaces::Network;
 
-/// Sends an update; gives the status that it is answered with.
+/// Sends an update. Returns the response code.
 fn update(service: &Service, lines: &[&str]) -> String {
     let server = format!("server 127.0.0.1 {}", service.port());
     let script = [
@@ -60,7 +60,7 @@ fn a_host_is_released_by_deleting_its_name() {
     );
     assert_eq!(id(&service, "e").unwrap(), "vp0");
     assert_eq!(id(&service, "a").unwrap(), "vp2");
-    // What is not there is deleted without an error.
+    // Deleting something that does not exist is not an error.
     assert_eq!(
         update(&service, &["update delete nobody.test.internal"]),
         "NOERROR"
@@ -76,7 +76,7 @@ fn a_pinned_id_is_kept_for_its_host() {
     let (service, zones, data) = start("lease = \"1s\"\nreclaim = \"0s\"", "limit = 3");
     let pin = "update add late.test.internal 0 TXT \"id=vp1\"";
     assert_eq!(update(&service, &[pin]), "NOERROR");
-    // Nobody else is given it, and it survives a restart.
+    // No other host gets the ID, and the pin survives a restart.
     assert_eq!(id(&service, "a").unwrap(), "vp0");
     service.kill();
     let service = Service::start(zones.path(), data.path());
@@ -87,7 +87,7 @@ fn a_pinned_id_is_kept_for_its_host() {
         table.contains("vp1  late  -      -          pinned  -"),
         "{table}"
     );
-    // The name is there, and a transfer shows why.
+    // The name exists, and a transfer shows why.
     let answer = service.dig(&["A", "late.test.internal"]);
     assert!(answer.contains("status: NOERROR"), "{answer}");
     let zone = service.dig(&["AXFR", "test.internal"]);
@@ -96,7 +96,7 @@ fn a_pinned_id_is_kept_for_its_host() {
         "{zone}"
     );
     assert_eq!(id(&service, "late").unwrap(), "vp1");
-    // Once it is gone, others are reclaimed, however long it is.
+    // When it is gone, others are reclaimed, however long it has been gone.
     for round in 0..6 {
         let host = format!("new-{round}");
         eventually(Duration::from_secs(10), "a number is free", || {
@@ -107,7 +107,7 @@ fn a_pinned_id_is_kept_for_its_host() {
     let table = run(PARAMD, &["peers", "test.internal", "--data", path]);
     assert!(table.contains("gone, pinned"), "{table}");
     assert_eq!(id(&service, "late").unwrap(), "vp1");
-    // A dump has it, and what is restored too.
+    // A dump contains it, and so does the restored store.
     let dump = run(
         PARAMD,
         &["dump", "test.internal", "--data", path, "--format", "json"],
@@ -126,7 +126,7 @@ fn a_pinned_id_is_kept_for_its_host() {
         table.contains("late") && table.contains("pinned"),
         "{table}"
     );
-    // Unpinned, it is like any other.
+    // Without the pin it is like any other.
     let unpin = "update delete late.test.internal TXT \"id=vp1\"";
     assert_eq!(update(&service, &[unpin]), "NOERROR");
     eventually(Duration::from_secs(30), "vp1 is reclaimed", || {
@@ -145,7 +145,8 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     }
     let before = service.dig(&["+nocmd", "+nostats", "AXFR", "test.internal"]);
     for (line, code) in [
-        // An ID that another has, that there is not, that is none.
+        // An ID that belongs to another, one that does not exist, and text that
+        // is not an ID.
         ("add c.test.internal 0 TXT \"id=vp1\"", "REFUSED"),
         ("add c.test.internal 0 TXT \"id=vp4\"", "REFUSED"),
         ("add c.test.internal 0 TXT \"id=x\"", "REFUSED"),
@@ -156,7 +157,7 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         ),
         // A host that has another ID.
         ("add a.test.internal 0 TXT \"id=vp3\"", "REFUSED"),
-        // Names and types that are made, not given.
+        // Names and types that are derived, and cannot be set.
         ("add c.test.internal 0 A 10.0.0.1", "REFUSED"),
         ("add vp3.test.internal 0 TXT \"id=vp3\"", "REFUSED"),
         ("add test.internal 0 TXT \"n=7\"", "REFUSED"),
@@ -175,7 +176,7 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
             code,
             "{line}"
         );
-        // All of an update or nothing.
+        // An update is applied as a whole or not at all.
         let good = "update add z.test.internal 0 TXT \"id=vp2\"";
         assert_eq!(
             update(&service, &[good, &format!("update {line}")]),
@@ -185,7 +186,7 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     }
     let after = service.dig(&["+nocmd", "+nostats", "AXFR", "test.internal"]);
     assert_eq!(before, after);
-    // In one update the ID is free when it is given anew.
+    // Within one update, a released ID can be assigned again.
     let swap = [
         "update delete b.test.internal",
         "update add c.test.internal 0 TXT \"id=vp1\"",
@@ -193,7 +194,7 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     assert_eq!(update(&service, &swap), "NOERROR");
     assert_eq!(id(&service, "c").unwrap(), "vp1");
     assert_eq!(id(&service, "b").unwrap(), "vp2");
-    // Not a zone of ours, nor the top of one.
+    // Not a zone of this service, or not its apex.
     for zone in ["example", "a.test.internal"] {
         let lines = [&format!("zone {zone}"), &format!("update delete x.{zone}")];
         let lines = lines.map(String::as_str);
@@ -274,7 +275,7 @@ fn only_loopback_or_a_key_updates() {
         String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr)
     };
-    // By UDP, where the source is not proven, and by TCP.
+    // By UDP, where the source is not verified, and by TCP.
     for arguments in [&[][..], &["-v"]] {
         let said = send(arguments);
         assert!(said.contains("status: REFUSED"), "{said}");

@@ -1,7 +1,6 @@
 //! The moments at which a crash leaves store and journal with different commits,
-//! played through on copies of their files: what was acknowledged is there, what
-//! was not is there as a whole or not at all, and dumps and journal bring the same
-//! back.
+//! replayed on copies of their files: acknowledged commits are there, others are
+//! there as a whole or not at all, and dumps and journal restore the same.
 
 mod common;
 #[path = "windows/model.rs"]
@@ -12,15 +11,15 @@ use std::{collections::BTreeSet, fs, path::Path};
 use model::{Model, ORIGINS, registration, serial, write};
 use param_daemon::store::{
     LocalStore, SledStore, Store as _, StoreError, Write, journal,
-    local::{self, Opening, RestoreError},
+    local::{self, OpenMode, RestoreError},
 };
 use proptest::prelude::*;
 
 fn open(data: &Path) -> LocalStore {
-    try_open(data, Opening::Serve).unwrap()
+    try_open(data, OpenMode::Serve).unwrap()
 }
 
-fn try_open(data: &Path, opening: Opening) -> Result<LocalStore, StoreError> {
+fn try_open(data: &Path, opening: OpenMode) -> Result<LocalStore, StoreError> {
     common::unlocked(|| LocalStore::open(data, opening))
 }
 
@@ -29,8 +28,8 @@ fn dump(store: &mut LocalStore) {
     for origin in ORIGINS {
         let contents = store.load(origin).unwrap();
         let dumps = store.dumps().clone();
-        let newest = dumps.newest_sound(origin).0;
-        if contents.changed > newest.map_or(0, |(newest, _)| newest.commit) {
+        let newest = dumps.newest_sound(origin).sound;
+        if contents.changed > newest.map_or(0, |newest| newest.generation.commit) {
             dumps.write(origin, contents).unwrap();
         }
     }
@@ -47,7 +46,7 @@ fn lose_store(data: &Path) {
     fs::remove_dir_all(data.join("peers.sled")).unwrap();
 }
 
-/// What the last commit has reached when the power fails.
+/// How far the last commit has come when the power fails.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Window {
     Journal,
@@ -55,7 +54,7 @@ enum Window {
     Both,
     /// The journal has a part of the line.
     Torn,
-    /// The same, but all of the store.
+    /// The same, with all of the store.
     TornAndStore,
 }
 
@@ -67,7 +66,7 @@ const WINDOWS: [Window; 5] = [
     Window::TornAndStore,
 ];
 
-/// How many histories are played through: `WINDOWS`, or few.
+/// How many histories are replayed: `WINDOWS`, or a few.
 fn cases() -> u32 {
     std::env::var("WINDOWS").map_or(40, |cases| cases.parse().unwrap())
 }
@@ -93,7 +92,7 @@ proptest! {
         let (before, after) = (before.path(), after.path().join("data"));
         let mut store = open(before);
         let mut model = Model::default();
-        // A service has serials before it gives anything out.
+        // A service reserves serials before it assigns anything.
         let reserved = ORIGINS.map(|origin| serial(origin, 1));
         store.commit(&reserved).unwrap();
         model.apply(&reserved);
@@ -112,7 +111,7 @@ proptest! {
         let mut store = open(&after);
         store.commit(&last).unwrap();
         drop(store);
-        // What the crash leaves: the witness is not noted yet.
+        // The state after the crash: the witness has not been updated.
         let crashed = tempfile::tempdir().unwrap();
         let crashed = crashed.path().join("data");
         copy(before, &crashed);
@@ -142,13 +141,13 @@ proptest! {
         drop(store);
         prop_assert!(!crashed.join("peers.sled.damaged-1").exists());
 
-        // And all of that is brought back, once and again.
+        // All of that is restored, repeatedly.
         for _ in 0..2 {
             let named = model.registrations.len() + model.pins.len() > 0;
             lose_store(&crashed);
             match local::restore(&crashed) {
                 Ok(report) => {
-                    let missing: Vec<_> = report.zones.iter().map(|it| &it.1.missing).collect();
+                    let missing: Vec<_> = report.zones.iter().map(|it| &it.missing).collect();
                     prop_assert!(missing.iter().all(|it| it.is_empty()), "{:?}", missing);
                 }
                 Err(error) => prop_assert!(!named, "{error}"),
@@ -177,9 +176,9 @@ fn a_directory_of_an_earlier_release_is_taken_over() {
     fs::create_dir(data.join("dumps")).unwrap();
     let dump = r#"{"version":1,"origin":"a.internal.","serial":1,"peers":[]}"#;
     fs::write(data.join("dumps/a.internal.json"), dump).unwrap();
-    // Its witness is believed.
+    // Its witness is trusted.
     fs::write(&witness, 3u64.to_be_bytes()).unwrap();
-    let error = try_open(data, Opening::Serve).map(drop).unwrap_err();
+    let error = try_open(data, OpenMode::Serve).map(drop).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
     fs::write(&witness, 2u64.to_be_bytes()).unwrap();
     let mut store = open(data);
@@ -191,11 +190,11 @@ fn a_directory_of_an_earlier_release_is_taken_over() {
     drop(store);
     lose_store(data);
     let report = local::restore(data).unwrap();
-    assert!(report.zones.iter().all(|(_, zone)| zone.is_whole()));
+    assert!(report.zones.iter().all(|zone| zone.is_whole()));
     assert_eq!(Model::of_store(&mut open(data)), model);
 }
 
-/// A rebuild that is broken off anywhere is begun again, or is there.
+/// A rebuild that is interrupted anywhere is repeated, or is complete.
 #[test]
 fn a_rebuild_that_is_broken_off_does_no_harm() {
     let data = tempfile::tempdir().unwrap();
@@ -210,11 +209,11 @@ fn a_rebuild_that_is_broken_off_does_no_harm() {
     drop(store);
     let sled = data.join("peers.sled");
     let damage = |folder: &Path| fs::write(folder.join("db"), [0x5a; 4096]).unwrap();
-    // Before the new one is complete.
+    // Before the new database is complete.
     copy(&sled, &data.join("peers.rebuilding"));
     damage(&data.join("peers.rebuilding"));
     assert_eq!(Model::of_store(&mut open(data)), model);
-    // Before the old one is set aside, and after that.
+    // Before and after the old database is set aside.
     for set_aside in [false, true] {
         copy(&sled, &data.join("peers.rebuilt"));
         damage(&sled);
@@ -243,20 +242,17 @@ fn a_store_is_not_rebuilt_for_ever() {
     let mut refused = None;
     for _ in 0..7 {
         fs::write(data.join("peers.sled/db"), [0x5a; 4096]).unwrap();
-        match try_open(data, Opening::Serve) {
+        match try_open(data, OpenMode::Serve) {
             Ok(store) => drop(store),
             Err(error) => refused = Some(error.to_string()),
         }
     }
     let refused = refused.expect("it ends");
-    assert!(
-        refused.contains("the disk seems to be at fault"),
-        "{refused}"
-    );
+    assert!(refused.contains("the disk is probably faulty"), "{refused}");
     assert!(!data.join("peers.sled.damaged-6").exists());
 }
 
-/// Where nothing can be read, nothing is made that looks as if it were whole.
+/// If nothing is readable, nothing is created that looks complete.
 #[test]
 fn what_cannot_be_read_at_all_is_not_restored() {
     let data = tempfile::tempdir().unwrap();
@@ -289,11 +285,11 @@ fn what_cannot_be_read_at_all_is_not_restored() {
             error.to_string().contains(path.to_str().unwrap()),
             "{error}"
         );
-        let error = try_open(data, Opening::Serve).map(drop).unwrap_err();
+        let error = try_open(data, OpenMode::Serve).map(drop).unwrap_err();
         assert!(matches!(error, StoreError::Missing { .. }), "{error}");
     }
-    // Only whoever wants that begins anew.
-    let mut store = try_open(data, Opening::Anew).unwrap();
+    // Only an explicit request starts without peers.
+    let mut store = try_open(data, OpenMode::New).unwrap();
     assert!(!store.load(ORIGINS[0]).unwrap().names_peers());
     drop(store);
     drop(open(data));

@@ -1,11 +1,11 @@
-//! Mistakes in zone and configuration files: each is shown with its file and
-//! line and what to write instead, all at once.
+//! Mistakes in zone and configuration files: all of them are reported at once,
+//! each with its file and line and a correction.
 
 mod common;
 
 use common::{PARAMD, fails_with, run, shipped_zones, simple_zone, zones};
 
-/// What `paramd check` says of that zone file.
+/// The output of `paramd check` for a zone file.
 fn said_of(zone: &str) -> String {
     let zones = zones(&[("z.toml", zone)]);
     let path = zones.path().to_str().unwrap();
@@ -32,49 +32,49 @@ fn the_shipped_zones_are_right() {
 fn each_mistake_is_shown_with_its_line_and_remedy() {
     let good = simple_zone("n = 4", "limit = \"n\"");
     for (from, to, line, expected) in [
-        ("n = 4", "n = 0", 5, "`n` is a whole number from 1 to"),
+        ("n = 4", "n = 0", 5, "`n`: expected an integer from 1 to"),
         (
             "n = 4",
             "n = \"four\"",
             5,
-            "`n` is a whole number from 1 to",
+            "`n`: expected an integer from 1 to",
         ),
         ("n = 4", "", 9, "the zone has no n: write n = 4"),
         (
             "n = 4",
             "m = 4",
             5,
-            "unknown key `m`: known are origin, n, lease",
+            "unknown key `m`: expected one of origin, n, lease",
         ),
         (
             "n = 4",
             "n = 4\nlease = \"soon\"",
             6,
-            "`soon` is no time span",
+            "invalid duration `soon`",
         ),
         (
             "n = 4",
             "n = 4\nlease = \"0s\"",
             6,
-            "`lease` is from 1s to 86400s",
+            "`lease` must be between 1s and 86400s",
         ),
         (
             "n = 4",
             "n = 4\nlease = 30",
             6,
-            "`lease` is a text: write lease = \"…\"",
+            "`lease`: expected a string: write lease = \"…\"",
         ),
         (
             "n = 4",
             "n = 4\nreclaim = \"later\"",
             6,
-            "`later` is no time span",
+            "invalid duration `later`",
         ),
         (
             "n = 4",
             "n = 4\nroots = 6",
             6,
-            "`roots` is a whole number from 1 to 5",
+            "`roots`: expected an integer from 1 to 5",
         ),
         ("n = 4", "n = 4\nn = 5", 6, "duplicate key"),
         ("n = 4", "n = = 4", 5, ""),
@@ -113,7 +113,7 @@ fn each_mistake_is_shown_with_its_line_and_remedy() {
             "grpc = 7051",
             "grpc = 70510",
             7,
-            "`grpc` is a whole number from 1 to 65535",
+            "`grpc`: expected an integer from 1 to 65535",
         ),
         (
             "grpc = 7051",
@@ -162,9 +162,14 @@ fn each_mistake_is_shown_with_its_line_and_remedy() {
             "{{ id }}",
             "{{ idd }}",
             13,
-            "CORE_PEER_ID names idd, which is no value: there are id, number",
+            "CORE_PEER_ID uses the unknown value `idd`: expected one of id, number",
         ),
-        ("{{ id }}", "{{ id", 13, "CORE_PEER_ID is no template"),
+        (
+            "{{ id }}",
+            "{{ id",
+            13,
+            "CORE_PEER_ID is not a valid template",
+        ),
         (
             "{{ id }}",
             "{{ ports.rest }}",
@@ -176,13 +181,13 @@ fn each_mistake_is_shown_with_its_line_and_remedy() {
             "CORE_PEER_ID",
             "core_peer_id",
             13,
-            "a variable is called by capital letters",
+            "is not a valid name: use capital letters",
         ),
         (
             "CORE_PEER_ID = \"{{ id }}\"",
             "CORE_PEER_ID = \"a\\nb\"",
             13,
-            "one line without control characters",
+            "contains a control character",
         ),
         (
             "{{ id }}",
@@ -194,7 +199,7 @@ fn each_mistake_is_shown_with_its_line_and_remedy() {
             "{{ id }}",
             "{{ 'x' * 32769 }}",
             13,
-            "CORE_PEER_ID has 32769 octets: shorten it to 32768",
+            "CORE_PEER_ID has 32769 bytes: shorten it to at most 32768",
         ),
     ] {
         assert!(good.contains(from), "{from}");
@@ -229,12 +234,12 @@ fn one_mistake_is_one_error() {
         (
             "\ngrpc = 7051",
             "\ngrpc = 70510",
-            "`grpc` is a whole number",
+            "`grpc`: expected an integer",
         ),
         (
             "\ngrpc = 7051",
             "\ngrpc = \"7051\"",
-            "`grpc` is a whole number",
+            "`grpc`: expected an integer",
         ),
         (
             "\ngrpc = 7051",
@@ -242,17 +247,21 @@ fn one_mistake_is_one_error() {
             "`GRPC` is no name for a port",
         ),
         ("\ngrpc = 7051", "\ngrpc = ", "string values must be quoted"),
-        ("\nn = 4", "\nn = 0", "`n` is a whole number"),
+        ("\nn = 4", "\nn = 0", "`n`: expected an integer"),
         ("\nn = 4", "\nn = = 4", "extra `=`"),
-        ("\nlease = \"30s\"", "\nlease = 30", "`lease` is a text"),
-        ("\nroots = 3", "\nroots = 9", "`roots` is a whole number"),
+        (
+            "\nlease = \"30s\"",
+            "\nlease = 30",
+            "`lease`: expected a string",
+        ),
+        ("\nroots = 3", "\nroots = 9", "`roots`: expected an integer"),
         ("[sequences.vp]", "[sequences.vp", "unclosed table"),
         (
             "[sequences.vp]",
             "[sequences.vp1]",
             "`vp1` is no name for a sequence",
         ),
-        ("limit = \"n\"", "limit = 0", "`limit` is a whole number"),
+        ("limit = \"n\"", "limit = 0", "`limit`: expected an integer"),
         (
             "[roles.validator]",
             "[roles.Validator]",
@@ -285,12 +294,12 @@ fn one_mistake_is_one_error() {
         (
             "[roles.mixed]\nsequence = \"vp\"",
             "[roles]\nmixed = \"vp\"",
-            "this is a table: write it under [roles.mixed]",
+            "expected a table: write it under [roles.mixed]",
         ),
         (
             "[sequences.vp]\n",
             "[sequences]\nvp = 3\n",
-            "this is a table",
+            "expected a table",
         ),
         ("[ports]\ngrpc = 7051\n", "", "there is no port `grpc`"),
         (
@@ -308,7 +317,7 @@ fn one_mistake_is_one_error() {
     let said = said_of(&no_ports.replacen("default_role", "ports = 7\ndefault_role", 1));
     assert_eq!(said.trim_end().lines().count(), 1, "{said}");
     assert!(
-        said.contains("this is a table: write it under [ports]"),
+        said.contains("expected a table: write it under [ports]"),
         "{said}"
     );
 }
@@ -335,7 +344,10 @@ fn mistakes_stop_the_start_as_well() {
     let data = tempfile::tempdir().unwrap();
     let options = common::Options::new(zones.path(), data.path());
     let said = common::Service::try_start(&options).map(drop).unwrap_err();
-    assert!(said.contains("z.toml:5: `n` is a whole number"), "{said}");
+    assert!(
+        said.contains("z.toml:5: `n`: expected an integer"),
+        "{said}"
+    );
 }
 
 #[test]

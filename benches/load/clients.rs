@@ -9,7 +9,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use nix::libc;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::{

@@ -3,7 +3,6 @@
 use std::fs;
 
 use anyhow::{Context as _, bail};
-use nix::libc;
 
 /// All of them together, in microseconds: of the program and of the kernel for
 /// it, threads that have ended included.

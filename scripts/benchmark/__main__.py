@@ -64,7 +64,7 @@ def measure(machine, plan, wanted, results):
         to_hold += bounds.of_sizes(sizes)
     report.show(bounds.table(to_hold, plan), results)
     if costs and sizes:
-        # A quick run is no reason to replace what a full one has drawn.
+        # A quick run must not replace the plot of a full run.
         picture = results / "cost.svg" if plan.quick else ROOT / "docs" / "cost.svg"
         picture.write_text(plot.cost(costs, sizes))
         print(f"The picture: {picture}")
@@ -78,7 +78,7 @@ def main():
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     results = target / "bench"
     results.mkdir(parents=True, exist_ok=True)
-    # So that everything is ended also when this is.
+    # A signal must not leave anything running.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:

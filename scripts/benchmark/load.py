@@ -1,4 +1,4 @@
-"""The programs that ask, and for how long."""
+"""The load generator, and the duration of runs."""
 
 from dataclasses import dataclass
 
@@ -6,22 +6,22 @@ from machine import Failure, run
 from report import median
 from service import ORIGIN
 
-# A rate that the server cannot be said to have reached while it had time left.
+# Below this share of its processor, a server was not the bottleneck.
 BUSY = 0.9
 
-# What is told of the time that answers take, in microseconds.
+# The latencies that are reported, in microseconds.
 LATENCIES = ("p50", "p99", "p99 of all")
 
-# How much longer than a run it is waited for the end of a transfer, in seconds.
+# How long to wait for the end of a transfer after a run, in seconds.
 LONGEST = 120.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured."""
+    """The amount of measurement."""
 
     quick: bool
-    # How often each is measured; the median is shown.
+    # The number of runs, of which the median is shown.
     runs: int
     # How long a run lasts, in seconds; and in how many parts it is taken where what
     # is compared takes turns.
@@ -31,7 +31,7 @@ class Plan:
     # The numbers of registered peers of table 3.
     peers: tuple
     hosts_of_storm: int
-    # How long a step with many peers may take, in seconds.
+    # The time limit of a step with many peers, in seconds.
     within: float
 
     @classmethod
@@ -45,17 +45,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Asked:
-    """Whom to ask for what."""
+    """A server and the queries that it gets."""
 
     server: object
     name: str = f"vp{{}}.{ORIGIN}"
     names: int = 1
     order: str = "random"
-    # The first of the addresses that the hosts state.
+    # The first of the addresses that hosts state.
     subnet: str = ""
     cookie: bool = False
     namespace: str = ""
-    # Answers without a record are good: the floor knows none.
+    # Whether empty answers are correct: the floor has no records.
     empty: bool = False
 
     def arguments(self):
@@ -70,14 +70,14 @@ class Asked:
 
 
 def flood(machine, asked, plan, outstanding=256, seconds=None):
-    """The most that the server can do."""
+    """Measures the maximum rate of a server."""
     span = ["--warm", str(plan.warm), "--seconds", str(seconds or plan.seconds)]
     arguments = ["flood", "--outstanding", str(outstanding)] + span
     return ask(machine, asked, arguments, plan)
 
 
 def in_turn(machine, all_asked, plan, at_half=False):
-    """The most that each of the servers can do; and how it answers at half of that.
+    """Measures the maximum rate of each server, and its latency at half of that.
     They take turns within a run, so that what slows the machine for some seconds
     slows them all."""
     seconds = plan.seconds / plan.parts
@@ -94,7 +94,7 @@ def in_turn(machine, all_asked, plan, at_half=False):
 
 
 def whole(parts):
-    """A run, of its parts."""
+    """Combines the parts of a run."""
     answered = sum(part["answered"] for part in parts)
     seconds = sum(part["seconds"] for part in parts)
     run = {
@@ -108,8 +108,8 @@ def whole(parts):
 
 
 def steady(machine, asked, plan, rate, seconds=None, zone=None):
-    """So many queries a second; and meanwhile transfers of the zone, until the time
-    is over and one of them whole."""
+    """Sends queries at a fixed rate, with transfers of the zone if one is given, until the
+    time is over and a transfer is complete."""
     arguments = ["steady", "--rate", f"{rate:.0f}"]
     arguments += ["--warm", str(plan.warm), "--seconds", str(seconds or plan.seconds)]
     if zone:
@@ -118,7 +118,7 @@ def steady(machine, asked, plan, rate, seconds=None, zone=None):
 
 
 def storm(machine, asked, plan):
-    """All hosts at once."""
+    """Lets all hosts register at once."""
     return ask(machine, asked, ["storm"], plan)
 
 
@@ -126,14 +126,14 @@ def ask(machine, asked, arguments, plan):
     found = load(machine, arguments + asked.arguments(), asked.namespace, plan.within)
     bad = found.get("failed", 0) + found.get("truncated", 0)
     bad += 0 if asked.empty else found.get("empty", 0)
-    # One in a hundred may be odd; more, and something else is measured than is said.
+    # One wrong answer in a hundred is tolerated; with more, the result would be meaningless.
     if bad > found.get("answered", 0) / 100:
         raise Failure(f"{asked.server.name} does not answer what it is asked: {found}")
     return found
 
 
 def load(machine, arguments, namespace="", within=600.0):
-    """Runs the load; gives its numbers by name."""
+    """Runs the load generator, and returns its results by name."""
     command = machine.load_command([machine.program("load")] + arguments, namespace)
     lines = run(command, within).splitlines()
     return {name: float(number) for name, number in (line.split("\t") for line in lines)}

@@ -1,4 +1,4 @@
-"""Processes, processors and network namespaces; and that nothing of them is left."""
+"""Processes, processors and network namespaces, and their removal."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-# How long a server may take to end before it is killed.
+# How long a server may take to stop before it is killed.
 ENDING = 120.0
 
 # The link that is not loopback: the server's end and the clients'.
@@ -22,16 +22,16 @@ TXT, SOA = 16, 6
 
 
 class Failure(Exception):
-    """Something that keeps the benchmark from going on; says what to do."""
+    """Ends the benchmark, with a message that says what to do."""
 
 
 class TooSlow(Failure):
-    """A step that took longer than it may."""
+    """A step exceeded its time limit."""
 
 
 class Machine:
-    """Where it all runs. Ends every process and removes every file and namespace
-    that it has made."""
+    """The machine under test. Ends every process and removes every file and namespace that
+    it has created."""
 
     def __init__(self, programs, results):
         self.programs = pathlib.Path(programs)
@@ -40,14 +40,14 @@ class Machine:
         self.shares_processor = len(processors) == 1
         self.servers = []
         self.namespaces = []
-        # Not in the system's temporary directory, which may be memory.
+        # The system's temporary directory may be in memory.
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="work-", dir=results))
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        # A second signal must not keep it from ending what it has started.
+        # A second signal must not interrupt the cleanup.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         for server in list(self.servers):
@@ -62,13 +62,13 @@ class Machine:
         return str(place if place.exists() else self.programs / "examples" / name)
 
     def make(self, name):
-        """A new directory."""
+        """Creates a directory."""
         directory = self.directory / name
         directory.mkdir(parents=True)
         return directory
 
     def link(self):
-        """Two namespaces with a link between them; gives their names."""
+        """Creates two linked namespaces, and returns their names."""
         names = [f"bench{os.getpid()}-{side}" for side in ("server", "client")]
         for name in names:
             run(["ip", "netns", "add", name])
@@ -86,18 +86,18 @@ class Machine:
         return names
 
     def start(self, name, command, address, namespace=None):
-        """Starts a server on its processor."""
+        """Starts a server on the processor for servers."""
         server = Server(self, name, command, address, namespace)
         self.servers.append(server)
         return server
 
     def load_command(self, command, namespace=None):
-        """The command, on the load's processor."""
+        """The command, pinned to the processor of the load generator."""
         return inside(namespace) + ["taskset", "-c", str(self.load_processor)] + command
 
 
 class Server:
-    """A process that answers, with its children."""
+    """A server process with its children."""
 
     def __init__(self, machine, name, command, address, namespace):
         self.machine = machine
@@ -115,11 +115,11 @@ class Server:
             )
 
     def said(self):
-        """The end of what it has logged."""
+        """The end of its log."""
         return self.log.read_text(errors="replace").strip()[-400:]
 
     def wait_for_answer(self, name, rtype=TXT, within=60.0, empty=False):
-        """Asks until there is a good answer; gives the seconds since the start."""
+        """Queries until there is a correct answer. Returns the seconds since the start."""
         query = question(name, rtype)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.settimeout(0.005)
@@ -132,7 +132,7 @@ class Server:
                     if code == 0 and (records > 0 or empty):
                         return time.monotonic() - self.began
                 self.must_run(within)
-                # Nobody listens yet, or the answer is not what it is to become.
+                # Nobody is listening yet, or the answer is not correct yet.
                 time.sleep(0.002)
 
     def wait_for_socket(self, within=60.0):
@@ -153,7 +153,7 @@ class Server:
             raise TooSlow(f"{self.name} does not answer within {within:.0f} s")
 
     def processes(self):
-        """The process and all below it."""
+        """The process and its descendants."""
         parents = {}
         for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -165,7 +165,7 @@ class Server:
         return found
 
     def memory(self):
-        """Its share of resident memory in octets, what processes share counted once."""
+        """Its share of resident memory in bytes; memory that processes share is counted once."""
         total = 0
         for process in self.processes():
             with contextlib.suppress(OSError):
@@ -175,7 +175,7 @@ class Server:
         return total
 
     def stop(self):
-        """Lets it end by itself."""
+        """Asks the process to stop, and waits."""
         self.process.terminate()
         try:
             self.process.wait(ENDING)
@@ -184,7 +184,7 @@ class Server:
         self.kill()
 
     def kill(self):
-        # Children that outlive the first process have nobody else to end them.
+        # Children may outlive the first process.
         for process in self.processes() if self.process.poll() is None else []:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -198,7 +198,7 @@ def inside(namespace):
 
 
 def run(command, within=60.0, output=None):
-    """Runs a program that must succeed; gives what it prints."""
+    """Runs a program that must succeed, and returns its output."""
     try:
         done = subprocess.run(
             command,
@@ -217,7 +217,7 @@ def run(command, within=60.0, output=None):
 
 
 def free_port():
-    """A port that nobody uses, by UDP or by TCP."""
+    """A port that is free for UDP and TCP."""
     for _ in range(100):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             udp.bind(("127.0.0.1", 0))

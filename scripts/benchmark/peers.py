@@ -1,4 +1,4 @@
-"""Table 3: what the number of registered peers changes."""
+"""Table 3: the effect of the number of registered peers."""
 
 import contextlib
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from machine import SOA, TooSlow
 from report import Table, median
 from service import FIRST_ADDRESS, ORIGIN, Service
 
-# How often a peer asks, and for how long it counts as live, in seconds.
+# The interval of heartbeats and the lease, in seconds.
 HEARTBEAT = 10
 LEASE = 20
 
-# Rows of the table: a key of what is found, and what it is called.
+# The rows of the table: the key of a value, and its label.
 ROWS = (
     ("reads", "reads, µs CPU"),
-    ("reads × fewest", "  × those with the fewest peers, asked in turn"),
+    ("reads × fewest", "  × those with the fewest peers, interleaved"),
     ("reads a second", "reads, queries/s"),
     ("answered alone", "reads at half of that: answered a second"),
     ("p50 alone", "  p50 µs"),
@@ -28,27 +28,27 @@ ROWS = (
     ("lost in transfer", "  lost, %"),
     ("transfer in reads", "  whole zone, s"),
     ("heartbeats", "heartbeats, µs CPU"),
-    ("heartbeats asked", "one each 10 s from each peer: asked a second"),
+    ("heartbeats asked", "one every 10 s from each peer: sent a second"),
     ("heartbeats answered", "  answered a second"),
     ("heartbeats p50", "  p50 µs"),
     ("heartbeats p99", "  p99 µs"),
-    ("memory", "memory, octets a peer"),
-    ("disk", "disk, octets a peer"),
+    ("memory", "memory, bytes a peer"),
+    ("disk", "disk, bytes a peer"),
     ("start", "start to first answer, s"),
     ("transfer", "whole zone (AXFR) without reads, s"),
     ("records", "  records in it"),
     ("transferred", "  MB"),
     ("file", "zone as a master file, MB"),
-    ("NSD memory", "NSD with that file, octets a peer"),
+    ("NSD memory", "NSD with that file, bytes a peer"),
     ("NSD start", "NSD, start to first answer, s"),
-    ("Knot memory", "Knot with that file, octets a peer"),
+    ("Knot memory", "Knot with that file, bytes a peer"),
     ("Knot start", "Knot, start to first answer, s"),
 )
 
 
 @dataclass
 class Size:
-    """What was found with so many peers."""
+    """The results with this number of peers."""
 
     peers: int
     found: dict = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Size:
 
     @contextlib.contextmanager
     def bounded(self, what):
-        """A step that is left out if it takes too long."""
+        """A step that is skipped if it exceeds the time limit."""
         try:
             yield
         except TooSlow as slow:
@@ -84,7 +84,7 @@ def measure(machine, plan):
 
 
 class Empty:
-    """The memory of each server without a peer."""
+    """The memory of each server without peers."""
 
     def __init__(self, machine, plan):
         service = Service(machine, "service empty")
@@ -113,7 +113,7 @@ def of_size(machine, plan, peers, empty, fewest):
         starts(plan, size, service, empty)
         server = service.start()
         server.wait_for_answer(f"vp0.{ORIGIN}", within=plan.within)
-        size.add("disk", service.octets_on_disk() / peers)
+        size.add("disk", service.bytes_on_disk() / peers)
         reads(machine, plan, size, server, fewest)
         with size.bounded("the transfer"):
             transfers(machine, plan, size, server)
@@ -126,7 +126,7 @@ def of_size(machine, plan, peers, empty, fewest):
         for name, rival in RIVALS.items():
             with size.bounded(name):
                 rival_of_size(machine, plan, size, name, rival(machine, zone), empty)
-    # Whatever was left out runs still.
+    # A skipped step leaves its servers running.
     for server in list(machine.servers):
         if server is not fewest.server:
             server.kill()
@@ -153,7 +153,7 @@ def reads(machine, plan, size, server, fewest):
 
 
 def half(size, when, found):
-    """What became of the reads at half of the most."""
+    """Adds the results of reads at half of the maximum rate."""
     sent = max(found["sent"], 1)
     size.add(f"answered {when}", found["answered"] / sent * found["rate"])
     size.add(f"p50 {when}", found.get("p50"))
@@ -162,7 +162,7 @@ def half(size, when, found):
 
 
 def transfers(machine, plan, size, server):
-    """Full transfers alone, and while the same program reads."""
+    """Measures transfers alone, and while the load generator reads."""
     host, port = server.address
     arguments = ["transfer", "--server", f"{host}:{port}", "--zone", f"{ORIGIN}."]
     for _ in range(plan.runs if size.peers <= 100_000 else 1):
@@ -183,8 +183,8 @@ def transfers(machine, plan, size, server):
 
 
 def heartbeats(machine, plan, size, service):
-    """Each run begins with a start, after which all leases run, and lasts until all
-    of them have been looked at."""
+    """Each run starts the service, so that all leases are running, and lasts until each
+    of them has been checked."""
     asked = {"name": f"host-{{}}.{ORIGIN}", "names": size.peers, "subnet": FIRST_ADDRESS}
     rate = size.peers / HEARTBEAT
     seconds = plan.seconds if plan.quick else LEASE

@@ -1,4 +1,4 @@
-"""The picture: what a query costs, by the number of registered peers."""
+"""The plot: the cost of a query by the number of registered peers."""
 
 import math
 from xml.sax.saxutils import escape
@@ -12,7 +12,7 @@ GREY = "#777777"
 
 
 def cost(rows, sizes):
-    """As SVG: the service's costs, and those of rivals with 1,000 names as lines."""
+    """Returns an SVG with the service's costs, and those of the rivals with 1,000 names as lines."""
     series = {
         name: [(size.peers, size.value(name)) for size in sizes if size.value(name)]
         for name in COLOURS
@@ -62,13 +62,13 @@ def cost(rows, sizes):
 
 
 def step_of(highest):
-    """A round number, of which about five fit below the highest."""
+    """A round step that divides the axis into about five parts."""
     power = 10 ** math.floor(math.log10(highest / 5))
     return next(step * power for step in (1, 2, 5, 10) if step * power * 5 >= highest)
 
 
 def apart(labels):
-    """Moves labels down until none hides the one above."""
+    """Moves labels down until they do not overlap."""
     below = 0
     for height, label, colour in sorted(labels):
         height = max(height, below)

@@ -1,4 +1,4 @@
-"""Table 2: how many new hosts a second are registered durably."""
+"""Table 2: the rate of durable registrations of new hosts."""
 
 import shutil
 
@@ -9,10 +9,10 @@ from service import FIRST_ADDRESS, ORIGIN, Service
 
 OUTSTANDING = (1, 64, 1_024)
 
-# More than can be registered in a run.
+# More hosts than a run can register.
 NAMES = 1_000_000
 
-# One host at a time cannot be registered much more often than the disk flushes.
+# A single client cannot register hosts much faster than the disk flushes.
 FLUSHED = 1.5
 
 BARE = "a record appended to a file, fdatasync"
@@ -20,24 +20,25 @@ WITHIN = "a record written into a file of fixed length, fdatasync"
 SLED = "a record inserted into sled, its flush"
 
 
-def asking(outstanding):
-    return f"the service, {outstanding:,} asking at once"
+def row(outstanding):
+    clients = "1 client" if outstanding == 1 else f"{outstanding:,} concurrent clients"
+    return f"the service, {clients}"
 
 
-ONE_BY_ONE = asking(1)
-AT_ONCE = asking(1_024)
+ONE_BY_ONE = row(1)
+AT_ONCE = row(1_024)
 
 
 def measure(machine, plan):
-    """Gives the rates of each row by its name, and what was found of the storm."""
+    """Returns the rates of each row by its name, and the results of the storm."""
     rates = {}
     storms = []
-    # One run of each in turn, as in table 1.
+    # Interleaved, as in table 1.
     for _ in range(plan.runs):
         for name, what in ((BARE, "append"), (WITHIN, "within"), (SLED, "sled")):
             rates.setdefault(name, []).append(flushed(machine, plan, what))
         for outstanding in OUTSTANDING:
-            name = asking(outstanding)
+            name = row(outstanding)
             rates.setdefault(name, []).append(registered(machine, plan, outstanding))
         storms.append(storm_of(machine, plan))
     storm = {name: median([found.get(name) for found in storms]) for name in storms[0]}
@@ -77,7 +78,7 @@ def storm_of(machine, plan):
 def table(rates, storm, plan):
     made = Table(
         "registrations",
-        "2. New hosts: how many a second are registered, each on disk before it is answered",
+        "2. New hosts: registrations a second, each on disk before it is answered",
         ["", "a second", "× appended"],
     )
     for name, found in rates.items():
@@ -86,15 +87,15 @@ def table(rates, storm, plan):
     all_have = f"{plan.hosts_of_storm:,} hosts at once: seconds until all have their parameters"
     made.rows += [
         [all_have, storm["seconds"], None],
-        ["  of them asked a second time, after 1 s", storm["again"], None],
-        ["  and a third time", storm["third"], None],
+        ["  of them sent a second query, after 1 s", storm["again"], None],
+        ["  and a third one", storm["third"], None],
     ]
     flushes_a_second = max(median(rates[BARE]), median(rates[WITHIN]))
     alone = median(rates[ONE_BY_ONE]) / flushes_a_second
     if alone > FLUSHED:
         made.notes.append(
-            f"One at a time, {alone:.1f} hosts are registered for each flush that the disk can do: "
-            "so not each of them waits until the disk has it."
+            f"A single client registers {alone:.1f} hosts for each flush of which the disk is "
+            "capable, so some answers do not wait for the disk."
         )
-    made.notes.append("All that wait together share one flush, so more at once means more a second.")
+    made.notes.append("Concurrent registrations share a flush, so more clients get a higher rate.")
     return made

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Table:
-    """A table: a row is a list of texts, numbers, or None for what there is not."""
+    """A table. A cell is text, a number, or None for a missing value."""
 
     name: str
     title: str
@@ -35,7 +35,7 @@ class Table:
 
 
 def shown(cell):
-    """Three digits that count, and more only before the point."""
+    """Formats a number with three significant digits, or more before the point."""
     if cell is None:
         return "-"
     if not isinstance(cell, float):
@@ -51,13 +51,13 @@ def show(table, results):
 
 
 def median(numbers):
-    """The median of those that there are."""
+    """The median of the values that are not None."""
     numbers = [number for number in numbers if number is not None]
     return statistics.median(numbers) if numbers else None
 
 
 def head(machine, plan):
-    """What it was measured on, and how."""
+    """The machine and the method."""
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         models = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
     model = models[0] if models else platform.machine()

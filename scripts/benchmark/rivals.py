@@ -1,4 +1,4 @@
-"""The rivals: each with one thread for queries, no log, and no limit of rates."""
+"""The other servers, each with one thread for queries, and neither log nor rate limit."""
 
 import re
 import shutil
@@ -97,7 +97,7 @@ def bind(machine, zone):
 
 
 def dnsmasq(machine, zone):
-    """It reads no master files, so it is given the records that are asked for."""
+    """It cannot read master files, so its configuration contains the records that are queried."""
     records = []
     with open(zone, encoding="utf-8") as lines:
         for line in lines:

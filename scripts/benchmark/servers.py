@@ -1,4 +1,4 @@
-"""Table 1: what a query costs, of the service and of its rivals."""
+"""Table 1: the cost of a query for the service and the other servers."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from service import FIRST_ADDRESS, ORIGIN, Service, with_cookies
 
 NAMES = 1_000
 
-# What each row is called; the other modules look up some of them.
+# The names of the rows; other modules refer to some of them.
 READS = "service, reads"
 HEARTBEATS = "service, heartbeats with address"
 COOKIES = "service, heartbeats with cookie (link)"
@@ -19,10 +19,10 @@ FLOOR, FLOOR_BY_LINK = "floor", "floor (link)"
 
 @dataclass
 class Row:
-    """What is asked, and what each run has found."""
+    """A row: its queries, and the results of each run."""
 
     asked: Asked
-    # The rows that its cost is compared with.
+    # The rows with which its cost is compared.
     service: str = READS
     floor: str = FLOOR
     runs: list = field(default_factory=list)
@@ -32,10 +32,10 @@ class Row:
 
 
 def measure(machine, plan):
-    """Gives the rows by name."""
+    """Returns the rows by name."""
     rows = start(machine, plan)
     for _ in range(plan.runs):
-        # What is compared follows each other.
+        # Rows that are compared are interleaved.
         found = in_turn(machine, [row.asked for row in rows.values()], plan, at_half=True)
         for row, run in zip(rows.values(), found):
             row.runs.append(run)
@@ -45,7 +45,7 @@ def measure(machine, plan):
 
 
 def start(machine, plan):
-    """Starts all servers. They wait side by side, but only one at a time is asked."""
+    """Starts all servers. Only one of them at a time gets queries."""
     reading = Service(machine, "service reads")
     reading.fill(NAMES, plan.within)
     reader = reading.started()
@@ -91,7 +91,7 @@ def cost(rows, name):
 
 
 def ratio(row, other, name="processor"):
-    """Of runs that followed each other."""
+    """The median ratio of interleaved runs."""
     pairs = zip(row.each(name), other.each(name))
     return median([mine / its for mine, its in pairs if mine and its])
 

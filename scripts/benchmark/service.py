@@ -7,11 +7,11 @@ from machine import CLIENT_SIDE, SERVER_SIDE, SOA, free_port, run
 
 ORIGIN = "bench.internal"
 
-# The first of the addresses that registered hosts have stated.
+# The first of the addresses that registered hosts state.
 FIRST_ADDRESS = "10.0.0.1"
 
-# The environment of a peer is small, so that a zone of a million peers can be
-# written to a file.
+# The environment is small, so that a zone of a million peers can be written to a
+# file.
 ZONE = """\
 origin = "{origin}"
 lease = "{lease}"
@@ -30,12 +30,12 @@ CORE_PEER_ADDRESS = "{{{{ address }}}}:{{{{ ports.grpc }}}}"
 CORE_PEER_DISCOVERY_ROOTNODE = "{{{{ roots | join(',') }}}}"
 """
 
-# All hosts of the benchmark have one source, so it may register any number.
+# All hosts have the same source address, so its limit is removed.
 CONFIGURATION = "[limits]\nnew_hosts_per_source = 0\n"
 
 
 class Service:
-    """The service's files; it can be started more than once on them."""
+    """The service's files, on which it can be started repeatedly."""
 
     def __init__(self, machine, name):
         self.machine = machine
@@ -46,8 +46,8 @@ class Service:
         self.configuration.write_text(CONFIGURATION)
 
     def fill(self, peers, within, source=None):
-        """Registers that many hosts. Each states an address of its own, unless all
-        have the one that they ask from."""
+        """Registers this many hosts. Each states its own address, unless all use the source
+        of their queries."""
         dump = self.directory / "dump.json"
         with open(dump, "w", encoding="ascii") as out:
             head = json.dumps({"version": 1, "origin": f"{ORIGIN}.", "serial": 1})
@@ -64,8 +64,8 @@ class Service:
         dump.unlink()
 
     def start(self, lease="1d", namespace=None):
-        """Starts it. Leases last for a day, so that what is read stays as it is,
-        unless heartbeats are measured."""
+        """Starts it. Leases last for a day, so that answers do not change, unless heartbeats
+        are measured."""
         zones = self.directory / "zones"
         zones.mkdir(exist_ok=True)
         (zones / "bench.toml").write_text(ZONE.format(origin=ORIGIN, lease=lease))
@@ -77,13 +77,13 @@ class Service:
         return self.machine.start(self.name, command, address, namespace)
 
     def started(self, lease="1d"):
-        """Starts it on loopback and waits for an answer."""
+        """Starts it on loopback, and waits until it answers."""
         server = self.start(lease)
         server.wait_for_answer(ORIGIN, SOA)
         return server
 
     def master_file(self, server, within):
-        """What the running server says of its zone, as a master file."""
+        """The zone of the running server, as a master file."""
         path = self.directory / "zone"
         host, port = server.address
         command = [self.machine.program("paramd"), "dump", ORIGIN, "--server", f"{host}:{port}"]
@@ -91,8 +91,8 @@ class Service:
             run(command, within, out)
         return path
 
-    def octets_on_disk(self):
-        """What the registrations take, without the dumps that are made of them."""
+    def bytes_on_disk(self):
+        """The size of the registrations, without their dumps."""
         files = [path for path in self.data.rglob("*") if path.is_file()]
         dumps = self.data / "dumps"
         return sum(path.stat().st_blocks * 512 for path in files if dumps not in path.parents)
@@ -102,13 +102,13 @@ class Service:
 
 
 def address_of(number):
-    """The address that the host of that number states: as many after the first."""
+    """The address that a host states: the first address plus its number."""
     number += int.from_bytes(map(int, FIRST_ADDRESS.split(".")), "big")
     return ".".join(map(str, number.to_bytes(4, "big")))
 
 
 def with_cookies(machine, names, peers, within):
-    """The service on a link that is not loopback, and its clients' namespace."""
+    """The service in a namespace with a link to that of its clients."""
     service = Service(machine, "service by link")
     service.fill(peers, within, CLIENT_SIDE)
     server = service.start("30s", names[0])

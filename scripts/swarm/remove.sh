@@ -1,17 +1,18 @@
 #!/bin/sh
-# Removes the stack and its networks, and before the networks the containers of
-# chaincode that are on them. Peers start those through the Docker socket, so they
-# are not Swarm's: `docker stack rm` leaves them, and then the networks are in use.
+# Removes the stack, the chaincode containers on its networks, and then the
+# networks. Peers start these containers through the Docker socket, so they do not
+# belong to Swarm: `docker stack rm` leaves them, and their networks remain in
+# use.
 #
 #   scripts/swarm/remove.sh [STACK]
 #
-# STACK is fabric if left out. Run it on a manager. On each other node that has
-# run peers, run it first with the containers only:
+# The default of STACK is fabric. Run it on a manager. On each other node that has
+# run peers, run it first for the containers only:
 #
 #   scripts/swarm/remove.sh --chaincode [STACK]
 #
-# Volumes stay, since they have the registrations and the ledgers. The images of
-# chaincode stay as well.
+# Volumes are kept, since they hold the registrations and the ledgers. The images
+# of chaincode are kept as well.
 set -eu
 
 chaincode_only=''
@@ -21,7 +22,7 @@ if [ "${1-}" = --chaincode ]; then
 fi
 stack=${1:-fabric}
 label=com.docker.stack.namespace=$stack
-# How long tasks and networks may take to go, in seconds.
+# The time limit for tasks and networks to disappear, in seconds.
 patience=60
 
 die() { printf 'remove: %s\n' "$*" >&2; exit 1; }
@@ -37,7 +38,7 @@ plain_containers() {
         awk 'NF == 1 { print $1 }'
 }
 
-# Chaincode is called NETWORKID-PEERID-HASH.
+# Chaincode containers are named NETWORKID-PEERID-HASH.
 is_chaincode() {
     printf '%s\n' "$1" | grep -Eqx '[A-Za-z0-9._-]+-n?vp[0-9]+-[0-9a-f]{32,}'
 }
@@ -57,8 +58,8 @@ if [ -z "$chaincode_only" ]; then
         die "this node is no manager: run it on one, or with --chaincode for what this node has"
     services=$(docker service ls --quiet --filter "label=$label")
     [ -n "$services$networks" ] || die "there is no stack $stack"
-    # The peers go first, since they would start their chaincode again. That the
-    # networks are in use is no error yet.
+    # The peers are removed first, since they would restart their chaincode.
+    # Networks in use are not an error yet.
     docker stack rm "$stack" || true
     waited=0
     while [ -n "$(docker ps --quiet --filter "label=$label")" ]; do
@@ -74,8 +75,8 @@ for network in $networks; do
     others=$(plain_containers "$network" | paste -sd ' ' -)
     [ -z "$others" ] ||
         die "network $network stays: these containers on it are no chaincode: $others"
-    # The Swarm takes a moment to know that nothing uses it any more; and stack rm
-    # may have removed it.
+    # Swarm needs a moment to notice that nothing uses a network; and stack rm may
+    # have removed it.
     waited=0
     while docker network inspect "$network" >/dev/null 2>&1; do
         docker network rm "$network" >/dev/null 2>&1 || true

@@ -1,4 +1,4 @@
-//! `paramd check`: everything that is wrong with the files, at once.
+//! `paramd check`: reports everything that is wrong with the files at once.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -10,11 +10,12 @@ use crate::{
     registry,
     server::config::{self, Config},
     settings::Problem,
-    store::{Contents, LocalStore, Store as _, StoreError, chain::Chain, local},
+    store::{Contents, LocalStore, Store as _, StoreError, backup::Backup, local},
+    text::counted,
     zone::{self, Zone},
 };
 
-use super::{advised, check_is_there, missing_keys, told};
+use super::{check_is_there, missing_keys, problem_list, with_advice};
 
 pub fn run(options: &Check) -> anyhow::Result<()> {
     let mut problems = Vec::new();
@@ -30,13 +31,13 @@ pub fn run(options: &Check) -> anyhow::Result<()> {
         problems.extend(missing_keys(&zones, &config.keys));
     }
     if !problems.is_empty() {
-        return Err(told(problems));
+        return Err(problem_list(problems));
     }
     for zone in &zones {
         println!("{}: {}", zone.path.display(), described(zone));
     }
     if let Some(path) = &options.config.config {
-        println!("{}: no mistakes", path.display());
+        println!("{}: OK", path.display());
         if let Ok(config) = &config {
             warn_of_refused_health_checks(path, config);
         }
@@ -72,31 +73,35 @@ fn described(zone: &Zone) -> String {
     let roles: Vec<String> = rules
         .roles
         .iter()
-        .map(|role| match role.name == *default {
-            true => format!("{} (default)", role.name),
-            false => role.name.clone(),
+        .map(|role| {
+            let suffix = if role.name == *default {
+                " (default)"
+            } else {
+                ""
+            };
+            format!("{}{suffix}", role.name)
         })
         .collect();
     format!("{zone}{size}, roles {}", roles.join(", "))
 }
 
-/// What is stored.
-enum Registrations {
+/// The source of the stored registrations.
+enum Stored {
     Store(Box<LocalStore>),
-    /// A service runs on the directory, or it may not be written, or there is no
-    /// database: dumps and journal have the same.
+    /// The dumps and the journal, which hold the same: a service is running on
+    /// the directory, the directory is not writable, or there is no database.
     Backup,
 }
 
-/// Names every registration that does not fit, and says what dumps and journal
-/// have.
+/// Reports every registration that does not fit, and the state of the dumps and
+/// the journal.
 fn check_data(data: &Path, zones: &[Zone]) -> anyhow::Result<()> {
     check_is_there(data)?;
-    let mut registrations = match local::open_to_look(data) {
-        Ok(None) => Registrations::Backup,
-        Ok(Some(store)) => Registrations::Store(Box::new(store)),
-        Err(StoreError::Locked { .. } | StoreError::Unusable { .. }) => Registrations::Backup,
-        Err(error) => return Err(advised(error)),
+    let mut stored = match local::open_to_look(data) {
+        Ok(None) => Stored::Backup,
+        Ok(Some(store)) => Stored::Store(Box::new(store)),
+        Err(StoreError::Locked { .. } | StoreError::Unusable { .. }) => Stored::Backup,
+        Err(error) => return Err(with_advice(error)),
     };
     let backup = local::backup_in(data)?;
     for problem in backup.problems() {
@@ -104,14 +109,13 @@ fn check_data(data: &Path, zones: &[Zone]) -> anyhow::Result<()> {
     }
     let mut problems = Vec::new();
     for zone in zones {
-        let contents = contents(&mut registrations, &backup, zone)?;
-        let stored = contents.registrations.len();
+        let contents = contents(&mut stored, &backup, zone)?;
+        let count = contents.registrations.len();
         let misfits = registry::misfits(zone, contents);
         if misfits.is_empty() {
-            println!(
-                "{}: the {stored} registrations of {zone} fit",
-                data.display()
-            );
+            let registrations = counted(count, "registration");
+            let fit = if count == 1 { "fits" } else { "fit" };
+            println!("{}: {registrations} of {zone} {fit}", data.display());
         }
         problems.extend(misfits.into_iter().map(|misfit| Problem {
             path: zone.path.clone(),
@@ -119,18 +123,15 @@ fn check_data(data: &Path, zones: &[Zone]) -> anyhow::Result<()> {
             message: misfit.to_string(),
         }));
     }
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(told(problems)),
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problem_list(problems))
     }
 }
 
-/// What is stored of a zone; says how well it is backed up.
-fn contents(
-    registrations: &mut Registrations,
-    backup: &Chain,
-    zone: &Zone,
-) -> anyhow::Result<Contents> {
+/// The stored contents of a zone. Also reports whether its backup is complete.
+fn contents(stored: &mut Stored, backup: &Backup, zone: &Zone) -> anyhow::Result<Contents> {
     let origin = zone.origin_text();
     let restored = backup.zone(&origin);
     for note in &restored.notes {
@@ -138,15 +139,16 @@ fn contents(
     }
     let path = restored.dump.as_ref().map(|dump| dump.path.display());
     let from = path.map_or("no dump".to_owned(), |path| path.to_string());
-    match restored.is_whole() {
-        true => println!("the backup of {zone} has everything: {from}, and the journal"),
-        false => println!(
-            "the backup of {zone} lacks {}: {from}, and the journal",
+    if restored.is_whole() {
+        println!("the backup of {zone} is complete: {from} and the journal");
+    } else {
+        println!(
+            "the backup of {zone} ({from} and the journal) lacks {}",
             restored.missing.join("; ")
-        ),
+        );
     }
-    match registrations {
-        Registrations::Store(store) => Ok(store.load(&origin)?),
-        Registrations::Backup => Ok(restored.contents),
+    match stored {
+        Stored::Store(store) => Ok(store.load(&origin)?),
+        Stored::Backup => Ok(restored.contents),
     }
 }

@@ -1,5 +1,4 @@
-//! Talking to a running server, by TCP: a message there, and those that come
-//! back; signed, if there is a key.
+//! A client of a running server, by TCP. It signs its messages if it has a key.
 
 use std::{
     io::{Read as _, Write as _},
@@ -21,10 +20,10 @@ use crate::{
     server::{extended_error::EXTENDED_ERROR, policy::tsig},
 };
 
-/// How long the server may take to connect, and for each message.
+/// The time limit for the connection, and for each message.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A server, and the key to sign with what is sent there.
+/// A server, and the key that its messages are signed with.
 pub struct Client {
     pub server: SocketAddr,
     pub key: Option<Key>,
@@ -32,7 +31,7 @@ pub struct Client {
 
 /// A server's refusal.
 #[derive(Debug, thiserror::Error)]
-#[error("{server} refuses {what}: {reason}")]
+#[error("{server} refused {what}: {reason}")]
 pub struct Refusal {
     server: SocketAddr,
     what: String,
@@ -40,7 +39,7 @@ pub struct Refusal {
     reason: String,
 }
 
-/// A message that was sent, and what comes back.
+/// A request that was sent, and the responses to it.
 pub struct Conversation {
     server: SocketAddr,
     stream: TcpStream,
@@ -48,14 +47,14 @@ pub struct Conversation {
 }
 
 impl Client {
-    /// Sends a message.
+    /// Sends a request.
     pub fn send(&self, mut message: Message) -> anyhow::Result<Conversation> {
         let server = self.server;
         let unreachable = || format!("no server answers at {server}: is it running?");
         let mut stream = TcpStream::connect_timeout(&server, TIMEOUT).with_context(unreachable)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        // With EDNS, so that a refusal can say why.
+        // EDNS lets the server give the reason for a refusal.
         message.edns = Some(Edns::new());
         let mut verifier = None;
         if let Some(key) = &self.key {
@@ -77,9 +76,10 @@ impl Client {
 }
 
 impl Conversation {
-    /// The next message, which is no refusal; `what` was asked for.
+    /// Receives the next response, which is an error if it is a refusal. `what`
+    /// describes the request.
     pub fn receive(&mut self, what: &str) -> anyhow::Result<Message> {
-        let broken = || format!("{what} from {} broke off", self.server);
+        let broken = || format!("{what} from {} was interrupted", self.server);
         let mut length = [0; 2];
         self.stream.read_exact(&mut length).with_context(broken)?;
         let mut octets = vec![0; usize::from(u16::from_be_bytes(length))];
@@ -97,7 +97,7 @@ impl Conversation {
         if let Some(verifier) = &mut self.verifier {
             verifier.verify(&octets).map_err(|error| {
                 anyhow!(
-                    "the answer of {} is not signed as it should: {error}",
+                    "the signature of the response from {} is invalid: {error}",
                     self.server
                 )
             })?;
@@ -106,13 +106,14 @@ impl Conversation {
     }
 }
 
-/// What a refusal says: of a signature, or the text of an extended error
-/// (RFC 8914).
+/// The reason for a refusal: a TSIG error, or the text of an extended error (RFC
+/// 8914).
 fn reason(message: &Message) -> Option<String> {
     if let Some(error) = message.signature().and_then(|record| record.data.error) {
         return Some(match u16::from(error) {
-            16 => "the signature is wrong: it is another secret there (BADSIG)".to_owned(),
-            17 => "it does not know the key (BADKEY)".to_owned(),
+            16 => "the signature is invalid: the server has another secret for the key (BADSIG)"
+                .to_owned(),
+            17 => "the server does not know the key (BADKEY)".to_owned(),
             18 => "the clocks differ too much (BADTIME)".to_owned(),
             code => format!("TSIG error {code}"),
         });

@@ -1,4 +1,4 @@
-//! `paramd dump`: a whole zone, as a master file or as JSON.
+//! `paramd dump`: prints a whole zone, as a master file or as JSON.
 
 use std::{
     io::{BufWriter, Write, stdout},
@@ -22,7 +22,7 @@ use super::{Registrations, check_is_stored, origin, registrations, transfer, zon
 
 pub fn run(options: &cli::Dump) -> anyhow::Result<()> {
     let origin = origin::parse(&options.zone)?;
-    let source = registrations(&options.place)?;
+    let source = registrations(&options.source)?;
     let mut out = BufWriter::new(stdout().lock());
     match (source, options.format) {
         (Registrations::Server(server), Format::Master) => {
@@ -35,7 +35,7 @@ pub fn run(options: &cli::Dump) -> anyhow::Result<()> {
             of_status(&origin, records)?.write(&mut out)?;
         }
         (Registrations::Store(mut store), Format::Master) => {
-            let zone = origin::find(zones_in(&options.place.zones.zones)?, &origin)?;
+            let zone = origin::find(zones_in(&options.source.zones.zones)?, &origin)?;
             let contents = store.load(&zone.origin_text())?;
             let network = registry::load(&zone, contents, &Clock::start())?;
             let (zone, network) = (Arc::new(zone), Arc::new(network));

@@ -1,4 +1,4 @@
-//! `paramd health`: whether the running server answers for its zones.
+//! `paramd health`: checks whether the running server answers for its zones.
 
 use std::{
     io::{Read as _, Write as _},
@@ -18,21 +18,21 @@ use crate::{cli::Health, server::control};
 
 use super::zones_in;
 
-/// How long the server may take for each zone.
+/// The time limit for each zone.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the answer of the control socket may be.
-const MOST_OCTETS: u64 = 4_096;
+/// The maximum length of an answer of the control socket.
+const MAX_ANSWER_BYTES: u64 = 4_096;
 
-/// Asks the service that was named by DNS, and one on this machine by its control
-/// socket, which no limit and no access list closes.
+/// Queries the specified server by DNS, or a server on this machine over its
+/// control socket, which no rate limit and no access list closes.
 pub fn run(options: &Health) -> anyhow::Result<()> {
-    let data = &options.place.data.data;
-    let server = match options.place.server {
+    let data = &options.source.data.data;
+    let server = match options.source.server {
         Some(server) => server,
         None if data.join(control::FILE).exists() => return ask_control(data),
         None if !data.is_dir() => bail!(
-            "there is no data directory {}: name it with --data, or a running server with --server",
+            "there is no data directory {}: specify one with --data, or a running server with --server",
             data.display()
         ),
         None => bail!(
@@ -41,7 +41,7 @@ pub fn run(options: &Health) -> anyhow::Result<()> {
             data.join(control::FILE).display()
         ),
     };
-    let zones = zones_in(&options.place.zones.zones)
+    let zones = zones_in(&options.source.zones.zones)
         .context("a server is asked for the zones of the zone files: name them with --zones")?;
     for zone in zones {
         ask(server, &zone.origin).with_context(|| format!("{server} does not serve {zone}"))?;
@@ -58,22 +58,22 @@ fn ask_control(data: &Path) -> anyhow::Result<()> {
     stream.set_write_timeout(Some(TIMEOUT))?;
     writeln!(stream, "{}", control::HEALTH)?;
     let mut answer = String::new();
-    let read = stream.take(MOST_OCTETS).read_to_string(&mut answer);
-    read.with_context(|| format!("the service at {shown} does not answer"))?;
+    let read = stream.take(MAX_ANSWER_BYTES).read_to_string(&mut answer);
+    read.with_context(|| format!("the service at {shown} does not respond"))?;
     match answer.trim() {
         "ok" => Ok(()),
-        other => bail!("the service at {shown} says: {other}"),
+        other => bail!("the service at {shown} reports: {other}"),
     }
 }
 
-/// Asks for the SOA, which registers nothing.
+/// Queries the SOA record, which does not register anything.
 fn ask(server: SocketAddr, origin: &Name) -> anyhow::Result<()> {
     let any: IpAddr = match server {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = UdpSocket::bind((any, 0))?;
-    // Nothing but the server's own packets is received.
+    // A connected socket receives nothing but the server's packets.
     socket.connect(server)?;
     socket.set_read_timeout(Some(TIMEOUT))?;
     let id = std::process::id() as u16;
@@ -81,16 +81,16 @@ fn ask(server: SocketAddr, origin: &Name) -> anyhow::Result<()> {
     message.add_query(Query::query(origin.clone(), RecordType::SOA));
     socket.send(&message.to_vec()?)?;
     let mut buffer = [0; 512];
-    let length = socket.recv(&mut buffer).context("no answer")?;
-    let reply = Message::from_vec(&buffer[..length]).context("no DNS message")?;
+    let length = socket.recv(&mut buffer).context("no response")?;
+    let reply = Message::from_vec(&buffer[..length]).context("invalid DNS message")?;
     if reply.metadata.id != id {
-        bail!("the answer is to another question");
+        bail!("the response belongs to another query");
     }
     if reply.metadata.response_code != ResponseCode::NoError {
-        bail!("the answer is {}", reply.metadata.response_code);
+        bail!("the response code is {}", reply.metadata.response_code);
     }
     if !reply.metadata.authoritative {
-        bail!("the answer has no authority");
+        bail!("the response is not authoritative");
     }
     Ok(())
 }

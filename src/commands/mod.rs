@@ -1,5 +1,5 @@
-//! One file a command. Each reads its options, does its work and gives an error
-//! that says in one line what to do; `main` prints it.
+//! One file for each command. Each reads its options, does its work, and returns
+//! an error of one line that says what to do; `main` prints it.
 
 pub mod check;
 pub mod dump;
@@ -9,34 +9,35 @@ pub mod release;
 pub mod restore;
 pub mod serve;
 
-mod backup;
 mod client;
+mod dumper;
 mod origin;
 mod transfer;
 
 use std::{fs, io, net::SocketAddr, path::Path};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 
 use crate::{
-    cli::Place,
+    cli::Source,
     keys::{self, Key},
     server::config::keys::Keys,
     settings::Problem,
     store::{
         LocalStore, Store, StoreError,
-        local::{self, Opening},
+        local::{self, OpenMode},
     },
     zone::{self, Zone},
 };
 
 use self::client::Client;
 
-/// The file in the data directory that says where its server answers.
+/// The file in the data directory that contains the address of its server.
 const ADDRESS_FILE: &str = "address";
 
-/// The text as a terminal may have it: what a server says may hold sequences that a
-/// terminal obeys, or that turn the direction of writing. Line feeds are ours.
+/// Escapes control characters and invisible ones, since text from a server may
+/// contain sequences that the terminal interprets, or that change the direction of
+/// writing. Line feeds are our own.
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
@@ -48,24 +49,24 @@ pub fn printable(text: &str) -> String {
     printable
 }
 
-/// Whether the error is that nobody reads our output any more.
+/// Whether the error is that the reader of our output has gone.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()
         .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Problems in files, one line each.
-fn told(problems: Vec<Problem>) -> anyhow::Error {
+/// An error with one line for each problem.
+fn problem_list(problems: Vec<Problem>) -> anyhow::Error {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     anyhow!(lines.join("\nparamd: "))
 }
 
 fn zones_in(directory: &Path) -> anyhow::Result<Vec<Zone>> {
-    zone::read_directory(directory).map_err(told)
+    zone::read_directory(directory).map_err(problem_list)
 }
 
-/// What is wrong where zone files name keys that the configuration has not.
+/// The keys that zone files require and the configuration does not define.
 fn missing_keys(zones: &[Zone], keys: &Keys) -> Vec<Problem> {
     let demands = zones
         .iter()
@@ -81,100 +82,102 @@ fn missing_keys(zones: &[Zone], keys: &Keys) -> Vec<Problem> {
     missing.collect()
 }
 
-/// Where the tools find registrations.
+/// Where a command finds the registrations.
 enum Registrations {
-    /// The server that runs.
+    /// In the running server.
     Server(Client),
-    /// The store of a server that does not.
+    /// In the store of a server that is not running.
     Store(Box<LocalStore>),
 }
 
-/// The server that was named; else the data directory; else, where a server
-/// runs on that, this server.
-fn registrations(place: &Place) -> anyhow::Result<Registrations> {
+/// The specified server; or else the data directory, or the server that is
+/// running on it.
+fn registrations(source: &Source) -> anyhow::Result<Registrations> {
     let server = |server| {
-        let key = place.key.as_deref().map(key_in).transpose()?;
+        let key = source.key.as_deref().map(key_in).transpose()?;
         Ok(Registrations::Server(Client { server, key }))
     };
-    if let Some(address) = place.server {
+    if let Some(address) = source.server {
         return server(address);
     }
-    let data = &place.data.data;
+    let data = &source.data.data;
     check_is_there(data)?;
     if local::is_empty(data) {
-        return Err(anyhow!(
-            "there is no store in {}: name the data directory with --data, or a running server \
+        bail!(
+            "there is no store in {}: specify the data directory with --data, or a running server \
              with --server",
             data.display()
-        ));
+        );
     }
-    match LocalStore::open(data, Opening::Tool) {
+    match LocalStore::open(data, OpenMode::Tool) {
         Ok(store) => Ok(Registrations::Store(Box::new(store))),
         Err(StoreError::Locked { .. }) => server(running_on(data)?),
-        Err(error) => Err(advised(error)),
+        Err(error) => Err(with_advice(error)),
     }
 }
 
-/// The key of a file that has one.
+/// The only key of a file.
 fn key_in(path: &Path) -> anyhow::Result<Key> {
-    let mut keys = keys::read(path).map_err(told)?;
+    let mut keys = keys::read(path).map_err(problem_list)?;
     match (keys.pop(), keys.is_empty()) {
         (Some(key), true) => Ok(key),
         _ => Err(anyhow!(
-            "{} has several keys: give a file with the one to sign with",
+            "{} contains several keys: specify a file with only the one to sign with",
             path.display()
         )),
     }
 }
 
-/// That there is such a data directory: a tool makes none.
+/// Fails if the data directory does not exist: commands do not create it.
 fn check_is_there(data: &Path) -> anyhow::Result<()> {
-    match data.is_dir() {
-        true => Ok(()),
-        false => Err(anyhow!(
-            "there is no data directory {}: name it with --data, or a running server with --server",
+    if !data.is_dir() {
+        bail!(
+            "there is no data directory {}: specify one with --data, or a running server with --server",
             data.display()
-        )),
+        );
     }
+    Ok(())
 }
 
-/// That anything is stored of a zone. Says of which there is, if not.
+/// Fails if nothing is stored for a zone, and reports for which zones there is.
 fn check_is_stored(store: &mut dyn Store, origin: &str) -> anyhow::Result<()> {
     let contents = store.load(origin)?;
     if contents.serial > 0 || contents.names_peers() {
         return Ok(());
     }
     let origins = store.origins()?.join(", ");
-    let others = match origins.is_empty() {
-        true => "no zone has a peer there".to_owned(),
-        false => format!("there are peers of {origins}"),
-    };
-    Err(anyhow!("nothing is stored of {origin}: {others}"))
+    if origins.is_empty() {
+        bail!("nothing is stored for {origin}, and no other zone has peers");
+    }
+    bail!("nothing is stored for {origin}; there are peers of {origins}");
 }
 
-/// The error of a store, and what to do about it. What is said here does no harm
-/// in any order, and while a supervisor starts the service again and again.
-fn advised(error: StoreError) -> anyhow::Error {
+/// Adds advice to the error of a store. Following the advice does no harm, in any
+/// order, and while a supervisor keeps restarting the service.
+fn with_advice(error: StoreError) -> anyhow::Error {
     let advice = match &error {
         StoreError::Corrupt { .. } => {
-            "run `paramd restore` with the same --data: it sets the damaged store aside, brings \
-             back all that the dumps and the journal have, and names what they do not have"
+            "run `paramd restore` with the same --data: it sets the damaged store aside, restores \
+             everything that the dumps and the journal have, and reports what they lack"
         }
         StoreError::Missing { .. } => {
-            "`paramd restore` with the same --data brings back what they have; or begin anew with \
-             `paramd serve --new`, which gives the IDs to other hosts"
+            "run `paramd restore` with the same --data to restore them; or start without them with \
+             `paramd serve --new`, which assigns their IDs to other hosts"
         }
         StoreError::Foreign { .. } => {
-            "put its own back, or move this one away and run `paramd restore`"
+            "put the right one back, or move this one away and run `paramd restore`"
         }
-        StoreError::Locked { .. } | StoreError::Unusable { .. } | StoreError::Write { .. } => {
+        StoreError::Locked { .. } => {
+            "stop the service that is running on it, or specify another directory with --data"
+        }
+        StoreError::Unusable { .. } | StoreError::Write { .. } => {
             return error.into();
         }
     };
     anyhow!("{error}: {advice}")
 }
 
-/// The address of the server that runs on the data directory.
+/// The address of the server that is running on the data directory.
 fn running_on(data: &Path) -> anyhow::Result<SocketAddr> {
     let path = data.join(ADDRESS_FILE);
     fs::read_to_string(&path)
@@ -182,7 +185,7 @@ fn running_on(data: &Path) -> anyhow::Result<SocketAddr> {
         .and_then(|text| text.trim().parse().ok())
         .with_context(|| {
             format!(
-                "a server runs on {}, but {} does not say where: name it with --server",
+                "a server is running on {}, but {} does not contain its address: specify it with --server",
                 data.display(),
                 path.display()
             )

@@ -1,4 +1,4 @@
-//! `paramd peers`: who is registered, as a table.
+//! `paramd peers`: prints the registrations as a table.
 
 use std::io::{BufWriter, Write as _, stdout};
 
@@ -8,6 +8,7 @@ use hickory_proto::rr::Name;
 use crate::{
     cli::Peers,
     store::{Contents, Pin, Registration, Store},
+    text::counted,
     zone,
 };
 
@@ -15,15 +16,15 @@ use super::{Registrations, client::Client, origin, registrations, transfer, zone
 
 const HEAD: [&str; 7] = ["ID", "HOST", "ROLE", "ADDRESS", "STATE", "HEARD", "EPOCH"];
 
-/// A line of the table.
+/// A row of the table.
 struct Row {
-    /// By sequence and number.
+    /// The sequence and the number, to sort by.
     order: (String, u32),
     cells: [String; 7],
 }
 
 pub fn run(options: &Peers) -> anyhow::Result<()> {
-    let mut source = registrations(&options.place)?;
+    let mut source = registrations(&options.source)?;
     let origins: Vec<Name> = match (&options.zone, &mut source) {
         (Some(zone), _) => vec![origin::parse(zone)?],
         (None, Registrations::Store(store)) => store
@@ -31,10 +32,10 @@ pub fn run(options: &Peers) -> anyhow::Result<()> {
             .iter()
             .map(|text| origin::parse(text))
             .collect::<Result<_, _>>()?,
-        (None, Registrations::Server(_)) => zones_in(&options.place.zones.zones)
+        (None, Registrations::Server(_)) => zones_in(&options.source.zones.zones)
             .context(
-                "a server does not list its zones, those of the zone files are asked for: name a \
-                 zone: paramd peers ZONE, or their directory with --zones",
+                "a server does not list its zones, so the zone files are read for them: specify a \
+                 zone (paramd peers ZONE), or their directory with --zones",
             )?
             .into_iter()
             .map(|zone| zone.origin)
@@ -50,8 +51,7 @@ pub fn run(options: &Peers) -> anyhow::Result<()> {
         if place > 0 {
             writeln!(out)?;
         }
-        let noun = if peers.len() == 1 { "peer" } else { "peers" };
-        writeln!(out, "{origin} {} {noun}", peers.len())?;
+        writeln!(out, "{origin} {}", counted(peers.len(), "peer"))?;
         for line in table(&peers) {
             writeln!(out, "{line}")?;
         }
@@ -72,14 +72,14 @@ fn running(server: &Client, origin: &Name) -> anyhow::Result<Vec<Row>> {
                 let heard = format!("{} ago", humantime::format_duration(peer.heard));
                 rows.push(row(peer.registration, pin.is_some(), state, heard));
             }
-            (None, Some(pin)) => rows.push(awaited(pin)),
+            (None, Some(pin)) => rows.push(unregistered_pin(pin)),
             (None, None) => {}
         }
     }
     Ok(rows)
 }
 
-/// Leases are not stored.
+/// The registrations of a store, which does not contain the leases.
 fn stored(contents: Contents) -> Vec<Row> {
     let Contents {
         registrations,
@@ -92,15 +92,13 @@ fn stored(contents: Contents) -> Vec<Row> {
         let is_pinned = pin.map(|place| pins.swap_remove(place)).is_some();
         rows.push(row(registration, is_pinned, "-", "-".to_owned()));
     }
-    rows.extend(pins.into_iter().map(awaited));
+    rows.extend(pins.into_iter().map(unregistered_pin));
     rows
 }
 
 fn row(registration: Registration, is_pinned: bool, state: &str, heard: String) -> Row {
-    let state = match is_pinned {
-        true => format!("{state}, pinned"),
-        false => state.to_owned(),
-    };
+    let pinned = if is_pinned { ", pinned" } else { "" };
+    let state = format!("{state}{pinned}");
     Row {
         order: (registration.sequence.clone(), registration.number),
         cells: [
@@ -115,8 +113,8 @@ fn row(registration: Registration, is_pinned: bool, state: &str, heard: String) 
     }
 }
 
-/// A host for which an ID is kept, and which has not asked for it yet.
-fn awaited(pin: Pin) -> Row {
+/// A pinned host that has not registered yet.
+fn unregistered_pin(pin: Pin) -> Row {
     let none = || "-".to_owned();
     Row {
         cells: [
@@ -132,7 +130,7 @@ fn awaited(pin: Pin) -> Row {
     }
 }
 
-/// The lines of a table, its columns as wide as what stands in them.
+/// The lines of the table, with each column as wide as its widest cell.
 fn table(rows: &[Row]) -> Vec<String> {
     let head = HEAD.map(str::to_owned);
     let lines = || std::iter::once(&head).chain(rows.iter().map(|row| &row.cells));

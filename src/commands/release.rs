@@ -10,7 +10,7 @@ use hickory_proto::{
 
 use crate::{
     cli::Release,
-    store::{Store, Write},
+    store::{Pin, Store, Write},
 };
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
 pub fn run(options: &Release) -> anyhow::Result<()> {
     let origin = origin::parse(&options.zone)?;
     let wanted = options.host.to_ascii_lowercase();
-    match registrations(&options.place)? {
+    match registrations(&options.source)? {
         Registrations::Server(server) => update(&server, &origin, &wanted)?,
         Registrations::Store(mut store) => remove(store.as_mut(), &origin.to_ascii(), &wanted)?,
     }
@@ -30,11 +30,12 @@ pub fn run(options: &Release) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// By DNS UPDATE (RFC 2136): if there is anything at the name, all of it goes.
+/// Sends a DNS UPDATE (RFC 2136) that deletes everything at the name, and
+/// requires that there is something.
 fn update(server: &Client, origin: &Name, wanted: &str) -> anyhow::Result<()> {
     let name = origin
         .prepend_label(wanted)
-        .with_context(|| format!("`{wanted}` is no host"))?;
+        .with_context(|| format!("`{wanted}` is not a host name"))?;
     let mut everything = Record::update0(name, 0, RecordType::ANY);
     everything.dns_class = DNSClass::ANY;
     let mut message = Message::new(0, MessageType::Query, OpCode::Update);
@@ -60,15 +61,16 @@ fn not_registered(wanted: &str, origin: &str) -> anyhow::Error {
 
 fn remove(store: &mut dyn Store, origin: &str, wanted: &str) -> anyhow::Result<()> {
     let contents = store.load(origin)?;
-    let peers = contents.registrations.iter();
-    let peers = peers.map(|peer| (&peer.host, &peer.sequence, peer.number));
-    let pins = contents.pins.iter();
-    let pins = pins.map(|pin| (&pin.host, &pin.sequence, pin.number));
-    let mut found = peers.chain(pins);
-    let found = found.find(|(host, sequence, number)| {
-        *host == wanted || format!("{sequence}{number}") == wanted
-    });
-    let Some((host, sequence, number)) = found else {
+    let peers = contents.registrations.into_iter().map(Pin::from);
+    let mut ids = peers.chain(contents.pins);
+    let found =
+        ids.find(|id| id.host == wanted || format!("{}{}", id.sequence, id.number) == wanted);
+    let Some(Pin {
+        host,
+        sequence,
+        number,
+    }) = found
+    else {
         check_is_stored(store, origin)?;
         return Err(not_registered(wanted, origin));
     };
@@ -76,10 +78,9 @@ fn remove(store: &mut dyn Store, origin: &str, wanted: &str) -> anyhow::Result<(
     let delete = Write::Delete {
         origin: origin.clone(),
         host: host.clone(),
-        sequence: sequence.clone(),
+        sequence,
         number,
     };
-    let host = host.clone();
     store.commit(&[delete, Write::Unpin { origin, host }])?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `paramd restore`: brings back what a store has lost.
+//! `paramd restore`: restores what a store has lost.
 
 use std::{
     collections::BTreeSet,
@@ -13,17 +13,19 @@ use crate::{
     cli::Restore,
     network::Hostname,
     store::{
-        Contents, SERIALS_LATER, StoreError,
-        chain::Restored,
-        dumps::{Dump, DumpError, Unchecked},
+        Contents, SERIAL_MARGIN, StoreError,
+        backup::RecoveredZone,
+        dumps::{Dump, DumpError, MissingChecksum},
         local::{self, RestoreError},
     },
+    text::counted,
 };
 
-use super::{advised, check_is_there, origin};
+use super::{check_is_there, origin, with_advice};
 
-/// No service gets that far; above it there would be no room to count on.
-const MOST_SERIALS: u64 = 1 << 62;
+/// The highest serial that is accepted. No service reaches it, and it leaves room
+/// to count on.
+const MAX_SERIAL: u64 = 1 << 62;
 
 pub fn run(options: &Restore) -> anyhow::Result<()> {
     match &options.file {
@@ -32,64 +34,68 @@ pub fn run(options: &Restore) -> anyhow::Result<()> {
     }
 }
 
-/// From the dumps and the journal of the data directory.
+/// Restores from the dumps and the journal of the data directory.
 fn from_backup(data: &Path) -> anyhow::Result<()> {
     check_is_there(data)?;
-    let report = local::restore(data).map_err(explained)?;
+    let report = local::restore(data).map_err(restore_error)?;
     if let Some(aside) = &report.aside {
-        println!("the damaged store is {}", aside.display());
+        println!("the damaged store was moved to {}", aside.display());
     }
     let mut incomplete = Vec::new();
-    for (origin, zone) in &report.zones {
+    for zone in &report.zones {
         for note in &zone.notes {
             println!("not used: {note}");
         }
-        let restored = described(origin, zone);
-        match zone.is_whole() {
-            true => println!("{restored}: everything that was answered"),
-            false => incomplete.push(format!(
-                "{restored}, but not everything that was answered: {} cannot be brought back",
+        let restored = described(zone);
+        if zone.is_whole() {
+            println!("{restored}: complete");
+        } else {
+            incomplete.push(format!(
+                "{restored}, which are incomplete: {} cannot be restored",
                 zone.missing.join("; ")
-            )),
+            ));
         }
     }
-    match incomplete.is_empty() {
-        true => Ok(()),
-        false => Err(anyhow!(incomplete.join("\nparamd: "))),
+    if incomplete.is_empty() {
+        Ok(())
+    } else {
+        Err(anyhow!(incomplete.join("\nparamd: ")))
     }
 }
 
-fn described(origin: &str, zone: &Restored) -> String {
-    let peers = zone.contents.registrations.len();
+fn described(zone: &RecoveredZone) -> String {
+    let registrations = counted(zone.contents.registrations.len(), "registration");
     let from = match &zone.dump {
         Some(dump) => format!("{} and the journal", dump.path.display()),
         None => "the journal".to_owned(),
     };
-    format!("restored {peers} registrations of {origin} from {from}")
+    format!("restored {registrations} of {} from {from}", zone.origin)
 }
 
-/// From one dump, into a store that has nothing of its zone.
+/// Restores a dump into a store that has nothing of its zone.
 fn from_file(file: &Path, data: &Path) -> anyhow::Result<()> {
     let shown = file.display();
-    let octets = read(file).with_context(|| format!("cannot read {shown}"))?;
-    let dump = parse(&octets, &shown.to_string())?;
+    let bytes = read(file).with_context(|| format!("cannot read {shown}"))?;
+    let dump = parse(&bytes, &shown.to_string())?;
     let origin = dump.head.origin.clone();
     let contents = contents(dump);
-    let peers = contents.registrations.len();
-    local::restore_zone(data, &origin, contents).map_err(explained)?;
-    println!("restored {peers} registrations of {origin}");
+    let registrations = counted(contents.registrations.len(), "registration");
+    local::restore_zone(data, &origin, contents).map_err(restore_error)?;
+    println!("restored {registrations} of {origin}");
     Ok(())
 }
 
-/// Reads a dump; `shown` is what errors call it.
-pub fn parse(octets: &[u8], shown: &str) -> anyhow::Result<Dump> {
-    let dump = Dump::read(octets, Unchecked::Taken).map_err(|error| match error {
-        DumpError::NoDump(error) => {
-            anyhow!("{shown} is no dump: make one with `paramd dump ZONE --format json`: {error}")
+/// Reads a dump. Errors call it `shown`.
+pub fn parse(bytes: &[u8], shown: &str) -> anyhow::Result<Dump> {
+    let dump = Dump::read(bytes, MissingChecksum::Accept).map_err(|error| match error {
+        DumpError::NotADump(error) => {
+            anyhow!(
+                "{shown} is not a dump: create one with `paramd dump ZONE --format json`: {error}"
+            )
         }
         DumpError::Checksum => anyhow!(
-            "{shown} does not fit its checksum: it is damaged; or, if you have edited it, take \
-             the line with the checksum out"
+            "{shown} does not match its checksum: it is damaged; if you have edited it, remove \
+             the line with the checksum"
         ),
         error => anyhow!("{shown} cannot be restored: {error}"),
     })?;
@@ -97,82 +103,87 @@ pub fn parse(octets: &[u8], shown: &str) -> anyhow::Result<Dump> {
     Ok(dump)
 }
 
-/// What fills a store with the dump. Its serial goes on above all that were
-/// published since.
+/// The contents that a store gets from the dump. The serial continues above every
+/// serial that may have been published since.
 pub fn contents(dump: Dump) -> Contents {
     let mut contents = dump.contents();
-    contents.serial += SERIALS_LATER;
+    contents.serial += SERIAL_MARGIN;
     contents
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     if path == Path::new("-") {
-        let mut octets = Vec::new();
-        io::stdin().read_to_end(&mut octets)?;
-        return Ok(octets);
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes)?;
+        return Ok(bytes);
     }
     fs::read(path)
 }
 
-/// What the service would not start with.
+/// Rejects a dump that the service would not start with.
 fn check(dump: &Dump) -> anyhow::Result<()> {
     let head = &dump.head;
     if origin::parse(&head.origin)?.to_ascii() != head.origin {
         bail!(
-            "`{}` is not written as an origin is: absolute, in small letters",
+            "`{}` is not an absolute domain name in lower case",
             head.origin
         );
     }
-    if head.serial > MOST_SERIALS {
-        bail!("its serial is {}, which no zone reaches", head.serial);
+    if head.serial > MAX_SERIAL {
+        bail!("its serial {} is too high", head.serial);
     }
-    let peers = dump.peers.iter();
-    let peers: Vec<_> = peers
-        .map(|it| (&it.host, &it.sequence, it.number))
-        .collect();
-    let pins = dump.pins.iter();
-    let pins: Vec<_> = pins.map(|it| (&it.host, &it.sequence, it.number)).collect();
-    check_once(&peers)?;
-    check_once(&pins)
-}
-
-/// That each host is there once, and each ID.
-fn check_once(ids: &[(&String, &String, u32)]) -> anyhow::Result<()> {
-    let mut hosts = BTreeSet::new();
-    let mut taken = BTreeSet::new();
-    for (host, sequence, number) in ids {
-        let name: Hostname = host
-            .parse()
-            .with_context(|| format!("`{host}` is no host"))?;
-        if name.as_str() != *host {
-            bail!("`{host}` is not in small letters");
-        }
-        if !hosts.insert(host) {
-            bail!("{host} is there twice");
-        }
-        if !taken.insert((sequence, number)) {
-            bail!("{sequence}{number} is there twice");
-        }
+    let mut peers = Unique::default();
+    for peer in &dump.peers {
+        peers.add(&peer.host, &peer.sequence, peer.number)?;
+    }
+    let mut pins = Unique::default();
+    for pin in &dump.pins {
+        pins.add(&pin.host, &pin.sequence, pin.number)?;
     }
     Ok(())
 }
 
-/// The error, and what to do about it.
-fn explained(error: RestoreError) -> anyhow::Error {
+/// The hosts and IDs of a dump, none of which may occur twice.
+#[derive(Default)]
+struct Unique<'d> {
+    hosts: BTreeSet<&'d str>,
+    ids: BTreeSet<(&'d str, u32)>,
+}
+
+impl<'d> Unique<'d> {
+    fn add(&mut self, host: &'d str, sequence: &'d str, number: u32) -> anyhow::Result<()> {
+        let name: Hostname = host
+            .parse()
+            .with_context(|| format!("`{host}` is not a host name"))?;
+        if name.as_str() != host {
+            bail!("`{host}` is not in lower case");
+        }
+        if !self.hosts.insert(host) {
+            bail!("{host} occurs twice");
+        }
+        if !self.ids.insert((sequence, number)) {
+            bail!("{sequence}{number} occurs twice");
+        }
+        Ok(())
+    }
+}
+
+/// Adds advice to an error.
+fn restore_error(error: RestoreError) -> anyhow::Error {
     let advice = match &error {
         RestoreError::Store(StoreError::Corrupt { .. }) => {
-            "without FILE, `paramd restore` sets the damaged store aside and brings back what the \
-             dumps and the journal have; with FILE it fills an empty one"
+            "without FILE, `paramd restore` sets the damaged store aside and restores what the \
+             dumps and the journal have; with FILE it fills an empty store"
         }
         RestoreError::NotEmpty { .. } => "restore into an empty data directory",
-        RestoreError::NoBackup(_) => "name a dump: `paramd restore FILE`",
+        RestoreError::NoBackup(_) => "specify a dump: `paramd restore FILE`",
         RestoreError::Unreadable { .. } => {
-            "name a dump of elsewhere: `paramd restore FILE`; or move peers.sled away and begin \
-             anew with `paramd serve --new`"
+            "specify a dump from elsewhere: `paramd restore FILE`; or move peers.sled away and start \
+             without peers: `paramd serve --new`"
         }
         RestoreError::NothingMissing(_) => return error.into(),
         RestoreError::Store(_) => match error {
-            RestoreError::Store(error) => return advised(error),
+            RestoreError::Store(error) => return with_advice(error),
             error => return error.into(),
         },
     };

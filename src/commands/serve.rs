@@ -1,8 +1,9 @@
-//! `paramd serve`: the service itself.
+//! `paramd serve`: runs the service.
 
 use std::{
     fs,
     io::Write as _,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -28,24 +29,24 @@ use crate::{
         policy::{cookie::Cookies, limits::Limiter},
         transport::listen::{self, Listener, Listeners},
     },
-    store::{LocalStore, local::Opening},
+    store::{LocalStore, local::OpenMode},
 };
 
 use super::{
-    ADDRESS_FILE, advised,
-    backup::{self, Backup},
-    missing_keys, told, zones_in,
+    ADDRESS_FILE,
+    dumper::{self, Dumper},
+    missing_keys, problem_list, with_advice, zones_in,
 };
 
 /// How long the last commit may take when the service ends.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
 
-/// How many tasks a busy thread runs before it looks for new connections and for what
-/// has come by others. Each may make an answer of 64 kB, which takes a millisecond, so
-/// tokio's 61 let connections wait until the kernel took no more.
+/// The number of tasks that a busy thread runs before it looks for new connections and
+/// for data on the others. Each task may build an answer of 64 kB, which takes a
+/// millisecond; with tokio's 61, connections waited until the kernel accepted no more.
 const TASKS_BETWEEN_EVENTS: u32 = 8;
 
-/// As many open files as the service can make use of.
+/// The maximum number of open files that the service can use.
 const FILES: u64 = 16_384;
 
 pub fn run(options: &Serve) -> anyhow::Result<()> {
@@ -58,7 +59,7 @@ pub fn run(options: &Serve) -> anyhow::Result<()> {
 }
 
 async fn serve(options: &Serve) -> anyhow::Result<()> {
-    // Before anything else: a signal that comes early must not be lost.
+    // First of all, so that no early signal is lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (ignored, mut others) = mpsc::channel(1);
@@ -69,29 +70,31 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     raise_file_limit();
     let mut zones = zones_in(&options.zones.zones)?;
     let mut config = match &options.config.config {
-        Some(path) => config::read(path).map_err(told)?,
+        Some(path) => config::read(path).map_err(problem_list)?,
         None => Config::default(),
     };
     let missing = missing_keys(&zones, &config.keys);
     if !missing.is_empty() {
-        return Err(told(missing));
+        return Err(problem_list(missing));
     }
     let data = &options.data.data;
-    let opening = match options.new {
-        true => Opening::Anew,
-        false => Opening::Serve,
+    let mode = if options.new {
+        OpenMode::New
+    } else {
+        OpenMode::Serve
     };
     let mut store = match options.store {
-        StoreKind::Sled => LocalStore::open(data, opening).map_err(advised)?,
+        StoreKind::Sled => LocalStore::open(data, mode).map_err(with_advice)?,
     };
     let origins: Vec<String> = zones.iter().map(|zone| zone.origin_text()).collect();
     store.dump_others(&origins);
     let dumps = store.dumps().clone();
     let cookies = match config.cookie_secrets.take() {
         Some((current, previous)) => Cookies::configured(current, previous),
-        None => Cookies::own(data).context("cannot make a secret for cookies")?,
+        None => Cookies::own(data).context("cannot generate a secret for cookies")?,
     };
-    let limits = Limiter::new(&config.limits).context("cannot make a secret for limits")?;
+    let limits =
+        Limiter::new(&config.limits).context("cannot generate a secret for rate limits")?;
     let listeners = Listeners {
         plain: listen::open(&options.listen)?,
         tls: match &config.tls {
@@ -110,7 +113,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let clock = Clock::start();
     let (registry, mut writer) = Registry::start(zones, Box::new(store), clock.clone())?;
     note_address(data, &listeners.plain)?;
-    let backup = Arc::new(Mutex::new(Backup::new(data, dumps, registry.zones())));
+    let dumper = Arc::new(Mutex::new(Dumper::new(data, dumps, registry.zones())));
     let plain = listeners
         .plain
         .iter()
@@ -125,25 +128,25 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     );
     match Control::open(data) {
         Ok(control) => server.control(control),
-        // The service does without.
+        // The service works without it.
         Err(error) => warn!(
             "cannot open the control socket in {}: {error}",
             data.display()
         ),
     }
-    // Whoever started the service may have closed its standard output.
+    // Standard output may have been closed.
     let _ = writeln!(
         std::io::stdout(),
         "paramd answers on {}",
         addresses.join(", ")
     );
 
-    let dumping = tokio::spawn(dump_at_times(backup.clone()));
+    let dumping = tokio::spawn(dump_at_times(dumper.clone()));
     let ended = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok("SIGTERM"),
             _ = interrupt.recv() => break Ok("SIGINT"),
-            Some(name) = others.recv() => info!("{name} is ignored: SIGTERM ends the service"),
+            Some(name) = others.recv() => info!("{name} is ignored: use SIGTERM to stop the service"),
             error = server.failed() => break Err(error),
             _ = &mut writer => break Err(anyhow!("the writer has failed: see the log")),
         }
@@ -151,16 +154,16 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     dumping.abort();
     server.stop().await;
     let signal = ended?;
-    // The registry is gone with the server; its writer ends when it has
-    // committed what was waiting, unless the disk hangs.
+    // The server owned the registry. Its writer ends after it has committed the
+    // waiting requests, unless the disk hangs.
     tokio::time::timeout(LAST_COMMIT, writer)
         .await
-        .context("the disk hangs: the last registrations may not be on it")?
+        .context("the disk does not respond: the last registrations may be lost")?
         .context("the writer has failed: see the log")?;
-    // A dump that was begun before is waited for.
-    let last = tokio::task::spawn_blocking(move || locked(&backup).take());
-    last.await.context("a defect in the service")?;
-    info!("ended by {signal}");
+    // This waits for a dump that is in progress.
+    let last = tokio::task::spawn_blocking(move || locked(&dumper).take());
+    last.await.context("the last dump failed")?;
+    info!("stopped by {signal}");
     Ok(())
 }
 
@@ -174,42 +177,43 @@ const IGNORED: [(Kind, &str); 4] = [
     (SignalKind::user_defined2, "SIGUSR2"),
 ];
 
-/// Passes on the name of a signal each time that it comes.
+/// Forwards the name of a signal each time it arrives.
 async fn report(mut signals: Signal, name: &'static str, to: mpsc::Sender<&'static str>) {
     while signals.recv().await.is_some() && to.send(name).await.is_ok() {}
 }
 
-/// Dumps the zones when it is time to, with what the threads that answer leave of
-/// the processor.
-async fn dump_at_times(backup: Arc<Mutex<Backup>>) {
-    let mut interval = tokio::time::interval(backup::LOOK);
+/// Takes the dumps that are due, at a lower priority than the threads that answer
+/// queries.
+async fn dump_at_times(dumper: Arc<Mutex<Dumper>>) {
+    let mut interval = tokio::time::interval(dumper::LOOK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let backup = backup.clone();
-        if let Err(error) = background::run("backup", move || locked(&backup).look()).await {
-            warn!("no zone can be dumped: there can be no further thread ({error})");
+        let dumper = dumper.clone();
+        if let Err(error) = background::run("dumper", move || locked(&dumper).look()).await {
+            warn!("cannot dump zones: cannot start a thread: {error}");
         }
     }
 }
 
-/// Also after a panic: each dump stands for itself.
-fn locked(backup: &Mutex<Backup>) -> MutexGuard<'_, Backup> {
-    backup.lock().unwrap_or_else(PoisonError::into_inner)
+/// The lock is usable after a panic, since each dump is independent.
+fn locked(dumper: &Mutex<Dumper>) -> MutexGuard<'_, Dumper> {
+    dumper.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets the service have as many open files as it may: each TCP connection is
-/// one. Less does no harm, only fewer connections.
+/// Raises the limit of open files: each TCP connection is one. A lower limit only
+/// means fewer connections.
 fn raise_file_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(FILES), hard);
-    }
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let current = Some(maximum.map_or(FILES, |maximum| maximum.min(FILES)));
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
 }
 
-/// Leaves a note where the tools find the server that runs on the data.
+/// Writes the file in which commands find the server of the data directory.
 fn note_address(data: &Path, listeners: &[Listener]) -> anyhow::Result<()> {
-    // The tools ask from this machine, and only loopback may transfer by default.
+    // Commands connect from this machine, and by default only loopback addresses
+    // may transfer.
     let is_local = |listener: &&Listener| {
         let ip = listener.address.ip();
         ip.is_loopback() || ip.is_unspecified()
@@ -220,13 +224,14 @@ fn note_address(data: &Path, listeners: &[Listener]) -> anyhow::Result<()> {
     };
     let mut address = listener.address;
     if address.ip().is_unspecified() {
-        address.set_ip(match address.is_ipv4() {
-            true => std::net::Ipv4Addr::LOCALHOST.into(),
-            false => std::net::Ipv6Addr::LOCALHOST.into(),
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
     let path = data.join(ADDRESS_FILE);
-    // The service does without it, so a full disk does not keep it from starting.
+    // The service works without it, so a full disk must not keep it from
+    // starting.
     if let Err(error) = fs::write(&path, format!("{address}\n")) {
         warn!("cannot write {}: {error}", path.display());
     }

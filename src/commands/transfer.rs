@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use anyhow::anyhow;
+use anyhow::bail;
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query},
     rr::{Name, Record, RecordType},
@@ -10,16 +10,17 @@ use hickory_proto::{
 
 use super::client::{Client, Conversation};
 
-/// The records of a zone as they arrive, the SOA only at the start.
+/// The records of a zone in the order of arrival, with the SOA record at the
+/// start only.
 pub struct Transfer {
     conversation: Conversation,
     what: String,
     ready: VecDeque<Record>,
-    begun: bool,
+    started: bool,
     ended: bool,
 }
 
-/// Asks the server for a zone, or a part of it that has a name of its own.
+/// Requests a zone, or a part of it that has its own name.
 pub fn begin(client: &Client, origin: &Name, name: &Name) -> anyhow::Result<Transfer> {
     let mut message = Message::new(0, MessageType::Query, OpCode::Query);
     message.add_query(Query::query(name.clone(), RecordType::AXFR));
@@ -27,7 +28,7 @@ pub fn begin(client: &Client, origin: &Name, name: &Name) -> anyhow::Result<Tran
         conversation: client.send(message)?,
         what: format!("the transfer of {origin}"),
         ready: VecDeque::new(),
-        begun: false,
+        started: false,
         ended: false,
     })
 }
@@ -36,10 +37,10 @@ impl Transfer {
     fn receive(&mut self) -> anyhow::Result<()> {
         let message = self.conversation.receive(&self.what)?;
         self.ready.extend(message.answers);
-        match self.ready.is_empty() {
-            true => Err(anyhow!("the server has sent a message without records")),
-            false => Ok(()),
+        if self.ready.is_empty() {
+            bail!("the server sent a message without records");
         }
+        Ok(())
     }
 }
 
@@ -58,11 +59,11 @@ impl Iterator for Transfer {
         }
         let record = self.ready.pop_front()?;
         let is_soa = record.record_type() == RecordType::SOA;
-        if is_soa && self.begun {
+        if is_soa && self.started {
             self.ended = true;
             return None;
         }
-        self.begun = true;
+        self.started = true;
         Some(Ok(record))
     }
 }

@@ -1,4 +1,4 @@
-//! Checksums of what stands in plain files.
+//! Checksums of plain files.
 
 use std::{
     hash::Hasher as _,
@@ -7,30 +7,31 @@ use std::{
 
 use siphasher::sip::SipHasher13;
 
-/// How many digits a checksum has as text.
+/// The length of a checksum as text.
 pub const DIGITS: usize = 16;
 
-/// The checksum of these octets: 64 bits of SipHash-1-3 with the key zero, as 16
-/// hexadecimal digits. It finds damage; who may write the files can forge it.
-pub fn of(octets: &[u8]) -> String {
-    let mut summed = Summed::new(io::sink());
-    summed.hasher.write(octets);
+/// The checksum of these bytes: 64 bits of SipHash-1-3 with a key of zeros, as 16
+/// hexadecimal digits. It detects damage, but anyone who can write the files can
+/// forge it.
+pub fn of(bytes: &[u8]) -> String {
+    let mut summed = ChecksumWriter::new(io::sink());
+    summed.hasher.write(bytes);
     summed.checksum()
 }
 
-/// Passes on what is written, and makes a checksum of it.
-pub struct Summed<W> {
+/// A writer that computes the checksum of what passes through it.
+pub struct ChecksumWriter<W> {
     out: W,
     hasher: SipHasher13,
 }
 
-impl<W> Summed<W> {
+impl<W> ChecksumWriter<W> {
     pub fn new(out: W) -> Self {
         let hasher = SipHasher13::new();
         Self { out, hasher }
     }
 
-    /// The checksum of everything so far.
+    /// The checksum of everything written so far.
     pub fn checksum(&self) -> String {
         format!("{:016x}", self.hasher.finish())
     }
@@ -40,10 +41,10 @@ impl<W> Summed<W> {
     }
 }
 
-impl<W: Write> Write for Summed<W> {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(octets)?;
-        self.hasher.write(&octets[..written]);
+impl<W: Write> Write for ChecksumWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.write(&bytes[..written]);
         Ok(written)
     }
 
@@ -58,19 +59,19 @@ mod tests {
 
     #[test]
     fn a_checksum_does_not_depend_on_the_pieces() {
-        let octets: Vec<u8> = (0..=255).collect();
-        let whole = of(&octets);
+        let bytes: Vec<u8> = (0..=255).collect();
+        let whole = of(&bytes);
         assert_eq!(whole.len(), DIGITS);
         for piece in [1, 3, 8, 100] {
-            let mut summed = Summed::new(Vec::new());
-            for part in octets.chunks(piece) {
+            let mut summed = ChecksumWriter::new(Vec::new());
+            for part in bytes.chunks(piece) {
                 summed.write_all(part).unwrap();
             }
             assert_eq!(summed.checksum(), whole, "pieces of {piece}");
-            assert_eq!(summed.into_inner(), octets);
+            assert_eq!(summed.into_inner(), bytes);
         }
-        assert_ne!(of(&octets[1..]), whole);
-        // What stands in files must be read by every later release.
+        assert_ne!(of(&bytes[1..]), whole);
+        // Later releases must read existing files.
         assert_eq!(of(b""), "d1fba762150c532c");
     }
 }

@@ -1,25 +1,25 @@
-//! Files that must survive a power cut, and their names.
+//! Files and directories that survive a power failure.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
-/// Makes the names in a directory durable.
+/// Makes the entries of a directory durable.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Makes a directory and those above it that are missing, and the name of each
-/// durable. The name of a directory that is there is made durable as well: who
-/// made it may not have done so.
+/// Creates a directory and its missing parents, and makes their names durable.
+/// The name of an existing directory is synced as well: its creator may not have
+/// done so.
 pub fn make_directory(path: &Path) -> io::Result<()> {
     let parent = parent_of(path);
     if path.is_dir() {
         return match sync_directory(parent) {
-            // The parent of a volume's directory may be nobody's business here.
+            // The parent of a volume's mount point may be inaccessible.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
             synced => synced,
         };
@@ -28,14 +28,14 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
         make_directory(parent)?;
     }
     match fs::create_dir(path) {
-        // Another process may have made it meanwhile.
+        // Another process may have created it in the meantime.
         Err(error) if !path.is_dir() => return Err(error),
         _ => {}
     }
     sync_directory(parent)
 }
 
-/// The directory that has the name.
+/// The directory that contains the entry.
 pub fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
@@ -44,42 +44,50 @@ pub fn parent_of(path: &Path) -> &Path {
     }
 }
 
-/// A file of that name that only its owner may write; what was in it is gone.
-pub fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
+/// The mode of a file that everyone may read.
+pub const SHARED: u32 = 0o644;
+
+/// The mode of a file that only its owner may read.
+pub const PRIVATE: u32 = 0o600;
+
+/// Replaces or creates a file as a whole or not at all, even if the power fails:
+/// `fill` writes to a file with the extension `part`, which is synced and then
+/// renamed.
+///
+/// The crates that do the same choose a random temporary name, so a process that
+/// is killed would leave a file which nothing overwrites or removes.
+pub fn replace(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(File) -> io::Result<File>,
+) -> io::Result<()> {
+    let part = path.with_extension("part");
+    let written = File::options()
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(0o644)
-        .open(path)
-}
-
-/// Writes a file that is there as a whole or not at all, also after a power cut:
-/// it has another name until it is on disk.
-pub fn replace(path: &Path, fill: impl FnOnce(File) -> io::Result<File>) -> io::Result<()> {
-    let part = path.with_extension("part");
-    let written = create(&part)
+        .mode(mode)
+        .open(&part)
         .and_then(fill)
         .and_then(|file| file.sync_all())
         .and_then(|()| fs::rename(&part, path));
     if let Err(error) = written {
-        // A disk that is full has need of the room.
+        // A full disk needs the space.
         let _ = fs::remove_file(&part);
         return Err(error);
     }
-    path.parent().map_or(Ok(()), sync_directory)
+    sync_directory(parent_of(path))
 }
 
-/// The same for a file of a few octets.
-pub fn write(path: &Path, octets: &[u8]) -> io::Result<()> {
-    replace(path, |mut file| {
-        file.write_all(octets)?;
+/// Replaces or creates a file with this content.
+pub fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    replace(path, mode, |mut file| {
+        file.write_all(content)?;
         Ok(file)
     })
 }
 
-/// The first of `PATH-1`, `PATH-2` and so on that is not there, and its number.
+/// The first of `PATH-1`, `PATH-2` and so on that does not exist, and its number.
 pub fn next_free(path: &Path) -> (PathBuf, usize) {
     let mut number = 1;
     loop {

@@ -1,51 +1,46 @@
-//! Which data directory something belongs to.
+//! The identity of a data directory.
 
-use std::{
-    fmt,
-    fs::{self, File},
-    io::{self, Read as _},
-    path::Path,
-    str::FromStr,
-};
+use std::{fmt, fs, io, path::Path, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use super::files;
 
-/// A random value that is made with the first store of a data directory, and
-/// that its store, its dumps and its journal carry. A store that was copied from
-/// elsewhere has another.
+/// A random value that is generated with the first store of a data directory, and
+/// that its database, dumps and journal carry. A store that was copied from
+/// elsewhere has another identity.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Identity([u8; 16]);
 
 impl Identity {
-    /// A new one.
+    /// Generates an identity.
     ///
     /// # Errors
     ///
-    /// The operating system gives no random numbers.
+    /// The operating system provides no random numbers.
     pub fn new() -> io::Result<Self> {
-        let mut octets = [0; 16];
-        File::open("/dev/urandom")?.read_exact(&mut octets)?;
-        Ok(Self(octets))
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        Ok(Self(bytes))
     }
 
-    /// The one in a file; `None` where there is no file, or none that is whole.
+    /// Reads an identity from a file; `None` if the file is missing or
+    /// incomplete.
     ///
     /// # Errors
     ///
-    /// The file is there and cannot be read.
+    /// The file exists and cannot be read.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
         match fs::read(path) {
-            Ok(octets) => Ok(String::from_utf8_lossy(&octets).trim().parse().ok()),
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().parse().ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     pub fn write(self, path: &Path) -> io::Result<()> {
-        files::write(path, format!("{self}\n").as_bytes())
+        files::write(path, files::SHARED, format!("{self}\n").as_bytes())
     }
 }
 

@@ -1,30 +1,30 @@
-//! Durability: what must survive when the machine goes down.
+//! Durability: what must survive a crash.
 //!
-//! The rule of this floor: [`Store::commit`] returns when all of its writes
-//! are on disk, or none is. It knows nothing of leases, DNS or zone files; a
-//! registration is kept by the names of its role and sequence, so that a zone
-//! file may be rearranged between two starts.
+//! [`Store::commit`] returns when all of its writes are on disk, or none is. This
+//! module knows nothing about leases, DNS or zone files. A registration refers to
+//! its role and its sequence by name, so a zone file may be reordered between two
+//! starts.
 //!
-//! A data directory holds everything twice: in the database, which serves a
-//! start quickly, and in dumps and a journal, which are plain text and bring the
-//! database back when it is lost.
+//! A data directory holds everything twice: in the database, from which the
+//! service starts quickly, and in dumps and a journal, plain text files from
+//! which the database can be rebuilt.
 //!
-//! | in the data directory | what it is | module |
+//! | in the data directory | contents | module |
 //! | --- | --- | --- |
 //! | `peers.sled/` | the database | `sled` |
 //! | `journal/` | every commit since the dumps | [`journal`] |
-//! | `dumps/ORIGIN/` | each zone as it was at some commit | [`dumps`] |
-//! | `witness` | how many commits were acknowledged | `witness` |
-//! | `identity` | which data directory all of this belongs to | `identity` |
+//! | `dumps/ORIGIN/` | each zone as of some commit | [`dumps`] |
+//! | `witness` | the number of the last acknowledged commit | `witness` |
+//! | `identity` | the identity of the data directory | `identity` |
 //! | `lock` | locked by the process that uses the directory | `sled` |
 //!
-//! [`local`] keeps them in step and makes a lost database anew, [`chain`] reads a
-//! zone from dumps and journal, `checksum` and `files` are what the others share.
+//! [`local`] keeps them consistent and rebuilds a lost database, [`backup`] reads
+//! a zone from dumps and journal, `checksum` and `files` are shared.
 
-pub mod chain;
+pub mod backup;
 mod checksum;
 pub mod dumps;
-mod files;
+pub(crate) mod files;
 mod identity;
 pub mod journal;
 pub mod local;
@@ -39,48 +39,51 @@ pub use self::local::LocalStore;
 pub use self::registration::{Pin, Registration};
 pub use self::sled::SledStore;
 
-/// How far a serial goes on above the last one that is known, where others may
-/// have been published since: further than a service can have counted between
-/// two dumps.
-pub const SERIALS_LATER: u64 = 1 << 20;
+/// How far a serial is advanced if later ones may have been published: further
+/// than a service can count between two dumps.
+pub const SERIAL_MARGIN: u64 = 1 << 20;
 
-/// Where registrations are kept.
+/// A place where registrations are stored.
 pub trait Store: Send {
-    /// Everything that is stored of the zone with that origin (absolute, in
-    /// lower case).
+    /// Everything that is stored of a zone. The origin is absolute and in lower
+    /// case.
     fn load(&mut self, origin: &str) -> Result<Contents, StoreError>;
 
-    /// The origins of which anything is stored.
+    /// The origins with stored contents.
     fn origins(&mut self) -> Result<Vec<String>, StoreError>;
 
-    /// Makes all of these writes durable, in one flush; gives the number of the
-    /// commit, which is higher than that of every commit before. After an error
-    /// none of the writes may be relied on, and a later commit may well succeed.
+    /// Makes all writes durable in one flush. Returns the number of the commit,
+    /// which is higher than that of every earlier commit.
+    ///
+    /// # Errors
+    ///
+    /// The writes may or may not be stored. A later commit may succeed.
     fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError>;
 }
 
-/// What is stored of one zone.
+/// The stored contents of a zone.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Contents {
     pub registrations: Vec<Registration>,
     pub pins: Vec<Pin>,
-    /// All SOA serials below this one may have been published. 0 where the store
+    /// Every SOA serial below this one may have been published. 0 if the store
     /// has never had anything of the zone.
     pub serial: u64,
     /// The number of the last commit of the store.
     pub commit: u64,
     /// The number of the last commit that changed a registration or a pin of the
-    /// zone, or a higher one where that is not known.
+    /// zone, or a higher number if that is not known.
     pub changed: u64,
 }
 
 impl Contents {
-    /// Whether there is anybody to whom an ID belongs.
+    /// Whether a host has or is reserved an ID.
     pub fn names_peers(&self) -> bool {
         !self.registrations.is_empty() || !self.pins.is_empty()
     }
 
-    /// What fills a store that has nothing of the zone.
+    /// The writes that create these contents in a store that has nothing of the
+    /// zone.
     pub fn writes(&self, origin: &str) -> Vec<Write> {
         let origin: Arc<str> = origin.into();
         let serial = Write::Serial {
@@ -99,10 +102,10 @@ impl Contents {
     }
 }
 
-/// One write. `origin` is absolute and in lower case.
+/// A write to a zone. `origin` is absolute and in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    /// The host has this ID, and nobody else has.
+    /// The host has this ID, and no other host has it.
     Put {
         origin: Arc<str>,
         registration: Registration,
@@ -122,7 +125,7 @@ pub enum Write {
         origin: Arc<str>,
         host: String,
     },
-    /// Serials below this one may be published from now on.
+    /// Serials below this one may be published.
     Serial {
         origin: Arc<str>,
         serial: u64,
@@ -130,7 +133,7 @@ pub enum Write {
 }
 
 impl Write {
-    /// The origin of the zone that it is about.
+    /// The origin of the zone.
     pub fn origin(&self) -> &Arc<str> {
         match self {
             Self::Put { origin, .. }
@@ -141,31 +144,31 @@ impl Write {
         }
     }
 
-    /// Whether it is about a registration or a pin.
+    /// Whether it concerns a registration or a pin.
     pub fn is_change(&self) -> bool {
         !matches!(self, Self::Serial { .. })
     }
 }
 
-/// What a store can fail at: all but the last end a start, the last a commit.
+/// The errors of a store. [`Write`](Self::Write) is that of a commit, the others
+/// prevent a start.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
-        "{} is in use by another process: stop the service that runs on it, or give another --data",
-        path.display()
+        "{} is in use by another process", path.display()
     )]
     Locked { path: PathBuf },
-    /// It cannot be read, or lacks what was acknowledged.
+    /// It cannot be read, or lacks acknowledged commits.
     #[error("{} is damaged: {reason}", path.display())]
     Corrupt { path: PathBuf, reason: String },
-    /// It has nothing of what the files beside it know of.
+    /// It has nothing of what other files of the data directory name.
     #[error("{} is empty, but {reason}", path.display())]
     Missing { path: PathBuf, reason: String },
     /// It was made in another data directory.
     #[error("{} belongs to another data directory", path.display())]
     Foreign { path: PathBuf },
     #[error(
-        "cannot open {}: {reason}; see that the disk has room and that the directory may be written",
+        "cannot open {}: {reason}; check that the disk has free space and that the directory is writable",
         path.display()
     )]
     Unusable { path: PathBuf, reason: String },

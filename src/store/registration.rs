@@ -1,10 +1,11 @@
-//! What is stored of a host, and the form of a pin on disk.
+//! The stored form of registrations and pins.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// A registered host, by names alone. Also the form of a peer in a JSON dump.
+/// A registered host, with its role and sequence by name. This is also the form
+/// of a peer in a JSON dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
@@ -16,16 +17,18 @@ pub struct Registration {
     pub number: u32,
     /// The role's name, in lower case.
     pub role: String,
-    /// Where its queries come from.
+    /// The source address of its queries.
     pub source: IpAddr,
-    /// Where other peers reach it.
+    /// The address at which other peers reach it.
     pub address: IpAddr,
-    /// Rises whenever the ID gets another holder; 0 where a dump does not say it.
+    /// Rises whenever the ID passes to another holder; 0 if a dump does not state
+    /// it.
     #[serde(default)]
     pub epoch: u64,
 }
 
-/// A number that is kept for a host. Also the form of a pin in a JSON dump.
+/// A number that is reserved for a host. This is also the form of a pin in a JSON
+/// dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
@@ -37,12 +40,22 @@ pub struct Pin {
     pub number: u32,
 }
 
-/// The form of a pin on disk.
+/// The form of a pin in the database.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "version")]
 enum StoredPin {
     #[serde(rename = "1")]
     V1 { sequence: String, number: u32 },
+}
+
+impl From<Registration> for Pin {
+    fn from(registration: Registration) -> Self {
+        Self {
+            host: registration.host,
+            sequence: registration.sequence,
+            number: registration.number,
+        }
+    }
 }
 
 impl Pin {

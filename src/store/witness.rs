@@ -1,7 +1,7 @@
-//! A count of the commits that were acknowledged, beside the store.
+//! The number of the last acknowledged commit, in a file beside the store.
 //!
-//! Where sled's log is damaged, sled goes on with what stands before the damage
-//! and says nothing. A store with fewer commits than the witness has lost some.
+//! If sled's log is damaged, sled silently continues with what precedes the
+//! damage. A store with fewer commits than the witness has lost some.
 
 use std::{
     fs::{self, File},
@@ -12,13 +12,13 @@ use std::{
 
 use super::{checksum, files};
 
-/// A file that says the number of the last commit that was acknowledged: at most
-/// that, since it is written after the commit. It is not flushed, so that it
-/// costs nothing: after a power cut it may say fewer, which does no harm.
+/// The file with the number. It is written after the commit, so the number is
+/// never too high. It is not synced, which costs nothing: after a power failure
+/// the number may be too low, which does no harm.
 pub struct Witness(File);
 
 impl Witness {
-    /// Opens the file, or makes it.
+    /// Opens or creates the file.
     pub fn open(path: &Path) -> io::Result<Self> {
         let is_there = path.exists();
         let file = File::options()
@@ -32,36 +32,36 @@ impl Witness {
         Ok(Self(file))
     }
 
-    /// Notes that this commit was the last to become durable. Where it cannot be
-    /// written, it says an earlier one.
+    /// Records an acknowledged commit. If the file cannot be written, it keeps an
+    /// earlier number.
     pub fn note(&self, commit: u64) {
         let _ = self.0.write_all_at(line(commit).as_bytes(), 0);
     }
 }
 
-/// The number in the file, `None` where it has none that can be relied on.
+/// Reads the number; `None` if the file is missing or damaged.
 pub fn read(path: &Path) -> Option<u64> {
     parse(&fs::read(path).ok()?)
 }
 
-/// The number, in as many digits as the highest has, and a checksum.
+/// The number, with leading zeros, and a checksum.
 fn line(commit: u64) -> String {
     let number = format!("{commit:020}");
     let checksum = checksum::of(number.as_bytes());
     format!("{number} {checksum}\n")
 }
 
-fn parse(octets: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(octets).ok()?;
+fn parse(bytes: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(bytes).ok()?;
     let commit = text.split(' ').next()?.parse().ok()?;
     (line(commit) == text).then_some(commit)
 }
 
-/// What the witness of an earlier release says, which was kept in the folder of
-/// the database: eight octets, big-endian.
+/// The number in the witness of an earlier release, which was stored in the
+/// folder of the database: eight bytes, big-endian.
 pub fn of_earlier_release(path: &Path) -> Option<u64> {
-    let octets = fs::read(path).ok()?;
-    <[u8; 8]>::try_from(octets).ok().map(u64::from_be_bytes)
+    let bytes = fs::read(path).ok()?;
+    <[u8; 8]>::try_from(bytes).ok().map(u64::from_be_bytes)
 }
 
 #[cfg(test)]
@@ -83,7 +83,7 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[place] ^= 1;
             fs::write(&path, &damaged).unwrap();
-            assert_eq!(read(&path), None, "octet {place}");
+            assert_eq!(read(&path), None, "byte {place}");
         }
     }
 }

@@ -12,14 +12,13 @@ use std::{
 };
 
 use hickory_proto::rr::Name;
-use toml::Spanned;
 
 use self::parts::{Variables, environment_of, place_of, port, ports, roles, sequences};
 use super::{Profile, Records, RegisterKeys, Zone, master, sample};
 use crate::{
     keys,
     network::{Role, Rules, Sequence},
-    settings::{self, Problem, Source, Span, Table},
+    settings::{self, Document, Problem, Span, Spanned, Table},
 };
 
 /// Leaves room below the origin for every name that the service makes, the
@@ -107,7 +106,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Zone, Vec<Problem>> {
 }
 
 /// The zone, where its origin stands, and its master file's name.
-fn zone(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<(Zone, Span, Option<String>)> {
+fn zone(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<(Zone, Span, Option<String>)> {
     let origin = table.required("origin", "\"pbft.fabric.internal\"", source);
     let n_span = table.span("n");
     let n = table.number("n", 1..1_000_001, source);
@@ -191,7 +190,7 @@ fn zone(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<(Zone, Span, O
 }
 
 /// The names of keys; the keys themselves are the configuration's.
-fn register_keys(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<RegisterKeys> {
+fn register_keys(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<RegisterKeys> {
     let span = table.span("register_keys");
     let texts = table.texts("register_keys", source)?;
     if texts.is_empty() {
@@ -209,7 +208,7 @@ fn register_keys(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<Regis
     Some(RegisterKeys { names, line })
 }
 
-fn origin_name(text: &Spanned<String>, source: &mut Source<'_>) -> Option<Name> {
+fn origin_name(text: &Spanned<String>, source: &mut Document<'_>) -> Option<Name> {
     let name = Name::from_ascii(text.get_ref())
         .ok()
         .filter(|name| !name.is_root() && !name.is_wildcard());
@@ -231,7 +230,7 @@ fn origin_name(text: &Spanned<String>, source: &mut Source<'_>) -> Option<Name> 
 }
 
 /// `Some(None)` for never.
-fn reclaim(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<Option<Duration>> {
+fn reclaim(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Option<Duration>> {
     let text = table.text("reclaim", source)?;
     match text.get_ref().as_str() {
         "never" => Some(None),

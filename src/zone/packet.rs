@@ -90,15 +90,9 @@ pub fn string(out: &mut Vec<u8>, text: impl FnOnce(&mut Vec<u8>)) -> Option<()> 
 }
 
 /// Writes a number in decimal notation.
-pub fn decimal(mut number: u64, out: &mut Vec<u8>) {
-    let length = number.checked_ilog10().map_or(1, |log| log as usize + 1);
-    begin::<20>(out, |text| {
-        for digit in text[..length].iter_mut().rev() {
-            *digit = b'0' + (number % 10) as u8;
-            number /= 10;
-        }
-        length
-    });
+pub fn decimal(number: u64, out: &mut Vec<u8>) {
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(digits.format(number).as_bytes());
 }
 
 /// Writes an address in dotted notation.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     network::{Network, Peer, PeerId, Sequence},
-    params::{MOST_MEMBERS, Member, Parameters, RenderError, bracketed},
+    params::{MAX_MEMBERS, Member, Parameters, RenderError, bracketed},
 };
 
 /// The longest character-string of a TXT record (RFC 1035, section 3.3).
@@ -136,7 +136,7 @@ impl Zone {
         let sequences = std::iter::once(root_sequence).chain(others);
         sequences.flat_map(|sequence| {
             let rule = self.rules.sequence(sequence);
-            let count = match rule.limit > MOST_MEMBERS {
+            let count = match rule.limit > MAX_MEMBERS {
                 true => 0,
                 false => rule.limit,
             };

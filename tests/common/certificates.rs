@@ -1,4 +1,4 @@
-//! Certificates made with `openssl`.
+//! Certificates that are created with `openssl`.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::common::run;
 
-/// A directory of `NAME.pem` with its `NAME.key` each.
+/// A directory with a `NAME.pem` and a `NAME.key` for each certificate.
 pub struct Certificates(TempDir);
 
 impl Certificates {
@@ -28,12 +28,12 @@ impl Certificates {
         fs::write(self.file(name), text).unwrap();
     }
 
-    /// A CA.
+    /// Creates a CA.
     pub fn authority(&self, name: &str) {
         self.make(name, name, &["-x509", "-days", "30"], "pem");
     }
 
-    /// A certificate by that CA for that host name.
+    /// Issues a certificate for a host name.
     pub fn issue(&self, name: &str, authority: &str, host: &str) {
         self.make(name, host, &[], "csr");
         let extensions = format!("{name}.ext");
@@ -64,7 +64,7 @@ impl Certificates {
         run("openssl", &arguments);
     }
 
-    /// Puts a certificate and its key in the place of another.
+    /// Replaces a certificate and its key by another.
     pub fn replace(&self, name: &str, replaced: &str) {
         for ending in ["pem", "key"] {
             let from = self.file(&format!("{name}.{ending}"));

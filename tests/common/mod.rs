@@ -1,4 +1,4 @@
-//! What the tests share: a service of their own, and real tools to ask it.
+//! Shared by the tests: a service of their own, and real tools to query it.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -39,8 +39,8 @@ pub fn zones(files: &[(&str, &str)]) -> TempDir {
     directory
 }
 
-/// A zone `test.internal` with one role and one sequence; `head` goes before
-/// its tables.
+/// A zone `test.internal` with one role and one sequence; `head` is inserted
+/// before its tables.
 pub fn simple_zone(head: &str, limit: &str) -> String {
     format!(
         "origin = \"test.internal\"\nroot_port = \"grpc\"\nroot_sequence = \"vp\"\n\
@@ -57,7 +57,7 @@ pub struct Options<'a> {
     pub data: &'a Path,
     pub listen: Vec<String>,
     pub more: Vec<String>,
-    /// A network namespace to run in.
+    /// The network namespace to run in.
     pub namespace: Option<&'a str>,
 }
 
@@ -73,14 +73,14 @@ impl<'a> Options<'a> {
     }
 }
 
-/// A running service, which ends when it is dropped.
+/// A running service, which is killed when it is dropped.
 pub struct Service {
     pub child: Child,
     pub address: SocketAddr,
     pub addresses: Vec<SocketAddr>,
-    /// Where it answers by TLS.
+    /// The addresses at which it answers by TLS.
     pub tls: Vec<SocketAddr>,
-    /// What it has logged so far.
+    /// The file with its log.
     pub log: PathBuf,
     _log_directory: TempDir,
 }
@@ -94,7 +94,7 @@ impl Service {
         Self::try_start(options).unwrap_or_else(|log| panic!("no start: {log}"))
     }
 
-    /// The service, or what it said instead of answering.
+    /// The service, or its messages if it does not start.
     pub fn try_start(options: &Options<'_>) -> Result<Self, String> {
         let log_directory = tempfile::tempdir().unwrap();
         let log = log_directory.path().join("log");
@@ -153,13 +153,13 @@ impl Service {
         self.address.port()
     }
 
-    /// SIGKILL.
+    /// Ends it by SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM; gives the exit status.
+    /// Ends it by SIGTERM. Returns the exit status.
     pub fn terminate(mut self) -> Option<i32> {
         signal(self.child.id(), "TERM");
         self.child.wait().unwrap().code()
@@ -169,7 +169,8 @@ impl Service {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// The log without what it says of dumps, which it does a moment after the start.
+    /// The log without the lines about dumps, which appear a moment after the
+    /// start.
     pub fn log_of_others(&self) -> String {
         let log = self.log();
         let lines = log.lines().filter(|line| !line.contains("dump"));
@@ -186,7 +187,7 @@ impl Service {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// `dig` with these arguments, its whole output.
+    /// The whole output of `dig` with these arguments.
     pub fn dig(&self, arguments: &[&str]) -> String {
         let server = format!("@{}", self.address.ip());
         let port = self.port().to_string();
@@ -194,13 +195,13 @@ impl Service {
         run("dig", &[&base[..], arguments].concat())
     }
 
-    /// `dig +short`, its lines.
+    /// The lines that `dig +short` prints.
     pub fn short(&self, arguments: &[&str]) -> Vec<String> {
         let output = self.dig(&[&["+short"][..], arguments].concat());
         output.lines().map(str::to_owned).collect()
     }
 
-    /// The value of a key in the TXT record of the name, asked with `dig`.
+    /// The value of a key in the TXT record of a name, queried with `dig`.
     pub fn value(&self, name: &str, key: &str) -> Option<String> {
         let answer = self.short(&["TXT", name]);
         value_in(answer.first()?, key)
@@ -215,7 +216,7 @@ impl Drop for Service {
     }
 }
 
-/// The value of `key=` among the quoted strings that `dig` prints.
+/// The value of `key=` in the quoted strings that `dig` prints.
 pub fn value_in(strings: &str, key: &str) -> Option<String> {
     strings.split('"').find_map(|string| {
         let value = string.strip_prefix(key)?.strip_prefix('=')?;
@@ -227,7 +228,7 @@ pub fn signal(process: u32, name: &str) {
     run("kill", &["-s", name, &process.to_string()]);
 }
 
-/// Runs a tool that must succeed; gives its standard output.
+/// Runs a tool that must succeed. Returns its standard output.
 pub fn run(program: &str, arguments: &[&str]) -> String {
     let output = attempt(program, arguments);
     assert!(
@@ -247,7 +248,7 @@ pub fn attempt(program: &str, arguments: &[&str]) -> Output {
         .unwrap_or_else(|error| panic!("{program} cannot be run ({error}): see scripts/test"))
 }
 
-/// Runs a tool that must fail with that status; gives what it said.
+/// Runs a tool that must fail with this status. Returns its standard error.
 pub fn fails_with(status: i32, program: &str, arguments: &[&str]) -> String {
     let output = attempt(program, arguments);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -255,7 +256,7 @@ pub fn fails_with(status: i32, program: &str, arguments: &[&str]) -> String {
     said
 }
 
-/// Runs a tool with that on its standard input.
+/// Runs a tool with this text on its standard input.
 pub fn pipe(program: &str, arguments: &[&str], input: &str) -> Output {
     use std::io::Write as _;
     let mut child = Command::new(program)
@@ -274,7 +275,7 @@ pub fn pipe(program: &str, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Waits until it holds; fails after that time.
+/// Waits for a condition, and fails after this time.
 pub fn eventually(within: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
@@ -283,8 +284,8 @@ pub fn eventually(within: Duration, what: &str, mut holds: impl FnMut() -> bool)
     }
 }
 
-/// Opens a store. A process that another test starts has its lock as well for a
-/// moment, until it runs its program.
+/// Opens a store. A process that another test starts shares the lock for a
+/// moment, until it executes its program.
 pub fn unlocked<T>(open: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
     for _ in 0..1_000 {
         match open() {
@@ -295,10 +296,10 @@ pub fn unlocked<T>(open: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreE
     open()
 }
 
-/// A query for TXT, with the address that the peer states.
+/// A TXT query that states the address of a peer.
 pub fn txt_query(id: u16, name: &str, address: Option<&str>) -> Vec<u8> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    // Label by label: whatever octets are in them.
+    // By labels, which may contain any octets.
     let labels = name.split('.').filter(|label| !label.is_empty());
     let name = Name::from_labels(labels.map(str::as_bytes)).unwrap();
     message.add_query(Query::query(name, RecordType::TXT));
@@ -328,11 +329,49 @@ pub fn strings_of(message: &Message) -> Vec<String> {
         .collect()
 }
 
-/// A UDP socket that waits a second for an answer.
+/// A UDP socket with a timeout of a second.
 pub fn socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket
         .set_read_timeout(Some(Duration::from_secs(1)))
         .unwrap();
     socket
+}
+
+/// A JSON dump of a zone with this many peers.
+pub fn dump_of_zone(origin: &str, peers: u32) -> String {
+    let peer = |number: u32| {
+        let address = format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255);
+        format!(
+            "{{\"host\":\"host-{number}\",\"sequence\":\"vp\",\"number\":{number},\
+             \"role\":\"mixed\",\"source\":\"{address}\",\"address\":\"{address}\"}}"
+        )
+    };
+    let peers: Vec<String> = (0..peers).map(peer).collect();
+    format!(
+        "{{\"version\":1,\"origin\":\"{origin}.\",\"serial\":1,\"peers\":[{}]}}",
+        peers.join(",")
+    )
+}
+
+/// Restores a zone with this many peers into an empty store.
+pub fn restore(data: &Path, origin: &str, peers: u32) {
+    let restored = pipe(
+        PARAMD,
+        &["restore", "-", "--data", data.to_str().unwrap()],
+        &dump_of_zone(origin, peers),
+    );
+    assert!(restored.status.success(), "{restored:?}");
+}
+
+/// A service with the shipped zones, and its data directory.
+pub fn shipped_service() -> (Service, TempDir) {
+    let data = tempfile::tempdir().unwrap();
+    (Service::start(&shipped_zones(), data.path()), data)
+}
+
+/// The response code in the output of `dig`.
+pub fn status(answer: &str) -> &str {
+    let rest = answer.split("status: ").nth(1).unwrap();
+    rest.split(',').next().unwrap()
 }

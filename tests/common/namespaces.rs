@@ -1,27 +1,29 @@
-//! Hosts of our own: network namespaces on one bridge.
+//! Hosts for the tests: network namespaces on one bridge.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
     fs,
-    path::PathBuf,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
     process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use nix::sched::{CloneFlags, setns};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::common::run;
+use super::common::{Options, Service, run};
 
 /// Moves this thread, and what it starts, into the network namespace.
 pub fn enter(namespace: &str) {
     let file = fs::File::open(format!("/run/netns/{namespace}")).unwrap();
-    setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+    let kind = Some(LinkNameSpaceType::Network);
+    move_into_link_name_space(file.as_fd(), kind).unwrap();
 }
 
 /// A network: namespace 0 has the bridge with `10.77.0.1` and `10.77.0.2`,
-/// `fd77::1` and `fd77::2`; namespace `k` has `10.77.0.{10 + k}` and
-/// `fd77::{10 + k}` on `eth0`. All are gone when it is dropped.
+/// `fd77::1` and `fd77::2`; namespace `k` has `10.77.0.{10 + k}` and `fd77::{10 +
+/// k}` on `eth0`. All namespaces are removed when it is dropped.
 pub struct Network {
     names: Vec<String>,
 }
@@ -71,7 +73,7 @@ impl Network {
     fn address(&self, name: &str, interface: &str, address: &str) {
         let mut arguments = vec!["address", "add", address, "dev", interface];
         if address.contains(':') {
-            // Without waiting for duplicates to show.
+            // Without duplicate address detection, which takes time.
             arguments.push("nodad");
         }
         self.ip(name, &arguments);
@@ -84,7 +86,7 @@ impl Network {
         command
     }
 
-    /// Runs a tool in the namespace; gives its standard output.
+    /// Runs a tool in the namespace. Returns its standard output.
     pub fn run(&self, host: usize, arguments: &[&str]) -> String {
         run(
             "ip",
@@ -92,7 +94,7 @@ impl Network {
         )
     }
 
-    /// What `/etc/resolv.conf` says in the namespace.
+    /// Sets `/etc/resolv.conf` in the namespace.
     pub fn resolver(&self, host: usize, text: &str) {
         let directory = self.resolver_directory(host);
         fs::create_dir_all(&directory).unwrap();
@@ -107,11 +109,26 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         for host in 0..self.names.len() {
-            // Nothing to do about one that is left.
+            // A namespace that cannot be removed does no harm.
             let _ = Command::new("ip")
                 .args(["netns", "del", self.name(host)])
                 .output();
             let _ = fs::remove_dir_all(self.resolver_directory(host));
         }
     }
+}
+
+/// A service in namespace 0, on port 53 of all addresses.
+pub fn service_in(network: &Network, zones: &Path, data: &Path) -> Service {
+    let mut options = Options::new(zones, data);
+    options.namespace = Some(network.name(0));
+    options.listen = vec!["0.0.0.0:53".into(), "[::]:53".into()];
+    Service::start_with(&options)
+}
+
+pub fn dig(network: &Network, host: usize, arguments: &[&str]) -> String {
+    network.run(
+        host,
+        &[&["dig", "+tries=1", "+time=3"][..], arguments].concat(),
+    )
 }

@@ -20,7 +20,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const SERVICE: &str = "10.77.0.1";
 /// How long a network may take to heal.
 pub const HEALED: Duration = Duration::from_secs(60);
-/// How often a peer dials those it has lost.
+/// How often a peer dials the peers that it has lost.
 pub const TOUCH: Duration = Duration::from_secs(6);
 
 /// The shipped zones with a lease of 6 seconds, and hosts for their peers.
@@ -43,16 +43,16 @@ pub struct Peer {
 pub struct Start<'a> {
     pub zone: &'a str,
     pub role: &'a str,
-    /// The host name, which the ID belongs to.
+    /// The host name, to which the ID belongs.
     pub name: &'a str,
-    /// Whose file system it has: one of that name keeps its ledger.
+    /// The file system: containers with the same one share a ledger.
     pub files: &'a str,
-    /// How long the peer takes until it listens, in seconds.
+    /// The delay before the peer listens, in seconds.
     pub delay: u32,
 }
 
 impl<'a> Start<'a> {
-    /// A validating peer with a file system of its own.
+    /// A validating peer with its own file system.
     pub fn mixed(zone: &'a str, name: &'a str) -> Self {
         Self {
             zone,
@@ -147,7 +147,7 @@ impl Fabric {
         Peer { child, log, host }
     }
 
-    /// Starts them on hosts 1, 2, …, one after the other, so that the first has
+    /// Starts containers on hosts 1, 2, … in this order, so that the first gets
     /// the first ID.
     pub fn start_all(&self, starts: &[Start<'_>]) -> Vec<Peer> {
         let start = |(index, start)| {
@@ -160,7 +160,7 @@ impl Fabric {
         starts.iter().enumerate().map(start).collect()
     }
 
-    /// SIGKILL for whatever runs on the host.
+    /// Kills every process on the host.
     pub fn kill(&self, host: usize) {
         let name = self.network.name(host);
         let deadline = Instant::now() + HEALED;
@@ -171,21 +171,21 @@ impl Fabric {
             if processes.is_empty() || Instant::now() > deadline {
                 return;
             }
-            // Those that have ended meanwhile are no error.
+            // Some may have ended in the meantime.
             attempt("kill", &[&["-KILL"][..], &processes].concat());
             thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// The host loses its power: from one moment to the next nothing is heard of
-    /// it, so that nobody is told that its connections have ended.
+    /// The host loses power: from one moment to the next it is silent, and nobody
+    /// learns that its connections have ended.
     pub fn cut(&self, host: usize) {
         let port = format!("port{host}");
         self.network.run(0, &["ip", "link", "set", &port, "down"]);
         self.kill(host);
     }
 
-    /// What `sysctls:` of a service sets in its containers.
+    /// Like `sysctls:` of a service.
     pub fn tcp_retries(&self, retries: u32) {
         for host in 1..=self.hosts {
             let set = format!("echo {retries} >/proc/sys/net/ipv4/tcp_retries2");
@@ -193,7 +193,7 @@ impl Fabric {
         }
     }
 
-    /// Waits until so many peers of the zone are live.
+    /// Waits until this many peers of the zone are live.
     pub fn until_live(&self, zone: &str, live: usize) {
         let origin = format!("{zone}.fabric.internal");
         let server = format!("@{SERVICE}");
@@ -210,8 +210,8 @@ impl Fabric {
         }
     }
 
-    /// Waits until these peers see each other, and nobody else, and gives how
-    /// long it took.
+    /// Waits until these peers see each other and nobody else. Returns the time
+    /// that it took.
     pub fn until_they_meet(&self, peers: &[&Peer], within: Duration) -> Duration {
         let began = Instant::now();
         loop {
@@ -245,12 +245,12 @@ impl Drop for Fabric {
 }
 
 impl Peer {
-    /// What the script and the peer have said.
+    /// The output of the script and the peer.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// The ID that it runs as; nothing before it listens.
+    /// The ID that it is running as; empty until it listens.
     pub fn id(&self) -> String {
         let log = self.log();
         let listens = log.lines().find_map(|line| line.split_once(" listens on "));
@@ -271,7 +271,7 @@ impl Peer {
             .collect()
     }
 
-    /// The network at the other end of each connection that it ever had.
+    /// The network of the peer at the other end of each connection so far.
     pub fn networks(&self) -> Vec<String> {
         let log = self.log();
         let of = |line: &str| {
@@ -281,14 +281,14 @@ impl Peer {
         log.lines().filter_map(of).collect()
     }
 
-    /// The lines about requests that it has sent.
+    /// The log lines about requests that it has sent.
     pub fn requests(&self) -> Vec<String> {
         let log = self.log();
         let lines = log.lines().filter(|line| line.contains(" asked "));
         lines.map(str::to_owned).collect()
     }
 
-    /// Waits until that holds of its log.
+    /// Waits until the log meets a condition.
     pub fn until(&self, within: Duration, what: &str, holds: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + within;
         while !holds(&self.log()) {
@@ -301,7 +301,7 @@ impl Peer {
         }
     }
 
-    /// SIGTERM, as an orderly replacement begins.
+    /// Sends SIGTERM, as an orderly replacement does.
     pub fn stop(&mut self) {
         crate::common::signal(self.child.id(), "TERM");
         self.child.wait().unwrap();

@@ -1,4 +1,4 @@
-//! How much is forwarded at once, and to whom what is answered here.
+//! How many queries are forwarded at once, and which are answered locally.
 
 use std::{
     fs,
@@ -8,8 +8,8 @@ use std::{
 use super::{Field, PATIENCE, messages::Parts, query, upstream::Upstream};
 use crate::common::{Options, Service, eventually, simple_zone, zones};
 
-/// How many queries of one client network are forwarded at once, where there is
-/// one upstream.
+/// How many queries of one client network are forwarded at once with a single
+/// upstream.
 const OF_ONE_NETWORK: usize = 256;
 
 fn open_files(service: &Service) -> usize {
@@ -17,7 +17,7 @@ fn open_files(service: &Service) -> usize {
     fs::read_dir(directory).unwrap().count()
 }
 
-/// Sends queries from one socket each; gives the sockets.
+/// Sends queries, each from its own socket. Returns the sockets.
 fn ask_many(field: &Field, count: usize) -> Vec<UdpSocket> {
     let ask = |number| {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -46,7 +46,7 @@ fn no_more_than_so_many_queries_wait_for_upstreams() {
     let field = Field::new(&[upstream.address]);
     let before = open_files(&field.service);
     let sockets = ask_many(&field, OF_ONE_NETWORK + MORE);
-    // Names of the zones are answered meanwhile, and more names are not.
+    // Names in the zones are answered in the meantime, and further names are not.
     let zone = field.dig(&["SOA", "test.internal"]);
     assert!(zone.contains("status: NOERROR"), "{zone}");
     let most = before + OF_ONE_NETWORK + 16;
@@ -60,13 +60,13 @@ fn no_more_than_so_many_queries_wait_for_upstreams() {
         assert_eq!(reply[3] & 0xf, 2, "SERVFAIL");
     }
     let refused = replies.iter().filter(is_refused).count();
-    // On a machine so slow that the first were given up meanwhile, fewer.
+    // Fewer on a machine that is so slow that the first queries have timed out.
     assert!((1..=MORE).contains(&refused), "{refused}");
     eventually(PATIENCE, "all sockets are closed", || {
         open_files(&field.service) <= before + 4
     });
     drop(upstream);
-    // And then there is room again.
+    // Then there is room again.
     let good = Upstream::always(|query| Parts::address().reply(query));
     let field = Field::new(&[good.address]);
     for reply in self::replies(&ask_many(&field, 200)) {
@@ -125,7 +125,7 @@ fn what_is_not_for_an_upstream_does_not_reach_it() {
     assert_eq!(upstream.seen().len(), 0);
 }
 
-/// What a name gives: a code, and its data or none.
+/// The result for a name: the code, and optional data.
 type Given = (&'static str, &'static str, &'static str, &'static str);
 
 /// RFC 6761, sections 6.3 and 6.4, RFC 6303, section 4.2, and RFC 7686.
@@ -148,7 +148,8 @@ const LOCAL: [Given; 16] = [
     ("a.onion", "A", "NXDOMAIN", ""),
 ];
 
-/// RFC 6303, section 4, and RFC 7793: networks that are nobody's, or everybody's.
+/// RFC 6303, section 4, and RFC 7793: networks that belong to nobody, or to
+/// everybody.
 const PRIVATE: [&str; 12] = [
     "10.0.1.5",
     "172.16.0.1",
@@ -191,12 +192,12 @@ fn reverse_names_of_private_networks_are_for_the_upstream_if_there_is_one() {
         let forwarded = with.dig(&["-x", address]);
         assert!(forwarded.contains("192.0.2.7"), "{address}: {forwarded}");
         assert!(upstream.seen().len() > before);
-        // musl waits for five seconds if it is refused.
+        // musl waits for five seconds after a refusal.
         let answer = without.dig(&["-x", address]);
         assert!(answer.contains("status: NXDOMAIN"), "{address}: {answer}");
         assert!(answer.contains("SOA"), "{address}: {answer}");
     }
-    // Their neighbours are not.
+    // Neighbouring networks are not affected.
     for address in [
         "11.0.0.1",
         "172.32.0.1",
@@ -207,7 +208,7 @@ fn reverse_names_of_private_networks_are_for_the_upstream_if_there_is_one() {
         let answer = without.dig(&["-x", address]);
         assert!(answer.contains("status: REFUSED"), "{address}: {answer}");
     }
-    // A zone of the whole network is there, and has no other types.
+    // The zone of a whole network exists, and has no other types.
     let apex = without.dig(&["NS", "10.in-addr.arpa"]);
     assert!(apex.contains("ANSWER: 1,"), "{apex}");
     let none = without.dig(&["PTR", "10.in-addr.arpa"]);

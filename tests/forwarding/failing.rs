@@ -10,12 +10,12 @@ use super::{
 
 const SLOW: Duration = Duration::from_millis(2_500);
 
-/// An upstream that answers well.
+/// An upstream that answers correctly.
 fn good() -> Upstream {
     Upstream::always(|query| Parts::address().reply(query))
 }
 
-/// One that says nothing but a code.
+/// An upstream that returns only a code.
 fn saying(code: u8) -> Upstream {
     Upstream::always(move |query| Parts::code(code).reply(query))
 }
@@ -72,7 +72,7 @@ fn an_upstream_that_knows_no_edns_is_asked_without() {
         let seen = upstream.seen();
         let with_edns = seen.iter().map(|seen| has_edns(&seen.packet));
         let mut with_edns: Vec<bool> = with_edns.collect();
-        // On a slow machine a query may have been sent again.
+        // On a slow machine a query may have been repeated.
         with_edns.dedup();
         assert_eq!(with_edns, [true, false], "code {code}");
     }
@@ -112,13 +112,13 @@ fn what_is_truncated_is_asked_for_by_tcp() {
         assert!(answer.contains("ANSWER: 60,"), "{answer}");
         assert!(answer.contains(&format!("{:0100}", 59)), "{answer}");
     }
-    // The client takes no more, and is told so.
+    // The client accepts no more, and gets a truncated response.
     let ignored = field.dig(&["+ignore", "TXT", "a.example"]);
     assert!(ignored.contains(" tc "), "{ignored}");
     assert!(ignored.contains("ANSWER: 0,"), "{ignored}");
 }
 
-/// None of these is a reply to the query, whoever sent it.
+/// None of these is a response to the query, whoever sent it.
 #[test]
 fn only_what_answers_the_query_is_taken() {
     type Wrong = fn(&[u8]) -> Act;
@@ -174,14 +174,14 @@ fn only_what_answers_the_query_is_taken() {
     }
 }
 
-/// A reply with an answer that must not arrive.
+/// A response with an answer that must not be returned to the client.
 fn poisoned(query: &[u8]) -> Vec<u8> {
     let mut parts = Parts::address();
     parts.answers = vec![record(&POINTER, 1, 300, &[192, 0, 2, 66])];
     parts.reply(query)
 }
 
-/// Whoever guesses has few tries: then the question is asked by TCP.
+/// An attacker has few attempts: then the query is sent by TCP.
 #[test]
 fn a_flood_of_wrong_replies_ends_in_tcp() {
     let upstream = Upstream::start(|seen| {
@@ -189,7 +189,7 @@ fn a_flood_of_wrong_replies_ends_in_tcp() {
         if !seen.tcp {
             for guess in 0..=255 {
                 let mut reply = poisoned(&seen.packet);
-                // All but one, which would be right.
+                // All IDs except the right one.
                 reply[1] = guess;
                 if reply[1] != seen.packet[1] {
                     acts.push(Act::Send(reply));
@@ -302,7 +302,7 @@ fn who_said_what_is_told_where_nobody_has_an_answer() {
     );
     assert!(answer.contains(&why), "{answer}");
 
-    // SERVFAIL says more: that one has tried.
+    // SERVFAIL is more informative: that upstream has tried.
     for upstreams in [
         [&refusing, &silent, &failing],
         [&failing, &refusing, &silent],

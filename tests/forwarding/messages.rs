@@ -1,6 +1,6 @@
-//! Messages of an upstream, laid out by hand.
+//! Messages of an upstream, built by hand.
 
-/// The octets of a header.
+/// The size of a header.
 const HEADER: usize = 12;
 
 /// The question of a query: name, type and class.
@@ -12,7 +12,7 @@ pub fn question(query: &[u8]) -> &[u8] {
     &query[HEADER..end + 5]
 }
 
-/// Whether the query has an OPT record, which is the one record that it may have.
+/// Whether the query has an OPT record, the only record that it may have.
 pub fn has_edns(query: &[u8]) -> bool {
     query[11] == 1
 }
@@ -57,7 +57,7 @@ impl Parts {
         }
     }
 
-    /// Nothing but a code.
+    /// Only a code.
     pub fn code(code: u8) -> Self {
         Self {
             flags: 1,
@@ -66,8 +66,8 @@ impl Parts {
         }
     }
 
-    /// The message that answers the query, with an OPT record at the end if the
-    /// query has one.
+    /// The response to the query, with an OPT record at the end if the query has
+    /// one.
     pub fn reply(&self, query: &[u8]) -> Vec<u8> {
         let mut parts = self.clone();
         if has_edns(query) {
@@ -76,7 +76,7 @@ impl Parts {
         parts.message(query)
     }
 
-    /// The message that answers the query, without more than it has.
+    /// The response to the query, without an OPT record of its own.
     pub fn message(&self, query: &[u8]) -> Vec<u8> {
         let sections = [&self.answers, &self.authority, &self.additional];
         let mut message = query[..2].to_vec();
@@ -90,7 +90,7 @@ impl Parts {
     }
 }
 
-/// A name that is the one in the question.
+/// A compressed name that refers to the one in the question.
 pub const POINTER: [u8; 2] = [0xc0, HEADER as u8];
 
 /// A record of class IN.
@@ -120,7 +120,7 @@ pub fn option(code: u16, data: &[u8]) -> Vec<u8> {
     option
 }
 
-/// A TXT record's data of one string, at the question's name.
+/// The data of a TXT record with one string, at the name in the question.
 pub fn text(string: &str) -> Vec<u8> {
     let data = [&[string.len() as u8], string.as_bytes()].concat();
     record(&POINTER, 16, 300, &data)

@@ -1,4 +1,4 @@
-//! What goes to an upstream, and what of its reply arrives.
+//! What is sent to an upstream, and what of its response is returned.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::common::run;
 
-/// An upstream's reply with records in every section that need each other's
-/// names, and flags of all kinds.
+/// A response of an upstream with records in every section that refer to each
+/// other's names, and many flags.
 fn rich() -> Parts {
     let mail = [&[0, 10, 4][..], b"mail", &POINTER].concat();
     Parts {
@@ -21,7 +21,7 @@ fn rich() -> Parts {
         answers: vec![
             record(&POINTER, 5, 60, &[&[1, b'b'][..], &POINTER].concat()),
             record(&POINTER, 15, 300, &mail),
-            // A type that nobody knows.
+            // An unknown type.
             record(&POINTER, 65_400, 1, &[0xc0, 0xff, 0xee]),
         ],
         authority: vec![record(&POINTER, 65_401, 0x7fff_ffff, &[7; 40])],
@@ -29,7 +29,7 @@ fn rich() -> Parts {
     }
 }
 
-/// The message without its OPT record, which is at its end, and its ID.
+/// The message without its OPT record, which is at its end, and without its ID.
 fn without_opt(message: &[u8], opt_octets: usize) -> Vec<u8> {
     let mut message = message[2..message.len() - opt_octets].to_vec();
     message[9] -= 1;
@@ -45,7 +45,7 @@ fn a_reply_arrives_octet_for_octet() {
     for reply in [field.by_udp(&query), field.by_tcp(&query)] {
         assert_eq!(reply[..2], query[..2]);
         assert_eq!(without_opt(&reply, 11), expected);
-        // Our own: 1232 octets, DO.
+        // The service's own: 1232 octets, DO.
         let opt = &reply[reply.len() - 11..];
         assert_eq!(opt, [0, 0, 41, 0x04, 0xd0, 0, 0, 0x80, 0, 0, 0]);
     }
@@ -62,14 +62,14 @@ fn a_client_without_edns_gets_none() {
     }
 }
 
-/// Wherever it stands, and whatever points across it.
+/// In any place, and with names that refer across it.
 #[test]
 fn the_upstreams_own_edns_is_left_out() {
     let with_opt = |query: &[u8], place: usize| {
         let mut parts = rich();
         parts.additional.clear();
         let options = option(15, b"\x00\x04stale");
-        // A name that only the additional section has, and pointers to it.
+        // A name that only the additional section contains, and pointers to it.
         let start = parts.message(query).len();
         let opt = opt(0, &options);
         let here = if place == 0 { start + opt.len() } else { start };
@@ -104,7 +104,7 @@ fn the_upstreams_own_edns_is_left_out() {
         for reply in [field.by_udp(&query), field.by_tcp(&query)] {
             assert_eq!(dump(&reply), expected, "place {place}");
         }
-        // Of the upstream's options, what it says of an error arrives.
+        // Of the upstream's options, the extended error is returned.
         let answer = field.dig(&["rich.example"]);
         assert!(answer.contains("EDE: 4 "), "{answer}");
     }
@@ -112,7 +112,7 @@ fn the_upstreams_own_edns_is_left_out() {
 
 #[test]
 fn an_extended_code_arrives_where_there_is_edns() {
-    // A code that only an OPT record can say, of a failure: 17 + 16.
+    // A failure code that needs an OPT record: 17 + 16.
     let upstream = Upstream::always(|query| {
         let mut parts = Parts::code(1);
         parts.additional.push(opt(2, &[]));
@@ -127,8 +127,8 @@ fn an_extended_code_arrives_where_there_is_edns() {
     assert_eq!(without[3] & 0xf, 2, "SERVFAIL, for want of a better code");
 }
 
-/// How many octets the options of the message's OPT record have, which stands
-/// behind the question.
+/// The length of the options in the message's OPT record, which follows the
+/// question.
 fn options_length(message: &[u8]) -> usize {
     let start = 12 + question(message).len();
     usize::from(u16::from_be_bytes([
@@ -157,7 +157,8 @@ fn what_is_between_client_and_service_stays_there() {
         let packet = &seen.last().unwrap().packet;
         assert_eq!(options_of(packet), [], "{arguments:?}");
     }
-    // RFC 7871, section 7.5: who wants to stay unknown stays so.
+    // RFC 7871, section 7.5: a client that does not want its address revealed is
+    // respected.
     for (stated, data) in [("0.0.0.0/0", [0, 1, 0, 0]), ("::/0", [0, 2, 0, 0])] {
         let answer = field.dig(&[&format!("+subnet={stated}"), "a.example"]);
         assert!(answer.contains("192.0.2.7"), "{answer}");
@@ -165,7 +166,7 @@ fn what_is_between_client_and_service_stays_there() {
         let packet = &seen.last().unwrap().packet;
         assert_eq!(options_of(packet), [(8, data.to_vec())], "{stated}");
     }
-    // And the client has a cookie of the service's.
+    // The client gets a cookie of the service.
     let answer = field.dig(&["+cookie", "a.example"]);
     assert!(answer.contains("(good)"), "{answer}");
 }
@@ -200,7 +201,7 @@ fn each_query_has_an_id_and_a_port_of_its_own() {
     assert!(seen.len() >= QUERIES);
     let ports: BTreeSet<u16> = seen.iter().map(|it| it.from.port()).collect();
     let ids: BTreeSet<&[u8]> = seen.iter().map(|it| &it.packet[..2]).collect();
-    // Two may be the same by chance.
+    // Two of them may be equal by chance.
     assert!(ports.len() > QUERIES - 8, "{ports:?}");
     assert!(ids.len() > QUERIES - 8, "{ids:?}");
 }

@@ -1,9 +1,9 @@
-//! 200 questions each to BIND and Unbound, directly and through the service: the
-//! same answers.
+//! 200 queries each to BIND and Unbound, directly and through the service, with
+//! the same answers.
 //!
-//! BIND serves the zones, signed and not; Unbound validates what it says. `dig`
-//! asks, and what it prints is compared line by line, but for what belongs to
-//! one connection: the ID, the time, the size, and its own server's address.
+//! BIND serves the zones, signed and unsigned; Unbound validates them. The
+//! outputs of `dig` are compared line by line, except for what belongs to one
+//! connection: the ID, the time, the size, and the address of its own server.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use std::{
 use super::Field;
 use crate::common::run;
 
-/// A program that ends when this is dropped.
+/// A program that is killed when this is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -27,7 +27,7 @@ impl Drop for Running {
     }
 }
 
-/// BIND, and Unbound before it, on loopback addresses.
+/// BIND, and Unbound in front of it, on loopback addresses.
 struct Resolvers {
     named: SocketAddr,
     unbound: SocketAddr,
@@ -47,7 +47,7 @@ fn free_address() -> SocketAddr {
     panic!("no port is free");
 }
 
-/// The records of a zone: all kinds of answers.
+/// The records of a zone, with answers of all kinds.
 fn zone() -> String {
     let mut zone = String::from(
         "$TTL 3600\n@ IN SOA ns hostmaster 1 3600 600 86400 300\n@ NS ns\nns A 192.0.2.53\n\
@@ -64,7 +64,7 @@ fn zone() -> String {
          sub NS ns.sub\nns.sub A 192.0.2.54\nloc LOC 52 0 0 N 4 0 0 E 0m\n\
          zero 0 A 192.0.2.74\nlong 2147483647 A 192.0.2.75\n",
     );
-    // BIND takes 100 records of one name and type.
+    // BIND accepts 100 records with one name and type.
     for (name, records, strings) in [("middle", 5, 1), ("large", 30, 1), ("huge", 90, 3)] {
         for number in 0..records {
             let strings = format!(" \"{number:0200}\"").repeat(strings);
@@ -80,7 +80,7 @@ fn zone() -> String {
 /// The zones that BIND serves.
 const ZONES: [&str; 4] = ["plain.test", "elsewhere.test", "signed.test", "bogus.test"];
 
-/// What is asked of each zone: a name and a type.
+/// The queries for each zone: a name and a type.
 const QUESTIONS: [(&str, &str); 48] = [
     ("", "SOA"),
     ("", "NS"),
@@ -132,7 +132,7 @@ const QUESTIONS: [(&str, &str); 48] = [
     ("huge", "TXT"),
 ];
 
-/// Asked once each, beside the zone's.
+/// Queried once each, in addition to those of the zones.
 const OTHERS: [&str; 8] = [
     "bogus.test A",
     "bogus.test SOA",
@@ -170,7 +170,7 @@ impl Resolvers {
         let elsewhere = "$TTL 60\n@ SOA ns h 1 1 1 1 60\n@ NS ns\nns A 192.0.2.1\na A 192.0.2.99\n";
         fs::write(path.join("elsewhere.test"), elsewhere).unwrap();
         let signed = sign(path, "signed.test", &zone());
-        // The anchor that Unbound has for this one is another's.
+        // The trust anchor that Unbound has for this zone is wrong.
         sign(path, "bogus.test", elsewhere);
         let named = free_address();
         let unbound = free_address();
@@ -220,7 +220,7 @@ impl Resolvers {
         resolvers
     }
 
-    /// Waits until that one answers.
+    /// Waits until a server answers.
     fn wait_for(&self, server: SocketAddr, name: &str) {
         let start = Instant::now();
         loop {
@@ -236,7 +236,7 @@ impl Resolvers {
     }
 }
 
-/// Signs a zone; gives the DS record of its key.
+/// Signs a zone. Returns the DS record of its key.
 fn sign(directory: &Path, origin: &str, zone: &str) -> String {
     let plain = directory.join(format!("{origin}.plain"));
     fs::write(&plain, zone).unwrap();
@@ -292,7 +292,7 @@ fn ask(server: SocketAddr, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What `dig` prints for each question, without what belongs to one connection.
+/// The output of `dig` for each query, without what belongs to one connection.
 fn answers(server: SocketAddr, file: &Path, with_times: bool) -> Vec<String> {
     let file = file.to_str().unwrap();
     let batch = ["+tries=1", "+time=10", "+nocookie", "+noall", "+comments"];
@@ -314,7 +314,7 @@ fn comparable(reply: &str, with_times: bool) -> String {
     let comparable = lines.map(|line| match line.split_once(", id: ") {
         Some((start, _)) => start.to_owned(),
         None if line.starts_with(';') || with_times => line.to_owned(),
-        // The second column is what is left of the TTL in a cache.
+        // The second column is the remaining TTL in a cache.
         None => {
             let columns = line.split_whitespace().enumerate();
             let others = columns.filter(|(column, _)| *column != 1);
@@ -324,7 +324,7 @@ fn comparable(reply: &str, with_times: bool) -> String {
     comparable.map(|line| line + "\n").collect()
 }
 
-/// What the service adds where an upstream has failed: who said what.
+/// Without the extended error in which the service reports a failed upstream.
 fn without_ours(answer: &str, upstream: SocketAddr) -> String {
     let ours = format!("({upstream} answered ");
     let lines = answer.lines().filter(|line| !line.contains(&ours));
@@ -341,7 +341,7 @@ fn bind_and_unbound_say_the_same_directly_and_through_the_service() {
     for (upstream, caches) in [(resolvers.named, false), (resolvers.unbound, true)] {
         let field = Field::new(&[upstream]);
         if caches {
-            // So that both find the cache filled.
+            // Both then use a filled cache.
             answers(upstream, &file, false);
         }
         let direct = answers(upstream, &file, !caches);
@@ -353,7 +353,7 @@ fn bind_and_unbound_say_the_same_directly_and_through_the_service() {
             assert_eq!(direct, &through, "{question} to {upstream}");
         }
         let all = direct.concat();
-        // The questions are worth their name.
+        // The queries cover all kinds of answers.
         for kind in [
             "RRSIG",
             "NSEC",

@@ -1,4 +1,4 @@
-//! An upstream resolver that behaves as a test wants it to, by UDP and TCP.
+//! An upstream resolver with the behaviour that a test needs, by UDP and TCP.
 
 use std::{
     io::{Read as _, Write as _},
@@ -11,20 +11,20 @@ use std::{
     time::Duration,
 };
 
-/// How often the threads look whether they are to end.
+/// How often the threads check whether they should end.
 const TICK: Duration = Duration::from_millis(20);
 
-/// A query that has come.
+/// A received query.
 #[derive(Clone)]
 pub struct Seen {
     pub from: SocketAddr,
     pub tcp: bool,
     pub packet: Vec<u8>,
-    /// How many have come before it.
+    /// The number of queries before it.
     pub before: usize,
 }
 
-/// What the upstream does about a query, one after the other.
+/// What the upstream does in response to a query, step by step.
 pub enum Act {
     Wait(Duration),
     Send(Vec<u8>),
@@ -34,7 +34,7 @@ pub enum Act {
 
 type Behaviour = dyn Fn(&Seen) -> Vec<Act> + Send + Sync;
 
-/// An upstream on a loopback address, which ends when it is dropped.
+/// An upstream on a loopback address, which stops when it is dropped.
 pub struct Upstream {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -65,17 +65,17 @@ impl Upstream {
         }
     }
 
-    /// One that does the same for each query.
+    /// An upstream that does the same for each query.
     pub fn always(make: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Self::start(move |seen| vec![Act::Send(make(&seen.packet))])
     }
 
-    /// One that answers nothing.
+    /// An upstream that answers nothing.
     pub fn silent() -> Self {
         Self::start(|_| Vec::new())
     }
 
-    /// The queries that have come so far.
+    /// The queries received so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
@@ -90,7 +90,7 @@ impl Drop for Upstream {
     }
 }
 
-/// A UDP socket and a TCP socket of the same address.
+/// A UDP socket and a TCP socket with the same address.
 fn sockets() -> (UdpSocket, TcpListener) {
     for _ in 0..100 {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -111,7 +111,7 @@ struct State {
 }
 
 impl State {
-    /// Notes a query; gives what to do about it.
+    /// Records a query. Returns what to do about it.
     fn note(&self, from: SocketAddr, tcp: bool, packet: &[u8]) -> Vec<Act> {
         let seen = {
             let mut all = self.seen.lock().unwrap();
@@ -139,7 +139,7 @@ impl State {
                 for act in acts {
                     match act {
                         Act::Wait(time) => thread::sleep(time),
-                        // Whoever asked may be gone.
+                        // The client may have gone.
                         Act::Send(reply) => drop(socket.send_to(&reply, from)),
                         Act::SendFromElsewhere(reply) => {
                             let other = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! The files of `tests/master_files`, and what BIND makes of one.
+//! The files of `tests/master_files`, and BIND's result for each.
 
 use std::{collections::BTreeSet, path::Path, process::Command};
 
@@ -11,14 +11,14 @@ pub struct Case {
     pub title: String,
     /// `LINE: WORDS`, one for each mistake.
     pub refused: Vec<String>,
-    /// Whether BIND reads it in another way.
+    /// Whether BIND reads it differently.
     pub differs: bool,
-    /// The first is the master file, the others are included.
+    /// The master file, followed by the included files.
     pub files: Vec<(String, Vec<u8>)>,
 }
 
 impl Case {
-    /// Whether it can stand at another place of the zone, without other files.
+    /// Whether it can be placed elsewhere in the zone, without other files.
     pub fn is_alone(&self) -> bool {
         let text = String::from_utf8_lossy(&self.files[0].1);
         let is_bound = [
@@ -83,13 +83,13 @@ pub fn cases(text: &str) -> Vec<Case> {
     cases
 }
 
-/// The octets of a line, with what stands in `{{…}}`.
+/// The octets of a line, with `{{…}}` expanded.
 fn octets(line: &str) -> Vec<u8> {
     let Some((before, rest)) = line.split_once("{{") else {
         return line.as_bytes().to_vec();
     };
     let mut octets = before.as_bytes().to_vec();
-    // As many opening braces as closing ones.
+    // The number of opening braces equals that of closing ones.
     let end = rest
         .match_indices("}}")
         .map(|(end, _)| end)
@@ -113,15 +113,14 @@ fn octets(line: &str) -> Vec<u8> {
     octets
 }
 
-/// What is put into a file to see what becomes of it.
+/// Fragments that are inserted into files.
 const PARTS: [&[u8]; 29] = [
     b"\"", b"(", b")", b";", b"\\", b" ", b"\n", b"\t", b"\r", b".", b"@", b"$", b"-", b"=", b",",
     b":", b"!", b"0", b"1", b"255", b"65536", b"60", b"A", b"IN", b"a", b"\\032", b"\\#", b"\\\"",
     b"key9",
 ];
 
-/// Files like those of the corpus, each with one change at a place that the
-/// numbers say.
+/// Files of the corpus with one random modification each.
 pub fn changed(seeds: &[Vec<u8>], mut number: impl FnMut(usize) -> usize) -> Vec<u8> {
     let mut text = seeds[number(seeds.len())].clone();
     let at = number(text.len());
@@ -140,8 +139,8 @@ pub fn changed(seeds: &[Vec<u8>], mut number: impl FnMut(usize) -> usize) -> Vec
     text
 }
 
-/// The records that BIND finds in the lines, besides those of the service, or
-/// what it says of them.
+/// The records that BIND finds in the lines, without those of the service, or its
+/// error message.
 pub fn compiled(directory: &Path, lines: &str) -> Result<BTreeSet<String>, String> {
     let whole = format!(
         "$ORIGIN test.internal.\n$TTL 5\n{lines}$ORIGIN test.internal.\n\
@@ -167,8 +166,8 @@ pub fn compiled(directory: &Path, lines: &str) -> Result<BTreeSet<String>, Strin
     }
 }
 
-/// The records of a zone that BIND wrote, but for those of the service. In which
-/// case an owner is written says nothing.
+/// The records of a zone that BIND wrote, without those of the service. The case
+/// of owner names is not significant.
 pub fn lines(zone: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8(zone.to_vec()).unwrap();
     let records = text.lines().map(|line| {

@@ -1,4 +1,4 @@
-//! What is on a disk: files and directories.
+//! The contents of a disk: files and directories.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -18,7 +18,7 @@ impl Base {
         base
     }
 
-    /// Writes all that has a name to an empty directory.
+    /// Writes everything that has a name to an empty directory.
     pub fn write(&self, path: &Path) {
         self.write_directory(path, ROOT);
     }

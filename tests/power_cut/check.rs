@@ -1,4 +1,4 @@
-//! Whether a disk has what was acknowledged before the power went.
+//! Verifies that a disk has what was acknowledged before the power failed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,16 +6,16 @@ use std::{
     path::Path,
 };
 
-use param_daemon::store::{LocalStore, Store, local::Opening};
+use param_daemon::store::{LocalStore, Store, local::OpenMode};
 
 use super::workload::{Acknowledged, ORIGIN};
 
-/// What is wrong with a data directory after a cut.
+/// What is wrong with a data directory after a failure.
 #[derive(Debug)]
 pub enum Fault {
-    /// It is not opened; the reason.
+    /// It cannot be opened, for this reason.
     Refused(String),
-    /// It is opened, and this is missing or wrong.
+    /// It can be opened, and this is missing or wrong.
     Lost(String),
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Fault {
 /// Opens the store in a data directory, as a service does, and compares.
 pub fn check(data: &Path, acknowledged: &Acknowledged) -> Result<(), Fault> {
     let refused = |error: &dyn std::fmt::Display| Fault::Refused(error.to_string());
-    let mut store = crate::common::unlocked(|| LocalStore::open(data, Opening::Serve))
+    let mut store = crate::common::unlocked(|| LocalStore::open(data, OpenMode::Serve))
         .map_err(|error| refused(&error))?;
     let contents = store.load(ORIGIN).map_err(|error| refused(&error))?;
     let mut ids = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The disk after a power cut.
+//! The disk after a power failure.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -12,15 +12,15 @@ use super::{
 /// Which names are on disk.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Names {
-    /// As ext4 does it: in their order, and whoever syncs a file or a directory
-    /// has all written that happened before its own last name.
+    /// The rules of ext4: names are written in order, and a sync of a file or a
+    /// directory writes everything that happened before its own last name.
     Ordered,
-    /// As POSIX promises it: those of which the directory was synced; of the
-    /// others any.
+    /// The rules of POSIX: the names in a synced directory; any of the others may
+    /// be on disk.
     Strict,
 }
 
-/// What a sync does.
+/// The effect of a sync.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Syncs {
     Work,
@@ -38,7 +38,7 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// None: the power stays until all is on disk.
+    /// No failure: everything reaches the disk.
     pub const NONE: Self = Self {
         line: usize::MAX,
         names: Names::Ordered,
@@ -50,8 +50,8 @@ impl Cut {
         },
     };
 
-    /// A cut at one of these lines: right before or after something begins that
-    /// matters to the files or the world.
+    /// A failure at one of these lines: directly before or after an event that
+    /// affects the files or the world.
     pub fn random(history: &History, lines: Range<usize>, random: &mut Random) -> Self {
         let events = history.events.iter();
         let moments = events.flat_map(|it| [it.begin, it.begin + 1]);
@@ -77,7 +77,7 @@ impl Cut {
     }
 }
 
-/// A change of names, and whether it is on disk for certain.
+/// A change of names, and whether it is certainly on disk.
 struct Pending<'h> {
     subject: Node,
     namings: &'h [Naming],
@@ -85,7 +85,7 @@ struct Pending<'h> {
     durable: bool,
 }
 
-/// What is on disk after that cut.
+/// The contents of the disk after the failure.
 pub fn disk_after(history: &History, cut: &Cut, random: &mut Random) -> Base {
     let on_disk = |node| history.base.files.get(&node).cloned().unwrap_or_default();
     let mut files: BTreeMap<Node, File> = history
@@ -113,7 +113,7 @@ pub fn disk_after(history: &History, cut: &Cut, random: &mut Random) -> Base {
                 data_only,
                 succeeds,
             } => {
-                // A directory has no octets.
+                // A directory has no data.
                 let file = files.get_mut(node);
                 match succeeds {
                     true => {
@@ -141,7 +141,7 @@ pub fn disk_after(history: &History, cut: &Cut, random: &mut Random) -> Base {
     }
 }
 
-/// Syncs the names in a directory, and those of the file for which `of_file` is true.
+/// Syncs the names in a directory, and those of the files that `of_file` selects.
 fn sync_names(
     pending: &mut [Pending],
     node: Node,

@@ -1,10 +1,10 @@
-//! The descriptors of a process, and where it stands in its files.
+//! The file descriptors of a process, and their positions.
 
 use std::collections::HashMap;
 
 use super::{history::Node, strace::Call};
 
-/// An open file; several descriptors may lead to it.
+/// An open file, to which several descriptors may refer.
 pub struct Open {
     pub node: Node,
     pub position: u64,
@@ -40,7 +40,7 @@ impl Descriptors {
         self.numbers.remove(&number);
     }
 
-    /// `dup` and its like: the result leads to the same open file.
+    /// `dup` and the like: the new descriptor refers to the same open file.
     pub fn copy(&mut self, call: &Call) {
         let place = self.numbers.get(&call.descriptor(0).0).copied();
         if let (Some(place), Some(number)) = (place, call.result) {
@@ -48,7 +48,7 @@ impl Descriptors {
         }
     }
 
-    /// `lseek` says where it stands, `read` how far it went.
+    /// `lseek` returns the position, `read` the distance.
     pub fn advance(&mut self, call: &Call) {
         if let (Some(open), Some(result)) = (self.get_mut(call.descriptor(0).0), call.result) {
             match call.name.as_str() {

@@ -1,9 +1,9 @@
-//! A file of which a part is on disk for certain, and what a power cut may
+//! A file of which a part is certainly on disk, and what a power failure may
 //! leave of it.
 
 use super::{history::Change, random::Random};
 
-/// The octets that are on disk, and the changes that may be.
+/// The data that is on disk, and the changes that may be.
 #[derive(Debug, Clone, Default)]
 pub struct File {
     disk: Vec<u8>,
@@ -11,28 +11,27 @@ pub struct File {
     pending: Vec<(usize, Change)>,
 }
 
-/// What was not synced, when the power goes.
+/// What happens to unsynced changes when the power fails.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Loss {
-    /// None of it is on disk.
+    /// None of them is on disk.
     All,
-    /// All of it is.
+    /// All of them are.
     Nothing,
-    /// The older part is, up to any octet of any change.
+    /// The older ones are, up to any byte of any change.
     Tail,
     /// Each sector is as it was after any of the changes.
     Sectors,
 }
 
-/// How a file system and its disk behave at a cut.
+/// The behaviour of a file system and its disk at a failure.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
     pub loss: Loss,
-    /// The octets that a disk writes whole.
+    /// The size that a disk writes atomically.
     pub sector: usize,
-    /// The new length of a file may be on disk before its octets are, as ext4
-    /// does it with `data=writeback`; what was on the disk before is in their
-    /// place.
+    /// The new length of a file may be on disk before its data, as in ext4 with
+    /// `data=writeback`; earlier contents of the disk are in its place.
     pub length_first: bool,
 }
 
@@ -46,22 +45,22 @@ impl File {
         self.pending.push((end, change.clone()));
     }
 
-    /// Syncs what had changed before that line.
+    /// Syncs the changes before this line.
     pub fn sync(&mut self, begin: usize) {
         let (done, rest) = self.split(begin);
         done.iter().for_each(|change| apply(&mut self.disk, change));
         self.pending = rest;
     }
 
-    /// A sync that fails: what had changed before is on disk or not, and no later
-    /// sync writes it, since the kernel takes it for written.
+    /// A failing sync: earlier changes are on disk or not, and no later sync
+    /// writes them, since the kernel considers them as written.
     pub fn give_up(&mut self, begin: usize, manner: &Manner, random: &mut Random) {
         let (done, rest) = self.split(begin);
         self.disk = survivors(&self.disk, &done, manner, random);
         self.pending = rest;
     }
 
-    /// What is on disk after a power cut.
+    /// The contents on disk after a power failure.
     pub fn cut(&self, manner: &Manner, random: &mut Random) -> Vec<u8> {
         let pending: Vec<Change> = self.pending.iter().map(|(_, it)| it.clone()).collect();
         survivors(&self.disk, &pending, manner, random)
@@ -123,7 +122,7 @@ fn survivors(disk: &[u8], changes: &[Change], manner: &Manner, random: &mut Rand
     octets
 }
 
-/// Each sector as it was after any of the changes, and any length that there was.
+/// Each sector as it was after any of the changes, with any of the lengths.
 fn sectors(disk: &[u8], changes: &[Change], manner: &Manner, random: &mut Random) -> Vec<u8> {
     let newest = random.below(101);
     let mut octets = disk.to_vec();

@@ -1,9 +1,9 @@
-//! What a program did to the files below a directory, and what it told the
-//! world, as events in the order in which they happened.
+//! What a program did to the files below a directory, and what it told the world,
+//! as events in order.
 //!
 //! Files and directories are nodes with numbers; node 0 is the directory itself,
-//! which stands for the root of a file system. A call on files that is not known
-//! here is a panic: what the model misses, it could not lose.
+//! which represents the root of a file system. An unknown call on files is a
+//! panic, since the model could not account for it.
 
 use std::{
     collections::BTreeMap,
@@ -17,21 +17,21 @@ use super::{
     strace::{self, Call},
 };
 
-/// The directory whose files are followed, as traces name it.
+/// The directory whose files are traced, as in the traces.
 pub const LIVE: &str = "/live";
 
 pub type Node = usize;
 
 pub const ROOT: Node = 0;
 
-/// A change of a file's octets or its length.
+/// A change of a file's data or its length.
 #[derive(Debug, Clone)]
 pub enum Change {
     Write { at: u64, octets: Vec<u8> },
     Length(u64),
 }
 
-/// That a name in a directory leads to a node, or to none any more.
+/// A name in a directory refers to a node, or to none any more.
 #[derive(Debug, Clone)]
 pub struct Naming {
     pub directory: Node,
@@ -42,14 +42,15 @@ pub struct Naming {
 #[derive(Debug, Clone)]
 pub enum What {
     Change(Node, Change),
-    /// What one call does to names, of which `subject` is the node: all or nothing.
+    /// The effect of one call on names, of which `subject` is the node. It is
+    /// atomic.
     Name {
         subject: Node,
         namings: Vec<Naming>,
     },
     Sync {
         node: Node,
-        /// fdatasync: of the file's names it concerns only the first.
+        /// fdatasync: of the file's names, it only affects the first.
         data_only: bool,
         succeeds: bool,
     },
@@ -59,7 +60,8 @@ pub enum What {
 
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// When the call began and ended. One that never did may have done its work.
+    /// The lines at which the call began and ended. A call that never ended may
+    /// have had its effect.
     pub begin: usize,
     pub end: usize,
     pub what: What,
@@ -69,7 +71,7 @@ pub struct Event {
 pub struct History {
     pub base: Base,
     pub events: Vec<Event>,
-    /// Where the last trace ends.
+    /// The end of the last trace.
     pub length: usize,
     /// The names as the program sees them.
     names: BTreeMap<Node, BTreeMap<String, Node>>,
@@ -77,11 +79,11 @@ pub struct History {
 }
 
 impl History {
-    /// What is below the directory [`LIVE`] to begin with.
+    /// Initially, the directory [`LIVE`] has these contents.
     pub fn new(base: Base) -> Self {
         let lengths = base.files.iter();
         let mut names = base.directories.clone();
-        // A directory that a cut has left empty has no names of its own there.
+        // A directory that a failure has left empty has no names.
         for node in base.directories.values().flat_map(BTreeMap::values) {
             if !base.files.contains_key(node) {
                 names.entry(*node).or_default();
@@ -96,7 +98,7 @@ impl History {
         }
     }
 
-    /// Goes on with what another process did, after the one before had ended.
+    /// Continues with another process, after the previous one has ended.
     pub fn add(&mut self, trace: &str) {
         let offset = self.length;
         let mut descriptors = Descriptors::default();
@@ -136,13 +138,13 @@ impl History {
         self.events.iter().filter(failed).count()
     }
 
-    /// All files that there ever were.
+    /// All files that have ever existed.
     pub fn files(&self) -> impl Iterator<Item = Node> {
         self.lengths.keys().copied()
     }
 
     fn take(&mut self, call: &Call, descriptors: &mut Descriptors) {
-        // One that is cut short may have happened, but it has given nothing.
+        // An interrupted call may have happened, but has returned nothing.
         let may_have_happened = call.succeeded() || call.result.is_none();
         match call.name.as_str() {
             "fsync" | "fdatasync" => {
@@ -152,7 +154,7 @@ impl History {
                         data_only: call.name == "fdatasync",
                         succeeds: call.succeeded(),
                     };
-                    // One that is cut short has made nothing durable.
+                    // An interrupted call has made nothing durable.
                     if call.result.is_some() {
                         self.event(call, sync);
                     }
@@ -183,7 +185,7 @@ impl History {
                     "a file is written through memory"
                 );
             }
-            // Whatever else there is does no harm with files elsewhere.
+            // Other calls do no harm to files elsewhere.
             _ => {
                 let mut all = call.arguments.iter();
                 let concerns = |it: &String| {
@@ -318,7 +320,7 @@ impl History {
             _ => self.path(call, usize::MAX, 0),
         };
         if let Some((directory, name)) = self.place(&path)
-            // A socket has a name that nobody has opened.
+            // The name of a socket is one that nobody has opened.
             && let Some(node) = self.names[&directory].get(&name).copied()
         {
             self.name(call, node, vec![(directory, name, None)]);
@@ -349,7 +351,7 @@ impl History {
         files.max(directories) + 1
     }
 
-    /// The path in an argument, from that of the directory's descriptor.
+    /// The path in an argument, relative to that of the directory's descriptor.
     fn path(&self, call: &Call, directory: usize, place: usize) -> PathBuf {
         let text = |octets: Vec<u8>| String::from_utf8(octets).expect("a path is text");
         let path = PathBuf::from(text(call.octets(place)));

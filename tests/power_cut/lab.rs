@@ -1,4 +1,4 @@
-//! Where services run, are traced and have their power cut.
+//! Runs services, traces them, and lets their power fail.
 
 use std::{
     cell::RefCell,
@@ -22,26 +22,26 @@ use super::{
 };
 use crate::common::{run, simple_zone, zones};
 
-/// The data directory, below the one that stands for the file system: the
-/// service makes it, and the one above it.
+/// The data directory, below the directory that represents the file system. The
+/// service creates it and its parent.
 pub const DATA: &str = "var/data";
 
-/// How often the power is cut in each test.
+/// The number of failures in each test.
 const CUTS: usize = 60;
 
-/// A file system in memory, so that no sync waits for a disk, with the files of
-/// a service that runs and those that are left after a cut.
+/// A file system in memory, so that no sync waits for a disk, with the files of a
+/// running service and those that a failure leaves.
 pub struct Lab {
     pub zones: TempDir,
     memory: TempDir,
     /// The test's name.
     name: &'static str,
     seed: u64,
-    /// What strace has written, in turn.
+    /// The output of strace, in order.
     traces: RefCell<Vec<String>>,
 }
 
-/// A number that can be given in the environment.
+/// A number from the environment.
 pub fn given(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     let number = text.parse();
@@ -79,19 +79,19 @@ impl Lab {
         self.live().join(DATA)
     }
 
-    /// Where a command may leave or find a file that no cut concerns.
+    /// A path for a file that no failure affects.
     pub fn file(&self, name: &str) -> PathBuf {
         self.memory.path().join(name)
     }
 
-    /// Begins with that on the disk.
+    /// Starts with these contents on disk.
     pub fn begin(&self, base: Base) -> History {
         base.write(&self.empty("live"));
         History::new(base)
     }
 
-    /// Goes on with what a program does that is traced to the file that it is
-    /// given, or with what a kept trace says that it did.
+    /// Continues with a program that is traced to the given file, or with a kept
+    /// trace.
     pub fn go_on(&self, history: &mut History, program: impl FnOnce(&Path) -> String) {
         let number = self.traces.borrow().len();
         let trace = match std::env::var("POWER_CUT_TRACES") {
@@ -105,7 +105,8 @@ impl Lab {
         self.traces.borrow_mut().push(trace);
     }
 
-    /// Goes on with a service, until `work` is done and the signal has ended it.
+    /// Continues with a service, until `work` is done and the signal has ended
+    /// it.
     pub fn serve(
         &self,
         history: &mut History,
@@ -120,8 +121,8 @@ impl Lab {
         });
     }
 
-    /// Cuts the power again and again, at some of these lines, and gives what was
-    /// wrong afterwards. `change` may change the cut that was chosen.
+    /// Lets the power fail repeatedly at some of these lines, and returns what
+    /// was wrong afterwards. `change` may modify each failure.
     pub fn cut(
         &self,
         history: &History,
@@ -161,7 +162,7 @@ impl Lab {
     }
 }
 
-/// The faults by the manner of names, with one of each.
+/// The faults by the rules for names, with an example of each.
 pub fn summary(faults: &[(Cut, Fault)]) -> String {
     let mut text = String::new();
     for names in [Names::Ordered, Names::Strict] {

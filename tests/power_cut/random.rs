@@ -1,4 +1,4 @@
-//! Random numbers (SplitMix64) whose seed can be given again.
+//! Random numbers (SplitMix64) that are reproducible by a seed.
 
 pub struct Random(u64);
 
@@ -15,12 +15,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 to `limit`, without `limit` itself.
+    /// A number from 0 up to, but not including, `limit`.
     pub fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 
-    /// True so many times in a hundred.
+    /// True with this probability in percent.
     pub fn percent(&mut self, chance: usize) -> bool {
         self.below(100) < chance
     }

@@ -1,4 +1,4 @@
-//! Running a program under strace, and reading what strace has written.
+//! Runs a program under strace, and parses the output.
 //!
 //! The position of a line is the only clock: strace writes a line when a call
 //! begins or ends, one after the other, whichever thread makes the call.
@@ -10,17 +10,17 @@ use std::{
 };
 
 /// The calls that change files or show something to the world. Those that the
-/// model does not know are there so that it can say so.
+/// model does not support are included so that it can report them.
 const CALLS: &str = "trace=execve,open,openat,openat2,creat,close,dup,dup2,dup3,fcntl,lseek,read,\
     readv,write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync,sync,syncfs,sync_file_range,msync,\
     ftruncate,truncate,fallocate,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,link,\
     linkat,symlink,symlinkat,copy_file_range,sendfile,splice,mmap,io_uring_setup,sendto,sendmsg,\
     sendmmsg";
 
-/// More octets than any call writes.
+/// Longer than any write.
 const LONGEST: &str = "100000000";
 
-/// A command that runs the program under strace, which writes to that file.
+/// A command that runs the program under strace, which writes to this file.
 /// `faults` are errors to be injected, such as `fdatasync:error=EIO:when=3`.
 pub fn command(program: &str, trace: &Path, faults: &[&str]) -> Command {
     let mut command = Command::new("strace");
@@ -34,7 +34,7 @@ pub fn command(program: &str, trace: &Path, faults: &[&str]) -> Command {
     command
 }
 
-/// The process that was started, by the trace that has begun.
+/// The process that was started, according to the beginning of the trace.
 pub fn process_in(text: &str) -> Option<u32> {
     text.split_once(' ')?.0.parse().ok()
 }
@@ -44,9 +44,9 @@ pub fn process_in(text: &str) -> Option<u32> {
 pub struct Call {
     pub name: String,
     pub arguments: Vec<String>,
-    /// What the call gave; `None` where it never returned.
+    /// The result; `None` if the call never returned.
     pub result: Option<i64>,
-    /// The path of a descriptor that it gave.
+    /// The path of the descriptor that it returned.
     pub opened: Option<Vec<u8>>,
     /// The lines at which it begins and ends.
     pub begin: usize,
@@ -69,18 +69,18 @@ impl Call {
         flags.any(|it| it == flag)
     }
 
-    /// The octets of an argument in quotes.
+    /// The bytes of a quoted argument.
     pub fn octets(&self, place: usize) -> Vec<u8> {
         octets_in(&self.arguments[place])
     }
 
-    /// The number of a descriptor, and the path behind it.
+    /// The number of a descriptor, and its path.
     pub fn descriptor(&self, place: usize) -> (i64, Vec<u8>) {
         descriptor(&self.arguments[place])
     }
 }
 
-/// The calls in the order in which they ended; those that never did come last.
+/// The calls in the order in which they ended, followed by those that never did.
 pub fn calls(text: &str) -> Vec<Call> {
     let mut unfinished: HashMap<&str, (usize, String)> = HashMap::new();
     let mut calls = Vec::new();
@@ -134,7 +134,7 @@ fn call(line: &str, begin: usize, end: usize) -> Call {
     }
 }
 
-/// Splits at the commas that are in no bracket and no quotes.
+/// Splits at commas outside of brackets and quotes.
 fn arguments_in(text: &str) -> Vec<String> {
     let mut depth = 0;
     let mut quoted = false;
@@ -157,7 +157,7 @@ fn arguments_in(text: &str) -> Vec<String> {
     arguments.iter().map(|it| it.trim().to_owned()).collect()
 }
 
-/// A trace in which a path that begins with the one begins with the other.
+/// Replaces the beginning of paths in a trace.
 pub fn moved(text: &str, from: &Path, to: &str) -> String {
     let from = from.to_string_lossy();
     text.replace(&escape(from.as_bytes()), &escape(to.as_bytes()))
@@ -170,7 +170,7 @@ fn escape(octets: &[u8]) -> String {
         .collect()
 }
 
-/// All octets in quotes: of an argument with several buffers, one after the other.
+/// All quoted bytes of an argument with several buffers, concatenated.
 pub fn octets_in(text: &str) -> Vec<u8> {
     assert!(!text.contains("\"..."), "strace has cut octets off: {text}");
     let quoted = text.split('"').skip(1).step_by(2);
@@ -183,7 +183,7 @@ pub fn descriptor(text: &str) -> (i64, Vec<u8>) {
     (number.parse().unwrap_or(-1), escaped(path))
 }
 
-/// `\x2f\x74` is two octets.
+/// `\x2f\x74` is two bytes.
 fn escaped(text: &str) -> Vec<u8> {
     let pairs = text.split("\\x").skip(1);
     pairs

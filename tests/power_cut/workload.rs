@@ -26,7 +26,7 @@ use crate::common::{PARAMD, signal, socket, strings_of, txt_query};
 
 pub const ORIGIN: &str = "test.internal.";
 
-/// How long a service may take for an answer, strace and all.
+/// The time limit for an answer, including strace.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A service under strace.
@@ -59,8 +59,9 @@ impl Traced {
         }
     }
 
-    /// Registers these hosts, so many outstanding at a time, until all are
-    /// answered. Who is told that the service cannot write asks again.
+    /// Registers these hosts with a limited number of outstanding queries, until
+    /// all are answered. A query that fails because the service cannot write is
+    /// repeated.
     pub fn register(&self, hosts: Range<u16>, outstanding: usize) {
         let mut waiting: Vec<u16> = hosts.rev().collect();
         let start = Instant::now();
@@ -75,8 +76,8 @@ impl Traced {
         }
     }
 
-    /// Asks for these hosts at once; gives those whom the service could not
-    /// register or did not answer.
+    /// Queries for these hosts at once. Returns those that were not registered or
+    /// answered.
     pub fn ask(&self, hosts: &[u16]) -> BTreeSet<u16> {
         let socket = socket();
         for host in hosts {
@@ -101,7 +102,7 @@ impl Traced {
         waiting
     }
 
-    /// Asks for the SOA record, whose serial must never be used twice.
+    /// Queries the SOA record, whose serial must never be used twice.
     pub fn ask_serial(&self) {
         let socket = socket();
         let mut query = Message::from_vec(&txt_query(0, ORIGIN, None)).unwrap();
@@ -112,7 +113,7 @@ impl Traced {
         socket.recv(&mut [0; 4096]).unwrap();
     }
 
-    /// Ends it by a signal; gives the trace.
+    /// Ends the service by a signal. Returns the trace.
     pub fn end(mut self, name: &str) -> String {
         signal(self.process(), name);
         self.strace.wait().unwrap();
@@ -134,7 +135,7 @@ impl Drop for Traced {
     }
 }
 
-/// Runs a command that ends by itself, under strace; gives the trace.
+/// Runs a command under strace. Returns the trace.
 pub fn traced(arguments: &[&str], trace: &Path) -> String {
     let mut command = strace::command(PARAMD, trace, &[]);
     command.args(arguments).stdout(Stdio::null());
@@ -155,12 +156,12 @@ pub struct Acknowledged {
     pub ids: BTreeMap<String, String>,
     /// The highest SOA serial.
     pub serial: u64,
-    /// What a restore says that it has restored, once it says so.
+    /// What a restore has restored, once it has reported it.
     pub promised: BTreeMap<String, String>,
 }
 
 impl Acknowledged {
-    /// What has been told when that line is reached.
+    /// What has been told when this line is reached.
     pub fn until(&mut self, history: &History, line: usize) {
         for event in history.events.iter().filter(|it| it.begin < line) {
             if let What::Told(octets) = &event.what {

@@ -1,4 +1,4 @@
-//! A data directory, and what befalls it.
+//! A data directory, and damage to it.
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::{
@@ -43,14 +43,15 @@ impl Place {
         Service::start(self.zones.path(), self.data.path())
     }
 
-    /// A start with further options; the service or what it said.
+    /// A start with further options: the service, or its messages.
     pub fn try_start(&self, more: &[&str]) -> Result<Service, String> {
         let mut options = Options::new(self.zones.path(), self.data.path());
         options.more = more.iter().map(|it| (*it).to_owned()).collect();
         Service::try_start(&options)
     }
 
-    /// What a start says that must be refused, as often as a supervisor tries.
+    /// The message of a start that must be refused, however often a supervisor
+    /// tries.
     pub fn refused(&self) -> String {
         let mut said = String::new();
         for _ in 0..3 {
@@ -65,17 +66,17 @@ impl Place {
         ["restore", "--data", self.data.path().to_str().unwrap()]
     }
 
-    /// `paramd restore`, without a file.
+    /// `paramd restore` without a file.
     pub fn restore(&self) -> String {
         run(PARAMD, &self.arguments())
     }
 
-    /// The same where not everything can be restored: what it said of that.
+    /// The same if not everything can be restored. Returns the message.
     pub fn restore_in_part(&self) -> String {
         fails_with(1, PARAMD, &self.arguments())
     }
 
-    /// `paramd check --data`: its exit status, and all that it printed.
+    /// `paramd check --data`: its exit status and its output.
     pub fn check(&self) -> (Option<i32>, String) {
         let zones = self.zones.path().to_str().unwrap();
         let data = self.data.path().to_str().unwrap();
@@ -84,7 +85,7 @@ impl Place {
         (output.status.code(), String::from_utf8(printed).unwrap())
     }
 
-    /// The zone's dumps, oldest first, with what is in each.
+    /// The zone's dumps, oldest first, with their contents.
     pub fn dumps(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         files_below(&self.path("dumps"), "json")
     }
@@ -97,7 +98,7 @@ impl Place {
         files_below(&self.path("journal"), "journal")
     }
 
-    /// Takes sled's own files away.
+    /// Deletes sled's own files.
     pub fn lose_store(&self) {
         fs::remove_dir_all(self.store()).unwrap();
     }
@@ -131,7 +132,7 @@ fn files_below(directory: &Path, extension: &str) -> BTreeMap<PathBuf, Vec<u8>> 
     found
 }
 
-/// Changes one octet in the middle of a file, after this text.
+/// Changes one byte in the middle of a file, after this text.
 pub fn damage_after(path: &Path, text: &str) {
     let mut octets = fs::read(path).unwrap();
     let place = octets
@@ -146,7 +147,7 @@ pub fn copy(from: &Path, to: &Path) {
     run("cp", &["-a", from.to_str().unwrap(), to.to_str().unwrap()]);
 }
 
-/// The ID of the host, which is registered by that where it is new.
+/// The ID of the host, which is registered if it is new.
 pub fn id(service: &Service, host: &str) -> String {
     service
         .value(&format!("{host}.{ZONE}"), "id")
@@ -158,7 +159,7 @@ pub fn serial(service: &Service) -> u32 {
     soa[0].split(' ').nth(2).unwrap().parse().unwrap()
 }
 
-/// That the hosts have those IDs, in order from `vp0`.
+/// Asserts that the hosts have consecutive IDs from `vp0`.
 pub fn assert_ids(service: &Service, hosts: &[&str]) {
     for (number, host) in hosts.iter().enumerate() {
         assert_eq!(id(service, host), format!("vp{number}"), "{host}");

@@ -1,5 +1,5 @@
-//! A transfer without a service, as a client would ask for it. The fuzz target of
-//! zone files uses it as well.
+//! A transfer without a service, as for a client. The fuzz target for zone files
+//! uses it as well.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -22,7 +22,7 @@ use param_daemon::{
     zone::{self, Zone, ZoneView},
 };
 
-/// That of the query.
+/// The ID of the query.
 pub const ID: u16 = 4_711;
 
 pub fn asked(zone: &Arc<Zone>, network: &Arc<Network>, content: Content, edns: bool) -> Transfer {
@@ -50,7 +50,7 @@ pub fn asked(zone: &Arc<Zone>, network: &Arc<Network>, content: Content, edns: b
     Transfer::new(&reply, Arc::new(view), content)
 }
 
-/// The messages, as they are written to a connection.
+/// The messages as they are written to a connection.
 pub fn messages(transfer: &Transfer) -> Vec<Vec<u8>> {
     let mut octets = Vec::new();
     let made = transfer.make(|part| {

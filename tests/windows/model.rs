@@ -1,4 +1,4 @@
-//! What is to be stored, after random writes.
+//! The expected contents after random writes.
 
 use std::collections::BTreeMap;
 

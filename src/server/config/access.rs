@@ -5,11 +5,10 @@ use std::net::IpAddr;
 
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
-use toml::Spanned;
 
 use crate::{
     keys::{self, Key},
-    settings::{Source, Table},
+    settings::{Document, Spanned, Table},
 };
 
 /// Who may do what.
@@ -66,7 +65,7 @@ impl Default for Access {
 
 impl Access {
     /// Reads the table `[access]`. `keys` are those that it may name.
-    pub fn take(table: &mut Table<'_>, keys: &[Key], source: &mut Source<'_>) -> Self {
+    pub fn take(table: &mut Table<'_>, keys: &[Key], source: &mut Document<'_>) -> Self {
         let mut access = Self::default();
         for (name, list) in [
             ("query", &mut access.query),
@@ -84,7 +83,7 @@ impl Access {
     }
 }
 
-fn read(texts: &[Spanned<String>], keys: &[Key], source: &mut Source<'_>) -> List {
+fn read(texts: &[Spanned<String>], keys: &[Key], source: &mut Document<'_>) -> List {
     let mut list = List::default();
     for text in texts {
         match entry(text.get_ref(), keys) {

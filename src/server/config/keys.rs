@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use hickory_proto::rr::Name;
-use toml::Spanned;
 
 use crate::{
     keys::{self, Key},
-    settings::{Source, Table},
+    settings::{Document, Spanned, Table},
 };
 
 /// The keys that the service knows.
@@ -20,7 +19,7 @@ impl Keys {
     }
 
     /// Reads the table `[keys]`: those of its files, and its own.
-    pub fn take(table: &mut Table<'_>, source: &mut Source<'_>) -> Self {
+    pub fn take(table: &mut Table<'_>, source: &mut Document<'_>) -> Self {
         let directory = source.path().parent().unwrap_or(Path::new("")).to_owned();
         let mut keys: Vec<Key> = Vec::new();
         let mut found = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::settings::{Source, Table};
+use crate::settings::{Document, Spanned, Table};
 
 /// A day, in seconds.
 const DAY: u64 = 86_400;
@@ -34,7 +34,7 @@ impl Default for TransferLimits {
 
 impl TransferLimits {
     /// Reads the keys of transfers in `[limits]`.
-    fn take(&mut self, table: &mut Table<'_>, source: &mut Source<'_>) {
+    fn take(&mut self, table: &mut Table<'_>, source: &mut Document<'_>) {
         if let Some(time) = table.duration("transfer_time", 1..DAY + 1, source) {
             self.time = time;
         }
@@ -85,11 +85,11 @@ impl Default for Limits {
 
 impl Limits {
     /// Reads the table `[limits]`.
-    pub fn take(table: &mut Table<'_>, source: &mut Source<'_>) -> Self {
+    pub fn take(table: &mut Table<'_>, source: &mut Document<'_>) -> Self {
         let default = Self::default();
         let mut number = |key, most: u64, default| {
             let number = table.number(key, 0..most + 1, source);
-            number.map_or(default, toml::Spanned::into_inner)
+            number.map_or(default, Spanned::into_inner)
         };
         let responses_per_second = number(
             "responses_per_second",

@@ -15,8 +15,6 @@ use std::{
     path::Path,
 };
 
-use toml::Spanned;
-
 use self::{
     access::Access,
     certificates::{Credentials, FileKind, Files},
@@ -24,7 +22,7 @@ use self::{
     limits::Limits,
     secret::Secret,
 };
-use crate::settings::{self, Problem, Source, Table};
+use crate::settings::{self, Document, Problem, Spanned, Table};
 
 /// The port of DNS, and that of DNS over TLS (RFC 7858, section 3.1).
 pub const PORT: u16 = 53;
@@ -72,7 +70,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
     settings::parse(path, text, config)
 }
 
-fn config(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<Config> {
+fn config(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Config> {
     let keys = Keys::take(&mut table.table("keys", source), source);
     let access = Access::take(&mut table.table("access", source), &keys.0, source);
     let cookie_secrets = cookies(&mut table.table("cookies", source), source);
@@ -89,7 +87,7 @@ fn config(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<Config> {
     })
 }
 
-fn tls(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<Tls> {
+fn tls(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Tls> {
     let listen_span = table.span("listen");
     let listen = table.texts("listen", source);
     let certificate = table.required("certificate", "\"server.pem\"", source);
@@ -157,7 +155,7 @@ fn tls_address(text: &str) -> Option<SocketAddr> {
         .or_else(|| alone().map(|ip| SocketAddr::new(ip, TLS_PORT)))
 }
 
-fn identity(table: &mut Table<'_>, source: &mut Source<'_>) -> Identity {
+fn identity(table: &mut Table<'_>, source: &mut Document<'_>) -> Identity {
     let name = table.text("name", source);
     let version = table.boolean("version", source);
     table.finish(source);
@@ -172,7 +170,7 @@ fn identity(table: &mut Table<'_>, source: &mut Source<'_>) -> Identity {
     }
 }
 
-fn cookies(table: &mut Table<'_>, source: &mut Source<'_>) -> Option<(Secret, Option<Secret>)> {
+fn cookies(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<(Secret, Option<Secret>)> {
     let texts = table.texts("secrets", source);
     table.finish(source);
     let texts = texts?;

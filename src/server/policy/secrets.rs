@@ -1,11 +1,8 @@
 //! Secrets: what cookies are made with, and where they are kept.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs, io, path::Path};
+
+use crate::store::files;
 
 use crate::server::config::secret::{Secret, hexadecimal, random, secret};
 
@@ -49,22 +46,13 @@ impl Secrets {
         Self::parse(&fs::read_to_string(file).ok()?)
     }
 
-    /// Writes the file, which nobody else may read; the old one is there until the
-    /// new one is whole.
+    /// Replaces the file, which only its owner may read, as a whole or not at all.
     ///
     /// # Errors
     ///
     /// Those of the file system.
     pub fn write(&self, file: &Path) -> io::Result<()> {
-        let part = file.with_extension("part");
-        let mut writing = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&part)?;
-        writing.write_all(self.text().as_bytes())?;
-        fs::rename(&part, file)
+        files::write(file, files::PRIVATE, self.text().as_bytes())
     }
 
     /// One line each: when the current one was made, it, and the previous one.

@@ -1,21 +1,21 @@
 //! Packets by the batch: recvmmsg(2) and sendmmsg(2).
 //!
-//! The only unsafe code of the crate. nix has both calls, but gives all packets
-//! of a batch one control message, and each of ours has its own: from which of
-//! our addresses it leaves. Every pointer that the kernel is given points into
+//! The only unsafe code of the crate. rustix has neither call, and nix gives all
+//! packets of a batch one control message, where each of ours has its own: the
+//! address of ours that it leaves from. Every pointer that the kernel is given points into
 //! buffers that the batch owns, which never move or grow while it lives.
 
 use std::{
     io, mem,
     net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
-    os::fd::RawFd,
+    os::fd::{AsRawFd, RawFd},
     ptr,
 };
 
-use nix::libc::{
-    AF_INET, AF_INET6, IP_PKTINFO, IPPROTO_IP, IPPROTO_IPV6, IPV6_PKTINFO, MSG_WAITFORONE, c_void,
-    cmsghdr, in_pktinfo, in6_pktinfo, iovec, mmsghdr, msghdr, recvmmsg, sendmmsg, sockaddr_in,
-    sockaddr_in6, sockaddr_storage, socklen_t,
+use libc::{
+    AF_INET, AF_INET6, IP_PKTINFO, IPPROTO_IP, IPPROTO_IPV6, IPV6_PKTINFO, IPV6_RECVPKTINFO,
+    MSG_WAITFORONE, c_int, cmsghdr, in_pktinfo, in6_pktinfo, iovec, mmsghdr, recvmmsg, sendmmsg,
+    setsockopt, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t,
 };
 
 use crate::server::wire::{PACKETS, UDP_OCTETS};
@@ -30,6 +30,25 @@ const QUERY_OCTETS: usize = 23 * 64;
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct Control([u8; 48]);
+
+/// Has the kernel state of each packet which of our addresses it was sent to.
+///
+/// # Errors
+///
+/// Those of setsockopt(2).
+pub fn receive_destinations(socket: &impl AsRawFd, bound: IpAddr) -> io::Result<()> {
+    let (level, option) = match bound {
+        IpAddr::V4(_) => (IPPROTO_IP, IP_PKTINFO),
+        IpAddr::V6(_) => (IPPROTO_IPV6, IPV6_RECVPKTINFO),
+    };
+    let (on, length): (c_int, _) = (1, mem::size_of::<c_int>() as socklen_t);
+    let fd = socket.as_raw_fd();
+    // SAFETY: the kernel reads as much of `on` as `length` says, which is all of it.
+    match unsafe { setsockopt(fd, level, option, (&raw const on).cast(), length) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
 
 /// Packets that were received, and the replies to them.
 pub struct Batch {
@@ -262,47 +281,24 @@ pub fn send_routes(socket: RawFd, replies: &mut Vec<(Route, Vec<u8>)>) {
     };
     let mut vectors: Vec<iovec> = replies.iter_mut().map(|(_, it)| octets(it)).collect();
     let routes = replies.iter_mut().map(|(route, _)| route);
-    let mut headers: Vec<mmsghdr> = routes
-        .zip(&mut vectors)
-        .map(|(route, vector)| {
-            if route.control_length > 0 {
-                leave_from_there(&mut route.control);
-            }
-            mmsghdr {
-                msg_hdr: header(
-                    (&raw mut route.name).cast(),
-                    route.name_length,
-                    vector,
-                    (route.control.0.as_mut_ptr().cast(), route.control_length),
-                ),
-                msg_len: 0,
-            }
-        })
-        .collect();
+    let header = |(route, vector): (&mut Route, &mut iovec)| {
+        // SAFETY: plain integers and pointers, for which zero is a value.
+        let mut message: mmsghdr = unsafe { mem::zeroed() };
+        let header = &mut message.msg_hdr;
+        header.msg_name = (&raw mut route.name).cast();
+        header.msg_namelen = route.name_length;
+        header.msg_iov = vector;
+        header.msg_iovlen = 1;
+        if route.control_length > 0 {
+            leave_from_there(&mut route.control);
+            header.msg_control = route.control.0.as_mut_ptr().cast();
+            header.msg_controllen = route.control_length;
+        }
+        message
+    };
+    let mut headers: Vec<mmsghdr> = routes.zip(&mut vectors).map(header).collect();
     send_all(socket, &mut headers);
     replies.clear();
-}
-
-fn header(
-    name: *mut c_void,
-    name_length: socklen_t,
-    vector: *mut iovec,
-    (control, control_length): (*mut c_void, usize),
-) -> msghdr {
-    // SAFETY: plain integers and pointers, for which zero is a value; some
-    // systems have padding in it that cannot be named.
-    let mut header: msghdr = unsafe { mem::zeroed() };
-    header.msg_name = name;
-    header.msg_namelen = name_length;
-    header.msg_iov = vector;
-    header.msg_iovlen = 1;
-    header.msg_control = if control_length > 0 {
-        control
-    } else {
-        ptr::null_mut()
-    };
-    header.msg_controllen = control_length;
-    header
 }
 
 /// Sends packets. One that cannot be sent, because nothing leads to its

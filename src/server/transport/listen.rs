@@ -9,12 +9,11 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use nix::{
-    ifaddrs::getifaddrs,
-    sys::socket::{SockaddrLike as _, setsockopt, sockopt},
-};
+use if_addrs::get_if_addrs;
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::batch::receive_destinations;
 use crate::server::config::{PORT, TLS_PORT};
 
 /// The sockets of one address.
@@ -105,9 +104,8 @@ fn open_each<L>(
 }
 
 fn is_without_ipv6(error: &io::Error) -> bool {
-    use nix::errno::Errno;
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
 fn remedy(error: &io::Error, port: u16, option: &str) -> String {
@@ -174,10 +172,7 @@ fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let is_confined =
         address.ip().is_loopback() && socket.bind_device(Some(LOOPBACK_DEVICE)).is_ok();
     if address.ip().is_unspecified() || (address.ip().is_loopback() && !is_confined) {
-        match address {
-            SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
-            SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
-        }
+        receive_destinations(&socket, address.ip())?;
     }
     socket.set_reuse_port(true)?;
     socket.set_read_timeout(Some(LOOK))?;
@@ -231,16 +226,12 @@ pub fn reachable(listeners: &[Listener]) -> Vec<IpAddr> {
 
 /// The addresses of all interfaces, but for link-local ones.
 fn interfaces() -> Vec<IpAddr> {
-    let Ok(interfaces) = getifaddrs() else {
+    let Ok(interfaces) = get_if_addrs() else {
         return vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
     };
-    let address = |storage: nix::sys::socket::SockaddrStorage| {
-        let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-        let v6 = || storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip()));
-        storage.family().and_then(|_| v4.or_else(v6))
-    };
     interfaces
-        .filter_map(|interface| address(interface.address?))
+        .iter()
+        .map(if_addrs::Interface::ip)
         .filter(|address| match address {
             IpAddr::V4(v4) => !v4.is_link_local(),
             IpAddr::V6(v6) => !v6.is_unicast_link_local(),

@@ -2,7 +2,7 @@
 
 use std::{io, net::UdpSocket, os::fd::AsRawFd, sync::Arc};
 
-use nix::net::if_::if_nametoindex;
+use rustix::net::netdevice::name_to_index;
 use tokio::{runtime::Handle, sync::watch, time::timeout};
 use tracing::debug;
 
@@ -26,7 +26,7 @@ pub fn run(
 ) -> io::Result<()> {
     let bound = socket.local_addr()?.ip();
     // Without that interface nothing can come by it.
-    let loopback = if_nametoindex("lo").unwrap_or(0);
+    let loopback = name_to_index(&socket, "lo").unwrap_or(0);
     let socket = Arc::new(socket);
     let deferred = Deferred::start(socket.clone(), shared.clone())?;
     let responder = &shared.responder;

@@ -1,5 +1,5 @@
-//! The form of a dump: JSON, which people and programs can read, with a version
-//! and a checksum.
+//! The format of a dump: JSON with a version and a checksum, for people and
+//! programs.
 //!
 //! ```json
 //! {"version":2,"origin":"test.internal.","serial":65537,"commit":3,"made":"2026-01-31T12:00:00Z","network":"5b1c…",
@@ -11,10 +11,10 @@
 //! "checksum":"0123456789abcdef"}
 //! ```
 //!
-//! The first line has all but the peers, so that it alone says what a dump is of.
-//! The checksum is of every octet before the last line break but one, as it
-//! stands in the file. Version 1, of an earlier release, had no checksum, no
-//! commit and no time.
+//! The first line has everything except the peers and pins, so that a dump can be
+//! identified by it. The checksum covers the bytes of the file before its own
+//! line, including the line break. Version 1, of an earlier release, had no
+//! checksum, no commit and no time.
 
 use std::{
     fmt,
@@ -26,42 +26,43 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{
     Contents, Identity, Pin, Registration,
-    checksum::{self, Summed},
+    checksum::{self, ChecksumWriter},
 };
 
 /// The version that is written.
 pub const VERSION: u32 = 2;
 
-/// How many octets the first line of a dump may have.
-const HEAD_OCTETS: u64 = 4_096;
+/// The maximum length of the first line.
+const MAX_HEAD_BYTES: u64 = 4_096;
 
-/// What a dump is of: its first line. A later form gets another version, and
-/// this one stays readable.
+/// The first line of a dump. A later format gets another version, and this one
+/// remains readable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
     pub version: u32,
     /// Absolute, in lower case.
     pub origin: String,
-    /// All SOA serials below this one may have been published when it was made.
+    /// Every SOA serial below this one may have been published when the dump was
+    /// made.
     pub serial: u64,
-    /// The last commit that is in it, of the store that it was made of. `None` in
-    /// a dump that nothing can be added to.
+    /// The last commit of its store that the dump includes. `None` if no journal
+    /// continues it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub made: Option<Made>,
-    /// The data directory that it is of.
+    pub made: Option<Timestamp>,
+    /// The data directory that the dump belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Identity>,
 }
 
-/// When a dump was made, in seconds since 1970; as text in RFC 3339's form.
+/// The time of a dump, in seconds since 1970; as text in the format of RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Made(pub u64);
+pub struct Timestamp(pub u64);
 
-impl Made {
+impl Timestamp {
     fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self(since.map_or(0, |since| since.as_secs()))
@@ -71,19 +72,19 @@ impl Made {
         UNIX_EPOCH + Duration::from_secs(self.0)
     }
 
-    /// In days since 1970.
+    /// The day, counted from 1970.
     pub fn day(self) -> u64 {
         self.0 / 86_400
     }
 }
 
-impl fmt::Display for Made {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_rfc3339_seconds(self.time()).fmt(f)
     }
 }
 
-impl TryFrom<String> for Made {
+impl TryFrom<String> for Timestamp {
     type Error = humantime::TimestampError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -93,42 +94,42 @@ impl TryFrom<String> for Made {
     }
 }
 
-impl From<Made> for String {
-    fn from(made: Made) -> Self {
+impl From<Timestamp> for String {
+    fn from(made: Timestamp) -> Self {
         made.to_string()
     }
 }
 
-/// A zone's registrations, as they were at a time.
+/// The registrations of a zone at some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dump {
     pub head: Head,
     pub peers: Vec<Registration>,
-    /// The IDs that are kept for hosts, registered or not.
+    /// The IDs that are reserved for hosts, registered or not.
     pub pins: Vec<Pin>,
 }
 
-/// Why octets are not taken for a dump.
+/// Why a file is not a valid dump.
 #[derive(Debug, thiserror::Error)]
 pub enum DumpError {
     #[error("{0}")]
     Unreadable(#[from] io::Error),
-    #[error("it is no dump ({0})")]
-    NoDump(#[from] serde_json::Error),
-    #[error("its version is {0}, which this release does not know")]
-    Later(u32),
-    #[error("it does not fit its checksum: it was damaged, or edited")]
+    #[error("it is not a dump ({0})")]
+    NotADump(#[from] serde_json::Error),
+    #[error("its version {0} is not supported by this release")]
+    UnknownVersion(u32),
+    #[error("it does not match its checksum: it was damaged or edited")]
     Checksum,
     #[error("it has no checksum")]
     NoChecksum,
 }
 
-/// Whether a dump that has no checksum is taken.
+/// What to do with a dump that has no checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unchecked {
-    /// It was edited by hand, or is of an earlier release.
-    Taken,
-    Refused,
+pub enum MissingChecksum {
+    /// It was edited by hand, or made by an earlier release.
+    Accept,
+    Reject,
 }
 
 #[derive(Deserialize)]
@@ -143,7 +144,7 @@ struct Whole {
     origin: String,
     serial: u64,
     commit: Option<u64>,
-    made: Option<Made>,
+    made: Option<Timestamp>,
     network: Option<Identity>,
     peers: Vec<Registration>,
     #[serde(default)]
@@ -153,14 +154,14 @@ struct Whole {
 }
 
 impl Head {
-    /// That of a dump that is made now.
+    /// The head of a dump that is made now.
     pub fn now(origin: String, serial: u64) -> Self {
         Self {
             version: VERSION,
             origin,
             serial,
             commit: None,
-            made: Some(Made::now()),
+            made: Some(Timestamp::now()),
             network: None,
         }
     }
@@ -168,14 +169,14 @@ impl Head {
     /// Reads the first line of a dump.
     pub fn read(from: impl BufRead) -> Result<Self, DumpError> {
         let mut line = String::new();
-        from.take(HEAD_OCTETS).read_line(&mut line)?;
+        from.take(MAX_HEAD_BYTES).read_line(&mut line)?;
         let line = line.trim_end().trim_end_matches(',').to_owned() + "}";
         Ok(serde_json::from_str(&line)?)
     }
 }
 
 impl Dump {
-    /// A dump that is made now of what a store has.
+    /// A dump, made now, of the contents of a store.
     pub fn now(origin: &str, contents: Contents) -> Self {
         Self {
             head: Head::now(origin.to_owned(), contents.serial),
@@ -195,7 +196,7 @@ impl Dump {
     }
 
     pub fn write(&self, out: impl Write) -> io::Result<()> {
-        let mut out = Summed::new(out);
+        let mut out = ChecksumWriter::new(out);
         let head = serde_json::to_string(&self.head)?;
         writeln!(out, "{},", head.trim_end_matches('}'))?;
         list(&mut out, "peers", &self.peers)?;
@@ -205,22 +206,25 @@ impl Dump {
         writeln!(out, "{CHECKSUM}{checksum}{END}")
     }
 
-    /// Reads a dump of any version that was ever written.
-    pub fn read(octets: &[u8], unchecked: Unchecked) -> Result<Self, DumpError> {
-        let sound = verify(octets);
-        let whole: Whole = serde_json::from_slice(octets).map_err(|error| {
-            match serde_json::from_slice::<Versioned>(octets) {
-                Ok(Versioned { version }) if version > VERSION => DumpError::Later(version),
-                // Damage seldom leaves the form as it was: this says more.
+    /// Reads a dump of any version.
+    pub fn read(bytes: &[u8], missing_checksum: MissingChecksum) -> Result<Self, DumpError> {
+        let sound = verify(bytes);
+        let whole: Whole = serde_json::from_slice(bytes).map_err(|error| {
+            match serde_json::from_slice::<Versioned>(bytes) {
+                Ok(Versioned { version }) if version > VERSION => {
+                    DumpError::UnknownVersion(version)
+                }
+                // Damage usually breaks the format as well, and the checksum
+                // tells more.
                 _ if matches!(sound, Err(DumpError::Checksum)) => DumpError::Checksum,
-                _ => DumpError::NoDump(error),
+                _ => DumpError::NotADump(error),
             }
         })?;
         if whole.version > VERSION {
-            return Err(DumpError::Later(whole.version));
+            return Err(DumpError::UnknownVersion(whole.version));
         }
         match sound {
-            Err(DumpError::NoChecksum) if unchecked == Unchecked::Taken => {}
+            Err(DumpError::NoChecksum) if missing_checksum == MissingChecksum::Accept => {}
             sound => sound?,
         }
         Ok(Self {
@@ -238,15 +242,15 @@ impl Dump {
     }
 }
 
-/// What stands before the checksum, and behind it.
+/// The text around the checksum.
 const CHECKSUM: &str = "\"checksum\":\"";
 const END: &str = "\"}";
 
-/// Whether a dump fits its checksum.
-pub fn verify(octets: &[u8]) -> Result<(), DumpError> {
-    // A dump in which somebody has written something else is not searched for
-    // its checksum: it would be that of other octets.
-    let text = octets.trim_ascii_end();
+/// Verifies the checksum of a dump.
+pub fn verify(bytes: &[u8]) -> Result<(), DumpError> {
+    // The checksum is expected at the end only: elsewhere it would be that of
+    // other bytes.
+    let text = bytes.trim_ascii_end();
     let length = CHECKSUM.len() + checksum::DIGITS + END.len();
     let Some((summed, last)) = text.split_at_checked(text.len().saturating_sub(length)) else {
         return Err(DumpError::NoChecksum);
@@ -257,7 +261,7 @@ pub fn verify(octets: &[u8]) -> Result<(), DumpError> {
     match stated {
         Some(stated) if stated == checksum::of(summed).as_bytes() => Ok(()),
         Some(_) => Err(DumpError::Checksum),
-        None if octets
+        None if bytes
             .windows(CHECKSUM.len())
             .any(|it| it == CHECKSUM.as_bytes()) =>
         {
@@ -267,7 +271,7 @@ pub fn verify(octets: &[u8]) -> Result<(), DumpError> {
     }
 }
 
-/// A list with a line for each of its items.
+/// Writes a list with one line for each item.
 fn list<T: Serialize>(out: &mut impl Write, name: &str, items: &[T]) -> io::Result<()> {
     writeln!(out, "\"{name}\":[")?;
     for (place, item) in items.iter().enumerate() {
@@ -306,23 +310,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_every_changed_octet_is_noticed() {
+    fn what_is_written_is_read_and_every_changed_byte_is_noticed() {
         let dump = dump();
         let mut written = Vec::new();
         dump.write(&mut written).unwrap();
-        let read = Dump::read(&written, Unchecked::Refused).unwrap();
+        let read = Dump::read(&written, MissingChecksum::Reject).unwrap();
         assert_eq!(read, dump);
         assert_eq!(Head::read(&written[..]).unwrap(), dump.head);
-        // A line break at the end is no damage, as some editors want one.
+        // A line break at the end is no damage: some editors add one.
         for place in 0..written.len() - 1 {
             let mut damaged = written.clone();
             damaged[place] ^= 1;
             assert!(
-                Dump::read(&damaged, Unchecked::Refused).is_err(),
-                "octet {place}"
+                Dump::read(&damaged, MissingChecksum::Reject).is_err(),
+                "byte {place}"
             );
             let cut = &written[..place];
-            assert!(Dump::read(cut, Unchecked::Taken).is_err(), "cut at {place}");
+            assert!(
+                Dump::read(cut, MissingChecksum::Accept).is_err(),
+                "cut at {place}"
+            );
         }
     }
 
@@ -333,15 +340,15 @@ mod tests {
         let text = String::from_utf8(written).unwrap();
         let (edited, _) = text.split_once(",\n\"checksum\"").unwrap();
         let edited = edited.replace("host-1", "other") + "}";
-        let read = Dump::read(edited.as_bytes(), Unchecked::Taken).unwrap();
+        let read = Dump::read(edited.as_bytes(), MissingChecksum::Accept).unwrap();
         assert_eq!(read.peers[1].host, "other");
-        let error = Dump::read(edited.as_bytes(), Unchecked::Refused).unwrap_err();
+        let error = Dump::read(edited.as_bytes(), MissingChecksum::Reject).unwrap_err();
         assert!(matches!(error, DumpError::NoChecksum), "{error}");
         let first = r#"{"version":1,"origin":"a.","serial":1,"peers":[]}"#;
-        let read = Dump::read(first.as_bytes(), Unchecked::Taken).unwrap();
+        let read = Dump::read(first.as_bytes(), MissingChecksum::Accept).unwrap();
         assert_eq!(read.head.commit, None);
         let later = r#"{"version":3,"origin":"a.","more":1}"#;
-        let error = Dump::read(later.as_bytes(), Unchecked::Taken).unwrap_err();
-        assert!(matches!(error, DumpError::Later(3)), "{error}");
+        let error = Dump::read(later.as_bytes(), MissingChecksum::Accept).unwrap_err();
+        assert!(matches!(error, DumpError::UnknownVersion(3)), "{error}");
     }
 }

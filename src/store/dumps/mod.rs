@@ -1,11 +1,12 @@
-//! Dumps: each zone as it was at some commit, in `dumps/ORIGIN/COMMIT.json`.
+//! Dumps: each zone as of some commit, in `dumps/ORIGIN/COMMIT.json`.
 //!
-//! A dump is never written over another, and none is taken away for one that is
-//! older or has a lower serial: a store that was begun anew by mistake must not
-//! cost the last backup. The names are numbers of commits, which rise whatever
-//! the clock does. Kept are the last [`LAST`], and behind these one of each day
-//! for [`DAYS`] days, as long as all of a zone take no more than [`OCTETS`]; the
-//! newest two in any case. `form`: what is in a dump.
+//! A dump never overwrites another, and is never removed in favour of one that is
+//! older or has a lower serial, so that a store which was recreated by mistake
+//! does not cost the last backup. Files are named by the numbers of commits,
+//! which rise whatever the clock does. The last [`RECENT_KEPT`] dumps of a zone
+//! are kept, and one of each day for [`DAYS_KEPT`] days before these, as long as
+//! all of them take no more than [`MAX_TOTAL_BYTES`]; the newest two are always
+//! kept. `form` defines the contents of a dump.
 
 mod form;
 
@@ -20,16 +21,16 @@ use std::{
 
 use super::{Contents, Identity, files};
 
-pub use self::form::{Dump, DumpError, Head, Made, Unchecked};
+pub use self::form::{Dump, DumpError, Head, MissingChecksum, Timestamp};
 
-/// How many dumps of a zone are kept in any case.
-pub const LAST: usize = 10;
+/// How many recent dumps of a zone are kept.
+pub const RECENT_KEPT: usize = 10;
 
-/// Of how many further days one is kept.
-pub const DAYS: usize = 30;
+/// For how many earlier days one dump is kept.
+pub const DAYS_KEPT: usize = 30;
 
-/// How many octets the dumps of a zone may take.
-pub const OCTETS: u64 = 1 << 30;
+/// The maximum size of all dumps of a zone.
+pub const MAX_TOTAL_BYTES: u64 = 1 << 30;
 
 /// The dumps of a data directory.
 #[derive(Debug, Clone)]
@@ -38,17 +39,32 @@ pub struct Dumps {
     network: Identity,
 }
 
-/// One dump, as its name says.
+/// A dump, identified by its file name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generation {
     pub path: PathBuf,
-    /// The last commit that is in it; 0 for a dump of an earlier release, which
-    /// does not say.
+    /// The last commit in the dump; 0 for a dump of an earlier release, which
+    /// does not name it.
     pub commit: u64,
 }
 
+/// A dump whose checksum is right.
+#[derive(Debug)]
+pub struct SoundDump {
+    pub generation: Generation,
+    pub head: Head,
+}
+
+/// The result of a search for the newest dump of a zone.
+#[derive(Debug, Default)]
+pub struct Newest {
+    pub sound: Option<SoundDump>,
+    /// What is wrong with newer dumps.
+    pub problems: Vec<String>,
+}
+
 impl Dumps {
-    /// Those below a data directory that has this identity.
+    /// The dumps in the data directory with this identity.
     pub fn new(data: &Path, network: Identity) -> Self {
         Self {
             directory: Self::directory_in(data),
@@ -61,16 +77,16 @@ impl Dumps {
         data.join("dumps")
     }
 
-    /// The identity that the dumps of a data directory have.
+    /// The identity that is stored in the dumps of a data directory.
     pub fn network_in(data: &Path) -> Option<Identity> {
-        // Which one they are asked as makes no difference here.
+        // The identity makes no difference here.
         let dumps = Self::new(data, Identity::default());
         let origins = dumps.origins().into_iter();
         let mut generations = origins.flat_map(|origin| dumps.of(&origin));
         generations.find_map(|generation| generation.head().ok()?.network)
     }
 
-    /// The highest commit that a dump is named by.
+    /// The highest commit that a file is named by.
     pub fn highest(&self) -> u64 {
         let origins = self.origins().into_iter();
         let commits = origins.flat_map(|origin| self.of(&origin));
@@ -80,13 +96,15 @@ impl Dumps {
             .unwrap_or(0)
     }
 
-    /// The origins of which there are dumps.
+    /// The origins that have dumps.
     pub fn origins(&self) -> BTreeSet<String> {
         let names = names_in(&self.directory);
         names
-            .filter_map(|name| match self.directory.join(&name).is_dir() {
-                true => origin_of(&name),
-                false => Some(format!("{}.", name.strip_suffix(".json")?)),
+            .filter_map(|name| {
+                if self.directory.join(&name).is_dir() {
+                    return origin_of(&name);
+                }
+                Some(format!("{}.", name.strip_suffix(".json")?))
             })
             .collect()
     }
@@ -101,7 +119,7 @@ impl Dumps {
                 Some(Generation { path, commit })
             })
             .collect();
-        // An earlier release had one dump of each zone.
+        // An earlier release kept one dump of each zone.
         let name = format!("{}.json", origin.trim_end_matches('.'));
         let path = self.directory.join(name);
         if path.is_file() {
@@ -111,90 +129,94 @@ impl Dumps {
         found
     }
 
-    /// Reads a dump of a zone, and checks that it is whole and of this directory.
+    /// Reads a dump of a zone, and verifies that it is whole and belongs to this
+    /// directory.
     pub fn read(&self, generation: &Generation, origin: &str) -> Result<Dump, String> {
-        let octets = fs::read(&generation.path).map_err(|error| error.to_string())?;
-        let unchecked = match generation.commit {
-            0 => Unchecked::Taken,
-            _ => Unchecked::Refused,
+        let bytes = fs::read(&generation.path).map_err(|error| error.to_string())?;
+        let missing_checksum = match generation.commit {
+            0 => MissingChecksum::Accept,
+            _ => MissingChecksum::Reject,
         };
-        let dump = Dump::read(&octets, unchecked).map_err(|error| error.to_string())?;
+        let dump = Dump::read(&bytes, missing_checksum).map_err(|error| error.to_string())?;
         self.check(generation, &dump.head, origin)?;
         Ok(dump)
     }
 
     fn check(&self, generation: &Generation, head: &Head, origin: &str) -> Result<(), String> {
         if head.origin != origin {
-            return Err(format!("it is of {}", head.origin));
+            return Err(format!("it is a dump of {}", head.origin));
         }
         if head.network.is_some_and(|network| network != self.network) {
             return Err("it belongs to another data directory".into());
         }
-        match head.commit.unwrap_or(0) == generation.commit {
-            true => Ok(()),
-            false => Err("its name is not that of its commit".into()),
+        if head.commit.unwrap_or(0) != generation.commit {
+            return Err("its name does not match its commit".into());
         }
+        Ok(())
     }
 
-    /// What a dump of a zone is of, if it is of this directory.
+    /// The head of a dump that belongs to this directory.
     pub fn head(&self, generation: &Generation, origin: &str) -> Result<Head, String> {
         let head = generation.head().map_err(|error| error.to_string())?;
         self.check(generation, &head, origin)?;
         Ok(head)
     }
 
-    /// The newest dump of a zone that is whole, by its checksum alone, and what is
-    /// wrong with newer ones.
-    pub fn newest_sound(&self, origin: &str) -> (Option<(Generation, Head)>, Vec<String>) {
-        let mut problems = Vec::new();
+    /// The newest dump of a zone with the right checksum, and what is wrong with
+    /// newer ones.
+    pub fn newest_sound(&self, origin: &str) -> Newest {
+        let mut newest = Newest::default();
         for generation in self.of(origin) {
             match self.verify(&generation, origin) {
-                Ok(head) => return (Some((generation, head)), problems),
-                Err(problem) => problems.push(generation.problem(&problem)),
+                Ok(head) => {
+                    newest.sound = Some(SoundDump { generation, head });
+                    break;
+                }
+                Err(problem) => newest.problems.push(generation.problem(&problem)),
             }
         }
-        (None, problems)
+        newest
     }
 
     fn verify(&self, generation: &Generation, origin: &str) -> Result<Head, String> {
         if generation.commit == 0 {
             return self.read(generation, origin).map(|dump| dump.head);
         }
-        let octets = fs::read(&generation.path).map_err(|error| error.to_string())?;
-        form::verify(&octets).map_err(|error| error.to_string())?;
-        let head = Head::read(&octets[..]).map_err(|error| error.to_string())?;
+        let bytes = fs::read(&generation.path).map_err(|error| error.to_string())?;
+        form::verify(&bytes).map_err(|error| error.to_string())?;
+        let head = Head::read(&bytes[..]).map_err(|error| error.to_string())?;
         self.check(generation, &head, origin)?;
         Ok(head)
     }
 
-    /// Writes a dump of a zone, and removes those that are no longer to be kept.
+    /// Writes a dump of a zone, and removes dumps that need not be kept.
     ///
     /// # Errors
     ///
-    /// Those of the file system, and that there is a dump already of this commit
-    /// or a later one, or with a higher serial.
+    /// The file system fails, or there is a dump of this commit or a later one,
+    /// or one with a higher serial.
     pub fn write(&self, origin: &str, contents: Contents) -> io::Result<Generation> {
         let commit = contents.commit;
         let mut dump = Dump::now(origin, contents);
         dump.head.commit = Some(commit);
         dump.head.network = Some(self.network);
-        if let (Some((newest, head)), _) = self.newest_sound(origin)
-            && (newest.commit >= commit || head.serial > dump.head.serial)
+        let serial = dump.head.serial;
+        if let Some(newest) = self.newest_sound(origin).sound
+            && (newest.generation.commit >= commit || newest.head.serial > serial)
         {
             return Err(io::Error::other(format!(
-                "{} is of commit {} and has the serial {}: a dump of commit {commit} with the \
-                 serial {} is not newer",
-                newest.path.display(),
-                newest.commit,
-                head.serial,
-                dump.head.serial
+                "{} is of commit {} and has serial {}: a dump of commit {commit} with serial \
+                 {serial} is not newer",
+                newest.generation.path.display(),
+                newest.generation.commit,
+                newest.head.serial,
             )));
         }
         let folder = self.folder(origin);
         files::make_directory(&self.directory)?;
         files::make_directory(&folder)?;
         let path = folder.join(format!("{commit:012}.json"));
-        files::replace(&path, |file| {
+        files::replace(&path, files::SHARED, |file| {
             let mut out = BufWriter::new(file);
             dump.write(&mut out)?;
             out.flush()?;
@@ -204,32 +226,32 @@ impl Dumps {
         Ok(Generation { path, commit })
     }
 
-    /// Removes the dumps of a zone that are no longer to be kept, and what was not
-    /// written to its end.
+    /// Removes the dumps of a zone that need not be kept, and incomplete files.
     fn prune(&self, origin: &str) {
         let folder = self.folder(origin);
         for name in names_in(&folder).filter(|name| name.ends_with(".part")) {
             let _ = fs::remove_file(folder.join(name));
         }
-        let (mut days, mut octets) = (BTreeSet::new(), 0);
+        let (mut days, mut bytes) = (BTreeSet::new(), 0);
         for (place, generation) in self.of(origin).into_iter().enumerate() {
-            octets += fs::metadata(&generation.path).map_or(0, |it| it.len());
-            let is_due = place >= LAST && {
+            bytes += fs::metadata(&generation.path).map_or(0, |it| it.len());
+            let is_due = place >= RECENT_KEPT && {
                 let day = generation
                     .head()
                     .ok()
                     .and_then(|head| Some(head.made?.day()));
-                days.len() >= DAYS || !day.is_some_and(|day| days.insert(day))
+                days.len() >= DAYS_KEPT || !day.is_some_and(|day| days.insert(day))
             };
-            if place >= 2 && (is_due || octets > OCTETS) {
-                // What cannot be removed takes room, and does no other harm.
+            if place >= 2 && (is_due || bytes > MAX_TOTAL_BYTES) {
+                // A file that cannot be removed does no harm beyond its size.
                 let _ = fs::remove_file(&generation.path);
             }
         }
     }
 
-    /// Moves all dumps of a zone away, where they are kept and no longer used:
-    /// below `dumps.before-1` or so. Gives that directory, if there were any.
+    /// Moves all dumps of a zone to a directory such as `dumps.before-1`, where
+    /// they are kept but not used. Returns that directory if there were any
+    /// dumps.
     pub fn set_aside(&self, origin: &str) -> io::Result<Option<PathBuf>> {
         let dumps = self.of(origin);
         if dumps.is_empty() {
@@ -254,8 +276,8 @@ impl Dumps {
         Ok(Some(before))
     }
 
-    /// Up to which commit nothing of a zone needs to be in the journal: the newest
-    /// dump but one has it, so that the newest may be damaged.
+    /// The commit up to which the journal is not needed for a zone: that of the
+    /// newest dump but one, so that the newest may be damaged.
     pub fn covered(&self, origin: &str) -> u64 {
         self.of(origin).get(1).map_or(0, |before| before.commit)
     }
@@ -266,17 +288,17 @@ impl Dumps {
 }
 
 impl Generation {
-    /// What stands in its first line.
+    /// Reads the first line.
     pub fn head(&self) -> Result<Head, DumpError> {
         Head::read(BufReader::new(File::open(&self.path)?))
     }
 
-    /// How many octets it has.
-    pub fn octets(&self) -> u64 {
+    /// The size of the file.
+    pub fn bytes(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |it| it.len())
     }
 
-    /// What is wrong with it, with its path.
+    /// A problem, with the path.
     pub fn problem(&self, reason: &str) -> String {
         format!("{}: {reason}", self.path.display())
     }
@@ -287,29 +309,29 @@ fn names_in(directory: &Path) -> impl Iterator<Item = String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
-/// The folder of a zone: its origin without the last dot, and what no file name
-/// may have as `%` and two digits.
+/// The folder of a zone: its origin without the trailing dot. Bytes that are not
+/// allowed in a file name are written as `%` and two hexadecimal digits.
 fn folder_name(origin: &str) -> String {
     let mut name = String::new();
-    for octet in origin.trim_end_matches('.').bytes() {
-        match octet {
-            b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' => name.push(char::from(octet)),
-            _ => name.push_str(&format!("%{octet:02x}")),
+    for byte in origin.trim_end_matches('.').bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' => name.push(char::from(byte)),
+            _ => name.push_str(&format!("%{byte:02x}")),
         }
     }
     name
 }
 
-/// The origin that such a folder is of.
+/// The origin of a folder.
 fn origin_of(folder: &str) -> Option<String> {
     let mut pieces = folder.split('%');
-    let mut octets = pieces.next()?.as_bytes().to_vec();
+    let mut bytes = pieces.next()?.as_bytes().to_vec();
     for piece in pieces {
         let (digits, rest) = piece.split_at_checked(2)?;
-        octets.push(u8::from_str_radix(digits, 16).ok()?);
-        octets.extend_from_slice(rest.as_bytes());
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
     }
-    let origin = String::from_utf8(octets).ok()?;
+    let origin = String::from_utf8(bytes).ok()?;
     let is_whole = folder_name(&origin) == folder && !folder.is_empty();
     let is_hidden = OsStr::new(folder) == OsStr::new("..") || folder.starts_with('.');
     (is_whole && !is_hidden).then(|| format!("{origin}."))

@@ -32,33 +32,36 @@ fn commits(dumps: &Dumps) -> Vec<u64> {
     dumps.of(ORIGIN).iter().map(|it| it.commit).collect()
 }
 
-/// Makes as if the dump had been made on that day.
+/// Changes the day of a dump.
 fn date(dumps: &Dumps, generation: &Generation, day: u64) {
     let mut dump = dumps.read(generation, ORIGIN).unwrap();
-    dump.head.made = Some(Made(day * 86_400));
-    let mut octets = Vec::new();
-    dump.write(&mut octets).unwrap();
-    fs::write(&generation.path, octets).unwrap();
+    dump.head.made = Some(Timestamp(day * 86_400));
+    let mut bytes = Vec::new();
+    dump.write(&mut bytes).unwrap();
+    fs::write(&generation.path, bytes).unwrap();
 }
 
 #[test]
 fn the_last_ten_are_kept_and_one_of_each_day_for_a_month() {
     let (_data, dumps) = dumps();
-    // Two on each of a hundred days.
+    // Two dumps on each of a hundred days.
     for commit in 1..=200 {
         let written = dumps.write(ORIGIN, contents(commit, commit)).unwrap();
         date(&dumps, &written, commit / 2);
     }
     let last = dumps.write(ORIGIN, contents(201, 201)).unwrap();
-    // A clock that was set back removes nothing that is to be kept.
+    // A clock that is set back does not cause the removal of dumps.
     date(&dumps, &last, 3);
     dumps.write(ORIGIN, contents(202, 202)).unwrap();
     let kept = commits(&dumps);
-    assert_eq!(kept.len(), LAST + DAYS);
-    assert_eq!(kept[..LAST], (193..=202).rev().collect::<Vec<_>>());
-    let days = kept[LAST..].iter().map(|commit| commit / 2);
-    assert_eq!(days.collect::<BTreeSet<_>>().len(), DAYS);
-    assert!(kept[LAST..].iter().all(|commit| *commit > 130), "{kept:?}");
+    assert_eq!(kept.len(), RECENT_KEPT + DAYS_KEPT);
+    assert_eq!(kept[..RECENT_KEPT], (193..=202).rev().collect::<Vec<_>>());
+    let days = kept[RECENT_KEPT..].iter().map(|commit| commit / 2);
+    assert_eq!(days.collect::<BTreeSet<_>>().len(), DAYS_KEPT);
+    assert!(
+        kept[RECENT_KEPT..].iter().all(|commit| *commit > 130),
+        "{kept:?}"
+    );
 }
 
 #[test]
@@ -93,9 +96,13 @@ fn a_dump_of_elsewhere_or_of_another_zone_is_not_taken() {
     fs::copy(&others.of(ORIGIN)[0].path, place(7)).unwrap();
     fs::copy(&dumps.of("other.internal.")[0].path, place(8)).unwrap();
     fs::copy(place(3), place(9)).unwrap();
-    let (sound, problems) = dumps.newest_sound(ORIGIN);
-    assert_eq!(sound.unwrap().0.commit, 3);
-    let expected = ["is not that of its commit", "is of other.", "another data"];
+    let Newest { sound, problems } = dumps.newest_sound(ORIGIN);
+    assert_eq!(sound.unwrap().generation.commit, 3);
+    let expected = [
+        "does not match its commit",
+        "is a dump of other.",
+        "another data",
+    ];
     for (problem, expected) in problems.iter().zip(expected) {
         assert!(problem.contains(expected), "{problem}");
     }
@@ -110,8 +117,8 @@ fn dumps_of_an_earlier_release_are_found() {
     let text = r#"{"version":1,"origin":"test.internal.","serial":9,"peers":[]}"#;
     fs::write(directory.join("test.internal.json"), text).unwrap();
     assert_eq!(dumps.origins(), BTreeSet::from([ORIGIN.to_owned()]));
-    let (found, problems) = dumps.newest_sound(ORIGIN);
-    assert_eq!(found.unwrap().1.serial, 9, "{problems:?}");
+    let Newest { sound, problems } = dumps.newest_sound(ORIGIN);
+    assert_eq!(sound.unwrap().head.serial, 9, "{problems:?}");
     dumps.write(ORIGIN, contents(1, 10)).unwrap();
     assert_eq!(commits(&dumps), [1, 0]);
     let aside = dumps.set_aside(ORIGIN).unwrap().unwrap();

@@ -1,15 +1,14 @@
-//! The journal: every commit, in plain files that are written behind each other
-//! and never changed.
+//! The journal: every commit, in plain files that are only appended to.
 //!
-//! A dump may be minutes old. What was committed since is here, so that dumps and
-//! journal together have everything that was acknowledged, and the database can
-//! be made anew of them.
+//! The newest dump may be minutes old. The journal has every commit since, so
+//! that dumps and journal together have everything that was acknowledged, and the
+//! database can be rebuilt from them.
 //!
 //! # Files
 //!
-//! `journal/NUMBER.journal`, a segment each; the number is that of the first
-//! commit that may be in it. A segment is text. Each line is a checksum (16
-//! digits), a space, what the checksum is of, and a line break:
+//! Each segment is a file `journal/NUMBER.journal`, named by the first commit
+//! that it may contain. A segment is text. Each line consists of a checksum (16
+//! digits), a space, the payload, which the checksum covers, and a line break:
 //!
 //! ```text
 //! b8a1f… {"journal":1,"network":"5b1c…","after":0,"zones":{},"others":0}
@@ -17,29 +16,29 @@
 //! 77d04… 2 {"test.internal.":[{"put":{"host":"a","sequence":"vp","number":0,…}}]}
 //! ```
 //!
-//! The first line says which commits stand before it ([`Head`]), the others are a
-//! commit each, by zone. Behind the last line are zeros: the file is made longer
-//! by some more than is written, so that most commits change no length, which
-//! would cost the file system a write of its own.
+//! The first line names the commits before it ([`Head`]); each other line is a
+//! commit, by zone. The last line is followed by zeros: the file is extended in
+//! larger steps than a line, because each change of its length costs the file
+//! system another write.
 //!
 //! # Crashes
 //!
-//! * A commit is written here, then to the disk and to the database at the same
-//!   time, and is acknowledged when both have it. So after a kill the journal has
-//!   every commit that the database has, and at most one more; after a power cut
-//!   each may have one that the other lacks. [`super::local`] makes them equal.
-//! * A line that was not written to its end fits no checksum. It is the last one,
-//!   and nobody was told of it: it is cut off.
-//! * A commit that failed is cut off too, since its number is not given again and
-//!   whoever was refused must not turn up later. Where it cannot be cut off, no
-//!   further commit succeeds until it can.
-//! * Where there is damage before the last line, what stands behind it is read all
-//!   the same, and the head of the next segment says whether a zone lacks anything.
+//! * A commit is written here, then synced while the database commits it, and
+//!   acknowledged when both are durable. So after a kill the journal has every
+//!   commit of the database and at most one more; after a power failure, each may
+//!   have a commit that the other lacks. [`super::local`] reconciles them.
+//! * An incomplete line fails its checksum. It is the last line, and nobody was
+//!   told of it: it is truncated.
+//! * A failed commit is truncated too, since its number is not reused and a
+//!   refused registration must not reappear later. While it cannot be truncated,
+//!   no further commit succeeds.
+//! * Lines after a damaged one are still read, and the head of the next segment
+//!   tells whether a zone lacks anything.
 //!
-//! # Cutting
+//! # Removal
 //!
-//! A segment is removed when the next one has begun and dumps have all of it
-//! ([`cut`]). A dump is on disk under its name before that.
+//! A segment is removed when its successor exists and dumps cover all of it
+//! ([`cut`]). A dump is durable before that.
 
 mod record;
 mod segment;
@@ -57,24 +56,24 @@ use std::{
 use super::{Write, files};
 
 pub use self::record::{Entry, Head, Record, frame, head_line, record_line};
-pub use self::segment::{Item, Later, Segment};
+pub use self::segment::{Item, Segment, UnknownVersion};
 use self::sync::Syncer;
 
-/// How long a segment becomes before the next begins, in octets.
-const SEGMENT: u64 = 4 << 20;
+/// The size at which the next segment begins.
+const SEGMENT_BYTES: u64 = 4 << 20;
 
-/// By how much a segment is made longer at least.
-const GROWTH: u64 = 64 << 10;
+/// The step in which a file is extended.
+const GROWTH_BYTES: u64 = 64 << 10;
 
-/// How many octets the first line of a segment may have.
-const HEAD_OCTETS: u64 = 16 << 20;
+/// The maximum length of the first line of a segment.
+const MAX_HEAD_BYTES: u64 = 16 << 20;
 
-/// The journal's directory in a data directory.
+/// The journal in a data directory.
 pub fn directory(data: &Path) -> PathBuf {
     data.join("journal")
 }
 
-/// The segments there, oldest first.
+/// The segments in a directory, oldest first.
 pub fn segments(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -90,33 +89,42 @@ pub fn segments(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// The number in a segment's name.
+/// The number in the name of a segment.
 fn first_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?;
     name.strip_suffix(".journal")?.parse().ok()
 }
 
-/// The journal, to be written.
+/// The journal, open for writing.
 pub struct Journal {
     directory: PathBuf,
     file: Arc<File>,
-    /// The head of the segment that is being written, as the next one's would be:
-    /// with every commit that is in this one.
+    /// The head that the next segment would have, which includes every commit of
+    /// the current one.
     head: Head,
-    /// Behind the last line.
+    /// The end of the last line.
     end: u64,
-    /// How long the file is.
+    /// The length of the file.
     length: u64,
-    /// The commit that is being written, and the length of its line.
-    writing: Option<(u64, Vec<Arc<str>>, u64)>,
-    /// Whether something stands behind the last line that was refused.
+    /// The commit that is being written.
+    pending: Option<Pending>,
+    /// Whether a refused commit may follow the last line.
     is_dirty: bool,
     syncer: Syncer,
 }
 
+/// A commit that is not durable yet.
+struct Pending {
+    number: u64,
+    /// The origins that the commit is about.
+    zones: Vec<Arc<str>>,
+    /// The length of its line.
+    length: u64,
+}
+
 impl Journal {
-    /// Begins with a new segment. One that would have the same first commit has
-    /// none, and is replaced.
+    /// Starts a new segment. An existing one with the same first commit contains
+    /// no commits, and is replaced.
     pub fn begin(directory: &Path, head: Head) -> io::Result<Self> {
         files::make_directory(directory)?;
         let (file, end) = begin_segment(directory, &head)?;
@@ -126,14 +134,14 @@ impl Journal {
             head,
             end,
             length: end,
-            writing: None,
+            pending: None,
             is_dirty: false,
             syncer: Syncer::start()?,
         })
     }
 
-    /// Goes on with the last segment, which is whole, and the next of which would
-    /// have that head. What stands behind its last line is cut off.
+    /// Continues the last segment, which is whole; `head` is that of its
+    /// successor. Anything after the last line is truncated.
     pub fn resume(path: &Path, head: Head, segment: &Segment) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(path)?;
         let mut journal = Self {
@@ -142,7 +150,7 @@ impl Journal {
             file: Arc::new(file),
             head,
             end: segment.end as u64,
-            writing: None,
+            pending: None,
             is_dirty: segment.is_torn(),
             syncer: Syncer::start()?,
         };
@@ -158,18 +166,18 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes a commit and begins to make it durable: [`wait`](Self::wait) must
-    /// follow, and then [`keep`](Self::keep) or [`undo`](Self::undo).
+    /// Writes a commit and starts to sync it: [`wait`](Self::wait) must follow,
+    /// and then [`keep`](Self::keep) or [`undo`](Self::undo).
     pub fn write(&mut self, number: u64, writes: &[Write]) -> io::Result<()> {
         self.clean()?;
-        if self.end >= SEGMENT {
+        if self.end >= SEGMENT_BYTES {
             self.next_segment(self.head.clone())?;
         }
         let mut line = record::record_line(number, writes)?;
-        let octets = line.len() as u64;
-        if self.end + octets > self.length {
-            // At least as many zeros as make the length a round one.
-            let length = (self.end + octets).next_multiple_of(GROWTH);
+        let bytes = line.len() as u64;
+        if self.end + bytes > self.length {
+            // Extend the file with zeros to a multiple of the step.
+            let length = (self.end + bytes).next_multiple_of(GROWTH_BYTES);
             line.resize((length - self.end) as usize, 0);
             self.length = length;
         }
@@ -184,7 +192,11 @@ impl Journal {
                 zones.push(write.origin().clone());
             }
         }
-        self.writing = Some((number, zones, octets));
+        self.pending = Some(Pending {
+            number,
+            zones,
+            length: bytes,
+        });
         self.syncer.begin(self.file.clone());
         Ok(())
     }
@@ -194,32 +206,32 @@ impl Journal {
         self.syncer.finish()
     }
 
-    /// The commit is acknowledged.
+    /// Keeps the commit, which is acknowledged.
     pub fn keep(&mut self) {
-        let Some((number, zones, octets)) = self.writing.take() else {
+        let Some(commit) = self.pending.take() else {
             return;
         };
-        self.head.after = number;
-        for zone in zones {
+        self.head.after = commit.number;
+        for zone in commit.zones {
             match self.head.zones.get_mut(&*zone) {
-                Some(last) => *last = number,
+                Some(last) => *last = commit.number,
                 None => {
-                    self.head.zones.insert(zone.to_string(), number);
+                    self.head.zones.insert(zone.to_string(), commit.number);
                 }
             }
         }
-        self.end += octets;
+        self.end += commit.length;
         self.is_dirty = false;
     }
 
-    /// The commit is refused.
+    /// Removes the commit, which is refused.
     pub fn undo(&mut self) {
-        self.writing = None;
-        // The next commit tries again, and fails where that fails.
+        self.pending = None;
+        // The next commit tries again, and fails if that fails.
         let _ = self.clean();
     }
 
-    /// Cuts off what is not to be there.
+    /// Truncates a refused commit.
     fn clean(&mut self) -> io::Result<()> {
         if self.is_dirty {
             self.file.set_len(self.end)?;
@@ -230,29 +242,30 @@ impl Journal {
         Ok(())
     }
 
-    /// The last commit of it.
+    /// The last commit in the journal.
     pub fn last(&self) -> u64 {
         self.head.after
     }
 }
 
-/// Makes the file of a segment, durably; gives also where its first line ends.
+/// Creates the file of a segment, durably. Returns the file and the end of its
+/// first line.
 fn begin_segment(directory: &Path, head: &Head) -> io::Result<(File, u64)> {
     let path = directory.join(format!("{:012}.journal", head.after + 1));
     let there = fs::read(&path).ok();
-    let there = there.and_then(|octets| Segment::parse(&octets).ok());
+    let there = there.and_then(|bytes| Segment::parse(&bytes).ok());
     if there.is_some_and(|segment| segment.records().next().is_some()) {
-        let reason = format!("{} has commits already", path.display());
+        let reason = format!("{} already contains commits", path.display());
         return Err(io::Error::other(reason));
     }
     let line = record::head_line(head)?;
-    files::write(&path, &line)?;
+    files::write(&path, files::SHARED, &line)?;
     let file = File::options().read(true).write(true).open(&path)?;
     Ok((file, line.len() as u64))
 }
 
-/// Removes the segments of which dumps have everything; `covered` says up to
-/// which commit, by origin. The last segment stays in any case.
+/// Removes the segments that dumps cover; `covered` is the last covered commit by
+/// origin. The last segment is always kept.
 pub fn cut(directory: &Path, covered: &BTreeMap<String, u64>) -> io::Result<()> {
     let mut removed = false;
     let mut later: Option<Head> = None;
@@ -266,13 +279,13 @@ pub fn cut(directory: &Path, covered: &BTreeMap<String, u64>) -> io::Result<()> 
         }
         later = head.or(later);
     }
-    match removed {
-        true => files::sync_directory(directory),
-        false => Ok(()),
+    if removed {
+        files::sync_directory(directory)?;
     }
+    Ok(())
 }
 
-/// Whether no commit between the two heads is needed by any zone.
+/// Whether no zone needs the commits between the two heads.
 fn is_covered(head: Option<&Head>, later: &Head, covered: &BTreeMap<String, u64>) -> bool {
     let named = head.map(|head| head.zones.keys());
     let mut zones = (later.zones.keys().chain(covered.keys())).chain(named.into_iter().flatten());
@@ -286,18 +299,20 @@ fn is_covered(head: Option<&Head>, later: &Head, covered: &BTreeMap<String, u64>
 fn head_of(path: &Path) -> Option<Head> {
     let mut line = Vec::new();
     let file = BufReader::new(File::open(path).ok()?);
-    file.take(HEAD_OCTETS).read_until(b'\n', &mut line).ok()?;
+    file.take(MAX_HEAD_BYTES)
+        .read_until(b'\n', &mut line)
+        .ok()?;
     Segment::parse(&line).ok()?.head
 }
 
-/// The heads of the segments that can be read, oldest first.
+/// The readable heads of the segments, oldest first.
 pub fn heads(directory: &Path) -> Vec<Head> {
     let paths = segments(directory).unwrap_or_default();
     paths.iter().filter_map(|path| head_of(path)).collect()
 }
 
-/// How many octets the segments before the last one take.
-pub fn closed_octets(directory: &Path) -> u64 {
+/// The size of all segments except the last.
+pub fn closed_bytes(directory: &Path) -> u64 {
     let mut paths = segments(directory).unwrap_or_default();
     paths.pop();
     let lengths = paths

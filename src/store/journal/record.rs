@@ -1,4 +1,4 @@
-//! The lines of a journal: what is in one, and how it is written and read.
+//! The lines of a journal.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{Identity, Pin, Registration, Write, checksum};
 
-/// The version that is written. A later release that writes another form gives
-/// it another version, and reads this one still.
+/// The version that is written. A later format gets another version, and this one
+/// remains readable.
 pub const VERSION: u32 = 1;
 
-/// The first line of a segment: what the store was like before its first commit.
+/// The first line of a segment: the state of the store before its first commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
-    /// The version of the form.
+    /// The version of the format.
     pub journal: u32,
     /// The data directory that it belongs to.
     pub network: Identity,
     /// The last commit before this segment.
     pub after: u64,
-    /// By origin: the last commit before this segment that was about the zone.
+    /// By origin: the last commit about the zone before this segment.
     pub zones: BTreeMap<String, u64>,
-    /// The same for every other zone: 0 where the journal has been kept since the
-    /// store was made.
+    /// The same for all other zones: 0 if the journal has existed since the store
+    /// was created.
     pub others: u64,
 }
 
 impl Head {
-    /// That of a journal which begins after a commit, and knows nothing of what
-    /// stands before it.
+    /// The head of a journal that starts after a commit and knows nothing about
+    /// earlier commits.
     pub fn new(network: Identity, after: u64) -> Self {
         Self {
             journal: VERSION,
@@ -40,19 +40,19 @@ impl Head {
         }
     }
 
-    /// The last commit before this segment that was about the zone, or a later
-    /// one where that is not known.
+    /// The last commit about the zone before this segment, or a later one if that
+    /// is not known.
     pub fn last(&self, origin: &str) -> u64 {
         self.zones.get(origin).copied().unwrap_or(self.others)
     }
 }
 
-/// What one commit wrote.
+/// The writes of one commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The number of the commit.
     pub number: u64,
-    /// By origin, in their order.
+    /// By origin; the writes of a zone are in order.
     pub zones: BTreeMap<String, Vec<Entry<'static>>>,
 }
 
@@ -95,7 +95,7 @@ impl<'a> From<&'a Write> for Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Whether it is about a registration or a pin.
+    /// Whether it concerns a registration or a pin.
     pub fn is_change(&self) -> bool {
         !matches!(self, Self::Serial(_))
     }
@@ -130,8 +130,8 @@ impl Entry<'_> {
 }
 
 impl Record {
-    /// The same for a store. The zones follow each other, as none has to do with
-    /// another.
+    /// The writes for a store. The zones follow one another, since they are
+    /// independent.
     pub fn writes(&self) -> Vec<Write> {
         let mut writes = Vec::new();
         for (origin, entries) in &self.zones {
@@ -142,12 +142,12 @@ impl Record {
     }
 }
 
-/// The line of a segment's head.
+/// The line of a head.
 pub fn head_line(head: &Head) -> serde_json::Result<Vec<u8>> {
     line(|payload| serde_json::to_writer(payload, head))
 }
 
-/// The line of a commit: its number, and what it wrote of each zone.
+/// The line of a commit: its number, and its writes by zone.
 pub fn record_line(number: u64, writes: &[Write]) -> serde_json::Result<Vec<u8>> {
     let mut zones: BTreeMap<&str, Vec<Entry<'_>>> = BTreeMap::new();
     for write in writes {
@@ -160,13 +160,13 @@ pub fn record_line(number: u64, writes: &[Write]) -> serde_json::Result<Vec<u8>>
     })
 }
 
-/// The line with this payload, which has no line breaks.
+/// A line with this payload, which must not contain line breaks.
 pub fn frame(payload: &[u8]) -> Vec<u8> {
     let checksum = checksum::of(payload);
     [checksum.as_bytes(), b" ", payload, b"\n"].concat()
 }
 
-/// The same without a copy of the payload, which is JSON and may be long.
+/// Like [`frame`], without copying the payload, which is JSON and may be long.
 fn line(fill: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>) -> serde_json::Result<Vec<u8>> {
     let mut line = vec![b' '; checksum::DIGITS + 1];
     fill(&mut line)?;
@@ -176,16 +176,16 @@ fn line(fill: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>) -> serde_json
     Ok(line)
 }
 
-/// What a line has behind its checksum, if it fits that.
+/// The payload of a line, if the checksum is right.
 pub fn payload(line: &[u8]) -> Option<&[u8]> {
     let (stated, rest) = line.split_at_checked(checksum::DIGITS)?;
     let payload = rest.strip_prefix(b" ")?;
     (stated == checksum::of(payload).as_bytes()).then_some(payload)
 }
 
-/// The commit in a payload.
+/// Parses the payload of a commit.
 pub fn record(payload: &[u8]) -> Option<Record> {
-    let place = payload.iter().position(|octet| *octet == b' ')?;
+    let place = payload.iter().position(|byte| *byte == b' ')?;
     let number = std::str::from_utf8(&payload[..place]).ok()?;
     Some(Record {
         number: number.parse().ok()?,

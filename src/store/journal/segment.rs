@@ -1,30 +1,32 @@
-//! A segment of the journal: one file, and what can be read of it.
+//! A segment of the journal: one file and its readable contents.
+
+use std::ops::Range;
 
 use serde::Deserialize;
 
 use super::record::{self, Head, Record, VERSION};
 
-/// What octets are as a segment.
+/// The contents of a segment.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// `None` where it cannot be read.
+    /// `None` if the head cannot be read.
     pub head: Option<Head>,
     pub items: Vec<Item>,
-    /// Behind the last line that can be read.
+    /// The end of the last readable line.
     pub end: usize,
 }
 
-/// A part of a segment behind its head.
+/// A part of a segment after its head.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item {
     Record(Record),
-    /// Octets of no commit: all from the first to before the second place.
-    Damage(usize, usize),
+    /// A range of bytes that is not a valid commit.
+    Damage(Range<usize>),
 }
 
-/// The journal is of a later release, in a form of that version.
+/// The journal was written by a later release, in this version of the format.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Later(pub u32);
+pub struct UnknownVersion(pub u32);
 
 #[derive(Deserialize)]
 struct Versioned {
@@ -32,21 +34,21 @@ struct Versioned {
 }
 
 impl Segment {
-    /// Reads a segment. Nothing of it is believed that does not fit its checksum,
-    /// and no commit that has not a higher number than those before.
-    pub fn parse(octets: &[u8]) -> Result<Self, Later> {
-        // Behind the last line are the zeros that the file was made longer by.
-        let length = octets.iter().rposition(|octet| *octet != 0);
-        let octets = &octets[..length.map_or(0, |place| place + 1)];
+    /// Parses a segment. Rejects lines with a wrong checksum, and commits whose
+    /// number is not higher than those before.
+    pub fn parse(bytes: &[u8]) -> Result<Self, UnknownVersion> {
+        // The file is padded with zeros.
+        let length = bytes.iter().rposition(|byte| *byte != 0);
+        let bytes = &bytes[..length.map_or(0, |place| place + 1)];
         let mut segment = Self {
             head: None,
             items: Vec::new(),
             end: 0,
         };
         let (mut start, mut last) = (0, 0);
-        while start < octets.len() {
-            let rest = &octets[start..];
-            let line = rest.iter().position(|octet| *octet == b'\n');
+        while start < bytes.len() {
+            let rest = &bytes[start..];
+            let line = rest.iter().position(|byte| *byte == b'\n');
             let stop = start + line.map_or(rest.len(), |place| place + 1);
             let payload = line.and_then(|place| record::payload(&rest[..place]));
             match payload {
@@ -74,12 +76,12 @@ impl Segment {
 
     fn damage(&mut self, start: usize, stop: usize) {
         match self.items.last_mut() {
-            Some(Item::Damage(_, end)) => *end = stop,
-            _ => self.items.push(Item::Damage(start, stop)),
+            Some(Item::Damage(range)) => range.end = stop,
+            _ => self.items.push(Item::Damage(start..stop)),
         }
     }
 
-    /// The commits that can be read.
+    /// The readable commits.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.items.iter().filter_map(|item| match item {
             Item::Record(record) => Some(record),
@@ -87,13 +89,13 @@ impl Segment {
         })
     }
 
-    /// The last commit of it, or before it.
+    /// The last commit in the segment, or else before it.
     pub fn last(&self) -> u64 {
         let after = self.head.as_ref().map_or(0, |head| head.after);
         self.records().last().map_or(after, |record| record.number)
     }
 
-    /// The head that a next segment has.
+    /// The head of the next segment.
     pub fn next_head(&self) -> Option<Head> {
         let mut head = self.head.clone()?;
         for record in self.records() {
@@ -105,14 +107,13 @@ impl Segment {
         Some(head)
     }
 
-    /// Whether something stands behind the last line that can be read: a commit
-    /// that was not written to its end, and so was acknowledged to nobody; or
-    /// damage.
+    /// Whether anything follows the last readable line: a commit that was not
+    /// written completely, and so was never acknowledged, or damage.
     pub fn is_torn(&self) -> bool {
         matches!(self.items.last(), Some(Item::Damage(..)))
     }
 
-    /// Whether all of it can be read, but what stands behind the last line.
+    /// Whether everything up to the last readable line is readable.
     pub fn is_whole(&self) -> bool {
         let places = self.items.len() - usize::from(self.is_torn());
         let lines = self.items[..places].iter();
@@ -120,9 +121,9 @@ impl Segment {
     }
 }
 
-fn head(payload: &[u8]) -> Result<Option<Head>, Later> {
+fn head(payload: &[u8]) -> Result<Option<Head>, UnknownVersion> {
     match serde_json::from_slice(payload) {
-        Ok(Versioned { journal }) if journal > VERSION => Err(Later(journal)),
+        Ok(Versioned { journal }) if journal > VERSION => Err(UnknownVersion(journal)),
         _ => Ok(serde_json::from_slice(payload).ok()),
     }
 }

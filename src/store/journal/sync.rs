@@ -1,5 +1,5 @@
-//! A thread that has the disk write the journal, while another has it write the
-//! database: who registers waits for the slower of the two, and not for both.
+//! A thread that syncs the journal while another one syncs the database, so that
+//! a registration waits for the slower of the two and not for both.
 
 use std::{
     fs::File,
@@ -14,12 +14,12 @@ use std::{
 pub struct Syncer {
     files: SyncSender<Arc<File>>,
     results: Receiver<io::Result<()>>,
-    /// Whether a result is still to come.
+    /// Whether a result is expected.
     is_waiting: bool,
 }
 
 impl Syncer {
-    /// Starts the thread. It ends when this is dropped.
+    /// Starts the thread, which ends when this value is dropped.
     pub fn start() -> io::Result<Self> {
         let (files, jobs) = mpsc::sync_channel::<Arc<File>>(1);
         let (done, results) = mpsc::sync_channel(1);
@@ -39,13 +39,13 @@ impl Syncer {
         })
     }
 
-    /// Has the disk write what was written into the file.
+    /// Starts to sync the file.
     pub fn begin(&mut self, file: Arc<File>) {
-        // Where the thread has ended, there is no result either.
+        // If the thread has ended, there will be no result.
         self.is_waiting = self.files.send(file).is_ok();
     }
 
-    /// Waits until the disk has written it.
+    /// Waits until the file is synced.
     pub fn finish(&mut self) -> io::Result<()> {
         if !std::mem::take(&mut self.is_waiting) {
             return Err(io::Error::other("the journal's thread has ended"));

@@ -1,20 +1,19 @@
-//! The store of a data directory: the database, and beside it the journal and the
-//! dumps of which it can be made anew.
+//! The store of a data directory: the database, and the journal and the dumps
+//! from which it can be rebuilt.
 //!
-//! A commit has a number. It is written into the journal, then the disk writes
-//! that and the database at the same time, on two threads; when both have it, the
-//! witness notes the number and the commit is acknowledged. Where the one or the
-//! other fails, the commit has failed: it is cut off the journal, its number is
-//! not given again, and what the database may have of it is for the caller to
-//! write anew.
+//! Each commit has a number. It is written to the journal, and then journal and
+//! database are synced at the same time, by two threads; when both are durable,
+//! the witness notes the number and the commit is acknowledged. If either fails,
+//! the commit fails: it is removed from the journal and its number is not reused.
+//! The database may have kept some of it, which the caller must write again.
 //!
-//! * `place`: a data directory before its store is opened: whether database,
-//!   journal, dumps and witness fit each other, and how they are made to.
-//! * `opening`: what a start makes of that.
-//! * `restore`: what an administrator makes of it.
+//! * `directory`: a data directory before its store is opened: whether database,
+//!   journal, dumps and witness agree, and how they are reconciled.
+//! * `opening`: opens a store.
+//! * `restore`: restores a store on behalf of an administrator.
 
+mod directory;
 mod opening;
-mod place;
 mod restore;
 
 use std::{
@@ -28,14 +27,14 @@ use tracing::warn;
 
 use super::{
     Contents, Identity, Store, StoreError, Write,
-    chain::Chain,
+    backup::{Backup, Changes},
     dumps::Dumps,
     journal::{self, Journal},
     sled::{self, SledStore},
     witness::{self, Witness},
 };
 
-pub use self::opening::Opening;
+pub use self::opening::OpenMode;
 pub use self::restore::{Report, RestoreError, restore, restore_zone};
 
 /// The store of a data directory.
@@ -45,14 +44,13 @@ pub struct LocalStore {
     journal: Journal,
     witness: Witness,
     dumps: Dumps,
-    /// The number of the last commit, also if it failed.
+    /// The number of the last commit, whether it succeeded or failed.
     last: u64,
-    /// What was read when it was opened, until it is asked for or changes.
+    /// The contents that were read when the store was opened, until they are used
+    /// or change.
     loaded: BTreeMap<String, Contents>,
-    /// By origin: the last commit that changed the zone; and the same for every
-    /// other zone.
-    changes: (BTreeMap<String, u64>, u64),
-    /// Keeps every other process away for as long as it is open.
+    changes: Changes,
+    /// Held for as long as the store is open, to exclude other processes.
     _lock: File,
 }
 
@@ -62,17 +60,17 @@ impl LocalStore {
         &self.dumps
     }
 
-    /// Dumps the zones of which there is no dump that has everything, but for
-    /// those: the service that serves them dumps them itself.
+    /// Dumps the zones whose newest dump is out of date, except for those in
+    /// `served`: the service dumps these itself.
     pub fn dump_others(&mut self, served: &[String]) {
         let origins = match self.origins() {
             Ok(origins) => origins,
             Err(error) => return warn!("{error}"),
         };
         for origin in origins.iter().filter(|origin| !served.contains(origin)) {
-            let (newest, _) = self.dumps.newest_sound(origin);
-            let dumped = newest.map_or(0, |(newest, _)| newest.commit);
-            if self.changed(origin) <= dumped {
+            let newest = self.dumps.newest_sound(origin).sound;
+            let dumped = newest.map_or(0, |newest| newest.generation.commit);
+            if self.changes.last(origin) <= dumped {
                 continue;
             }
             let written = match self.load(origin) {
@@ -88,23 +86,18 @@ impl LocalStore {
     /// The number of the next commit.
     fn next(&mut self) -> u64 {
         self.last += 1;
-        // What was read is not what there is any more.
+        // The contents are out of date.
         self.loaded.clear();
         self.last
     }
 
-    fn changed(&self, origin: &str) -> u64 {
-        let (changes, others) = &self.changes;
-        changes.get(origin).copied().unwrap_or(*others)
-    }
-
-    /// Notes which zones a commit has changed.
+    /// Records which zones a commit has changed.
     fn note_changes(&mut self, number: u64, writes: &[Write]) {
         let mut noted = None;
         for write in writes.iter().filter(|write| write.is_change()) {
             let origin = write.origin();
             if noted != Some(origin) {
-                self.changes.0.insert(origin.to_string(), number);
+                self.changes.zones.insert(origin.to_string(), number);
                 noted = Some(origin);
             }
         }
@@ -124,8 +117,8 @@ impl Store for LocalStore {
             Some(contents) => contents,
             None => self.database.load(origin)?,
         };
-        contents.changed = self.changed(origin);
-        // Also what was read before another zone was written.
+        contents.changed = self.changes.last(origin);
+        // The contents may have been read before another zone was written.
         contents.commit = self.database.last_commit();
         Ok(contents)
     }
@@ -136,7 +129,8 @@ impl Store for LocalStore {
 
     fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError> {
         let number = self.next();
-        // Before the database: after a kill the journal has what that has.
+        // The journal comes first, so that after a kill it has every commit of
+        // the database.
         let written = self.journal.write(number, writes);
         written.map_err(|error| self.unwritable("journal", &error))?;
         let stored = self.database.commit_as(number, writes);
@@ -157,7 +151,7 @@ impl Store for LocalStore {
     }
 }
 
-/// Places in a data directory.
+/// Paths in a data directory.
 fn database_in(data: &Path) -> PathBuf {
     data.join(sled::FOLDER)
 }
@@ -166,8 +160,7 @@ fn identity_in(directory: &Path) -> PathBuf {
     directory.join("identity")
 }
 
-/// The identity of a data directory; that of what is in it, where it has none
-/// itself.
+/// The identity of a data directory, or else that of its contents.
 fn identity_of(data: &Path) -> io::Result<Option<Identity>> {
     let own = Identity::read(&identity_in(data))?;
     let in_database = || Identity::read(&identity_in(&database_in(data)));
@@ -179,7 +172,7 @@ fn identity_of(data: &Path) -> io::Result<Option<Identity>> {
     }
 }
 
-/// The last commit that the witness of a data directory says was acknowledged.
+/// The last commit that was acknowledged according to the witness.
 fn acknowledged_in(data: &Path) -> u64 {
     let earlier = || witness::of_earlier_release(&database_in(data).join("commits"));
     let seen = witness::read(&data.join(WITNESS)).or_else(earlier);
@@ -188,12 +181,12 @@ fn acknowledged_in(data: &Path) -> u64 {
 
 const WITNESS: &str = "witness";
 
-/// The store of a data directory, if there is one; none is made.
+/// Opens the store of a data directory, if there is one. Does not create it.
 pub fn open_to_look(data: &Path) -> Result<Option<LocalStore>, StoreError> {
-    match database_in(data).is_dir() {
-        true => LocalStore::open(data, Opening::Tool).map(Some),
-        false => Ok(None),
+    if !database_in(data).is_dir() {
+        return Ok(None);
     }
+    LocalStore::open(data, OpenMode::Tool).map(Some)
 }
 
 /// Whether there is nothing in a data directory that a store could be opened from.
@@ -206,9 +199,8 @@ pub fn is_empty(data: &Path) -> bool {
     !folders.iter().any(|folder| folder.is_dir())
 }
 
-/// What dumps and journal of a data directory have, without its lock and without
-/// its database.
-pub fn backup_in(data: &Path) -> io::Result<Chain> {
+/// The backup of a data directory, read without its lock and its database.
+pub fn backup_in(data: &Path) -> io::Result<Backup> {
     let network = identity_of(data)?.map_or_else(Identity::new, Ok)?;
-    Chain::read(data, network, acknowledged_in(data))
+    Backup::read(data, network, acknowledged_in(data))
 }

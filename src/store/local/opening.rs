@@ -1,4 +1,4 @@
-//! What opening a store makes of the data directory.
+//! Opens the store of a data directory.
 
 use std::path::Path;
 
@@ -6,101 +6,108 @@ use tracing::warn;
 
 use super::{
     LocalStore, database_in,
-    place::{Loaded, Place, Zone},
+    directory::{Loaded, LockedDirectory},
 };
-use crate::store::{
-    Contents, SERIALS_LATER, Store as _, StoreError, Write, chain::Restored, sled::SledStore,
+use crate::{
+    store::{
+        Contents, SERIAL_MARGIN, Store as _, StoreError, Write, backup::RecoveredZone,
+        sled::SledStore,
+    },
+    text::counted,
 };
 
-/// For what a store is opened.
+/// The purpose for which a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opening {
-    /// To look something up, or to change something by hand.
+pub enum OpenMode {
+    /// To read or change it by a command.
     Tool,
-    /// To serve: a damaged database is made anew where dumps and journal have
-    /// everything that was acknowledged.
+    /// To serve: a damaged database is rebuilt if the backup is complete.
     Serve,
-    /// The same; and zones whose peers are in dumps and journal, and not in an
-    /// empty database, begin anew.
-    Anew,
+    /// Like `Serve`, and zones whose peers are in the backup, but not in the
+    /// empty database, start empty.
+    New,
 }
 
 impl LocalStore {
-    /// Opens the store of a data directory, or makes it, and locks the directory.
-    pub fn open(data: &Path, opening: Opening) -> Result<Self, StoreError> {
-        let place = Place::lock(data)?;
-        let opened = place.open().and_then(|(mut database, mut loaded)| {
-            place.replay(&mut database, &mut loaded)?;
+    /// Locks a data directory, and opens or creates its store.
+    pub fn open(data: &Path, mode: OpenMode) -> Result<Self, StoreError> {
+        let directory = LockedDirectory::lock(data)?;
+        let opened = directory.open().and_then(|(mut database, mut loaded)| {
+            directory.replay(&mut database, &mut loaded)?;
             Ok((database, loaded))
         });
-        let opened = match (opened, opening) {
+        let opened = match (opened, mode) {
             (Ok(opened), _) => Ok(opened),
-            (Err(error), Opening::Tool) => return Err(error),
-            (Err(error @ StoreError::Corrupt { .. }), _) => Ok(rebuilt(&place, error)?),
+            (Err(error), OpenMode::Tool) => return Err(error),
+            (Err(error @ StoreError::Corrupt { .. }), _) => Ok(rebuilt(&directory, error)?),
             (Err(error), _) => Err(error),
         };
         match opened {
-            Ok((database, loaded)) if opening == Opening::Tool => place.join(database, loaded, &[]),
+            Ok((database, loaded)) if mode == OpenMode::Tool => {
+                directory.join(database, loaded, &[])
+            }
             Ok((mut database, loaded)) => {
-                warn_of_problems(&place);
-                let lacking = place.lacking(&mut database, &loaded)?;
-                let (missing, idle) = lacking
-                    .into_iter()
-                    .partition::<Vec<_>, _>(|(_, zone)| zone.may_name_peers());
-                let mut store = match (missing.is_empty(), opening) {
-                    (true, _) => place.join(database, loaded, &[])?,
-                    (false, Opening::Anew) => begin_anew(place, database, loaded, missing)?,
-                    (false, _) => return Err(lacks(data, &missing)),
+                warn_of_problems(&directory);
+                let lacking = directory.lacking(&mut database, &loaded)?;
+                let (missing, idle): (Vec<_>, Vec<_>) =
+                    lacking.into_iter().partition(RecoveredZone::may_name_peers);
+                let mut store = if missing.is_empty() {
+                    directory.join(database, loaded, &[])?
+                } else if mode == OpenMode::New {
+                    begin_anew(directory, database, loaded, missing)?
+                } else {
+                    return Err(lacks(data, &missing));
                 };
                 store.go_on_with_serials(&idle)?;
                 Ok(store)
             }
             Err(error @ StoreError::Missing { .. }) => {
-                let zones = place.zones();
-                if opening == Opening::Anew {
-                    let database = place.database()?;
-                    begin_anew(place, database, Loaded::new(), zones)
-                } else if zones.is_empty() || zones.iter().any(|(_, zone)| zone.may_name_peers()) {
+                let zones = directory.zones();
+                if mode == OpenMode::New {
+                    let database = directory.database()?;
+                    begin_anew(directory, database, Loaded::new(), zones)
+                } else if zones.is_empty() || zones.iter().any(RecoveredZone::may_name_peers) {
                     Err(error)
                 } else {
-                    // Nothing is lost but the serials.
-                    let mut database = place.database()?;
+                    // Nothing is lost except the serials.
+                    let mut database = directory.database()?;
                     let filling = zones.iter();
                     let filling: Vec<_> = filling
-                        .map(|(origin, zone)| (&**origin, &zone.contents))
+                        .map(|zone| (&*zone.origin, &zone.contents))
                         .collect();
-                    place.fill(&mut database, place.chain.last(), &filling)?;
-                    place.join(database, Loaded::new(), &[])
+                    directory.fill(&mut database, directory.backup.last(), &filling)?;
+                    directory.join(database, Loaded::new(), &[])
                 }
             }
             Err(error) => Err(error),
         }
     }
 
-    /// The serials of zones of which nothing else is lost, as they had no peers.
-    fn go_on_with_serials(&mut self, zones: &[Zone]) -> Result<(), StoreError> {
-        let known = zones.iter().filter(|(_, zone)| zone.contents.serial > 0);
+    /// Continues the serials of zones that have lost nothing else, since they had
+    /// no peers.
+    fn go_on_with_serials(&mut self, zones: &[RecoveredZone]) -> Result<(), StoreError> {
+        let known = zones.iter().filter(|zone| zone.contents.serial > 0);
         let writes: Vec<Write> = known
-            .map(|(origin, zone)| Write::Serial {
-                origin: origin.as_str().into(),
+            .map(|zone| Write::Serial {
+                origin: zone.origin.as_str().into(),
                 serial: zone.contents.serial,
             })
             .collect();
-        match writes.is_empty() {
-            true => Ok(()),
-            false => self.commit(&writes).map(drop),
+        if !writes.is_empty() {
+            self.commit(&writes)?;
         }
+        Ok(())
     }
 }
 
-fn warn_of_problems(place: &Place<'_>) {
-    for problem in place.chain.problems() {
-        warn!("{problem}; nothing is lost by that, and new dumps are made");
+fn warn_of_problems(directory: &LockedDirectory<'_>) {
+    for problem in directory.backup.problems() {
+        warn!("{problem}; nothing is lost, and new dumps will be taken");
     }
 }
 
-fn lacks(data: &Path, missing: &[Zone]) -> StoreError {
-    let origins: Vec<&str> = missing.iter().map(|(origin, _)| &**origin).collect();
+fn lacks(data: &Path, missing: &[RecoveredZone]) -> StoreError {
+    let origins: Vec<&str> = missing.iter().map(|zone| &*zone.origin).collect();
     StoreError::Missing {
         path: database_in(data),
         reason: format!(
@@ -110,66 +117,70 @@ fn lacks(data: &Path, missing: &[Zone]) -> StoreError {
     }
 }
 
-/// Makes the database anew, where dumps and journal have everything that was
-/// acknowledged.
-fn rebuilt(place: &Place<'_>, error: StoreError) -> Result<(SledStore, Loaded), StoreError> {
+/// Rebuilds the database, if the backup has everything that was acknowledged.
+fn rebuilt(
+    directory: &LockedDirectory<'_>,
+    error: StoreError,
+) -> Result<(SledStore, Loaded), StoreError> {
     let StoreError::Corrupt { path, reason } = error else {
         return Err(error);
     };
-    let zones = place.zones();
-    let lacking = zones.iter().find_map(|(origin, zone)| {
-        let missing = zone.missing.first()?;
-        Some(format!("of {origin} {missing}"))
-    });
-    let lacking = match zones.is_empty() {
-        true => Some("everything".to_owned()),
-        false => lacking,
+    let zones = directory.zones();
+    let lacking = if zones.is_empty() {
+        Some("everything".to_owned())
+    } else {
+        zones.iter().find_map(|zone| {
+            let missing = zone.missing.first()?;
+            Some(format!("of {} {missing}", zone.origin))
+        })
     };
     if let Some(lacking) = lacking {
         let reason = format!("{reason}; and the dumps and the journal beside it lack {lacking}");
         return Err(StoreError::Corrupt { path, reason });
     }
-    let commit = place.chain.last();
-    let aside = place.rebuild(&zones, commit)?;
-    let peers = zones
-        .iter()
-        .map(|(_, zone)| zone.contents.registrations.len());
+    let commit = directory.backup.last();
+    let aside = directory.rebuild(&zones, commit)?;
+    let peers = zones.iter().map(|zone| zone.contents.registrations.len());
     warn!(
-        "{} was damaged ({reason}) and is rebuilt of the dumps and the journal: {} registrations, \
-         up to commit {commit}, with nothing lost that was answered; the damaged one is {}, which \
-         may be removed",
+        "{} was damaged ({reason}) and was rebuilt from the dumps and the journal with {} up to \
+         commit {commit}: nothing was lost; the damaged database was moved to {}, which may be \
+         removed",
         path.display(),
-        peers.sum::<usize>(),
+        counted(peers.sum(), "registration"),
         aside.display()
     );
-    place.open()
+    directory.open()
 }
 
-/// Begins zones anew; their serials go on, and their dumps are set aside.
+/// Starts zones without peers. Their serials continue, and their dumps are set
+/// aside.
 fn begin_anew(
-    place: Place<'_>,
+    directory: LockedDirectory<'_>,
     mut database: SledStore,
     loaded: Loaded,
-    zones: Vec<Zone>,
+    mut zones: Vec<RecoveredZone>,
 ) -> Result<LocalStore, StoreError> {
-    let commit = place.next(&database);
-    let zones: Vec<(String, Contents)> = zones
-        .into_iter()
-        .map(|(origin, zone)| (origin, emptied(&zone, commit)))
-        .collect();
+    let commit = directory.next(&database);
+    for zone in &mut zones {
+        empty(&mut zone.contents, commit);
+    }
     let filling: Vec<_> = zones
         .iter()
-        .map(|(origin, zone)| (&**origin, zone))
+        .map(|zone| (&*zone.origin, &zone.contents))
         .collect();
-    // First: while it is not there, the next start is refused as this one was.
-    place.fill(&mut database, commit, &filling)?;
+    // Do this first: until it is done, the next start is refused like this one
+    // was.
+    directory.fill(&mut database, commit, &filling)?;
     let origins: Vec<&str> = filling.iter().map(|(origin, _)| *origin).collect();
-    let store = place.join(database, loaded, &origins)?;
-    for (origin, contents) in &zones {
+    let store = directory.join(database, loaded, &origins)?;
+    for RecoveredZone {
+        origin, contents, ..
+    } in &zones
+    {
         let aside = store.dumps.set_aside(origin);
         if let Ok(Some(aside)) = &aside {
             warn!(
-                "{origin} begins anew; its dumps are below {}",
+                "{origin} starts without peers; its dumps were moved to {}",
                 aside.display()
             );
         }
@@ -181,12 +192,12 @@ fn begin_anew(
     Ok(store)
 }
 
-/// The zone without its peers.
-fn emptied(zone: &Restored, commit: u64) -> Contents {
-    Contents {
-        serial: zone.contents.serial + SERIALS_LATER,
+/// Removes the peers and pins.
+fn empty(contents: &mut Contents, commit: u64) {
+    *contents = Contents {
+        serial: contents.serial + SERIAL_MARGIN,
         commit,
         changed: commit,
         ..Contents::default()
-    }
+    };
 }

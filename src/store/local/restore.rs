@@ -1,4 +1,4 @@
-//! What an administrator has brought back.
+//! Restores a store on behalf of an administrator.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,22 +10,25 @@ use tracing::warn;
 
 use super::{
     LocalStore,
-    place::{Loaded, Place, Zone},
+    directory::{Loaded, LockedDirectory},
 };
-use crate::store::{Contents, Store as _, StoreError, chain::Restored};
+use crate::{
+    store::{Contents, Store as _, StoreError, backup::RecoveredZone},
+    text::counted,
+};
 
-/// How long the lock is waited for: a supervisor that starts the service again and
-/// again has it for a moment each time.
+/// How long to wait for the lock: a supervisor that keeps restarting the service
+/// holds it for a moment each time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What was brought back.
+/// What was restored.
 pub struct Report {
-    pub zones: Vec<(String, Restored)>,
-    /// Where the damaged database is.
+    pub zones: Vec<RecoveredZone>,
+    /// The path of the damaged database.
     pub aside: Option<PathBuf>,
 }
 
-/// Why nothing was brought back. Nothing was changed.
+/// Why nothing was restored. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     #[error(transparent)]
@@ -39,69 +42,75 @@ pub enum RestoreError {
         data: PathBuf,
         problems: Vec<String>,
     },
-    #[error("there are {peers} registrations of {origin} already")]
+    #[error("{origin} already has {}", counted(*peers, "registration"))]
     NotEmpty { origin: String, peers: usize },
 }
 
-/// Brings back all that dumps and journal have of what the database lacks.
+/// Restores everything from the backup that the database lacks.
 pub fn restore(data: &Path) -> Result<Report, RestoreError> {
-    let place = locked(data)?;
+    let directory = locked(data)?;
     let mut aside = None;
-    let (zones, database) = match place.open() {
+    let (zones, database) = match directory.open() {
         Ok((mut database, mut loaded)) => {
-            let zones = place.lacking(&mut database, &loaded)?;
-            if !zones.iter().any(|(_, zone)| zone.may_name_peers()) {
+            let zones = directory.lacking(&mut database, &loaded)?;
+            if !zones.iter().any(RecoveredZone::may_name_peers) {
                 return Err(RestoreError::NothingMissing(data.to_owned()));
             }
-            readable(&place, &zones)?;
-            place.replay(&mut database, &mut loaded)?;
-            let commit = place.next(&database);
-            place.fill(&mut database, commit, &contents_of(&zones))?;
+            readable(&directory, &zones)?;
+            directory.replay(&mut database, &mut loaded)?;
+            let commit = directory.next(&database);
+            directory.fill(&mut database, commit, &contents_of(&zones))?;
             (zones, database)
         }
         Err(StoreError::Missing { .. }) => {
-            let zones = place.zones();
-            readable(&place, &zones)?;
-            let mut database = place.database()?;
-            // Where nothing is missing, the journal goes on from its end.
-            let commit = match is_whole(&zones) {
-                true => place.chain.last(),
-                false => place.next(&database),
+            let zones = directory.zones();
+            readable(&directory, &zones)?;
+            let mut database = directory.database()?;
+            // If nothing is missing, the journal is continued at its end.
+            let commit = if is_whole(&zones) {
+                directory.backup.last()
+            } else {
+                directory.next(&database)
             };
-            place.fill(&mut database, commit, &contents_of(&zones))?;
+            directory.fill(&mut database, commit, &contents_of(&zones))?;
             (zones, database)
         }
         Err(StoreError::Corrupt { .. }) => {
-            let zones = place.zones();
-            readable(&place, &zones)?;
-            let commit = match is_whole(&zones) {
-                true => place.chain.last(),
-                false => place.chain.last().max(place.chain.dumps().highest()) + 1,
+            let zones = directory.zones();
+            readable(&directory, &zones)?;
+            let commit = if is_whole(&zones) {
+                directory.backup.last()
+            } else {
+                directory
+                    .backup
+                    .last()
+                    .max(directory.backup.dumps().highest())
+                    + 1
             };
-            aside = Some(place.rebuild(&zones, commit)?);
-            (zones, place.database()?)
+            aside = Some(directory.rebuild(&zones, commit)?);
+            (zones, directory.database()?)
         }
         Err(error) => return Err(error.into()),
     };
     let commit = database.last_commit();
-    let origins: Vec<&str> = zones.iter().map(|(origin, _)| &**origin).collect();
-    let store = place.join(database, Loaded::new(), &origins)?;
-    for (origin, zone) in &zones {
-        dump(&store, origin, zone.contents.clone(), commit);
+    let origins: Vec<&str> = zones.iter().map(|zone| &*zone.origin).collect();
+    let store = directory.join(database, Loaded::new(), &origins)?;
+    for zone in &zones {
+        dump(&store, &zone.origin, zone.contents.clone(), commit);
     }
     Ok(Report { zones, aside })
 }
 
-/// Fills a zone of which the store has nothing with what a file has.
+/// Restores a zone from a dump. The store must have no peers of it.
 pub fn restore_zone(data: &Path, origin: &str, mut contents: Contents) -> Result<(), RestoreError> {
-    let place = locked(data)?;
-    let mut database = match place.open() {
+    let directory = locked(data)?;
+    let mut database = match directory.open() {
         Ok((mut database, mut loaded)) => {
-            place.replay(&mut database, &mut loaded)?;
+            directory.replay(&mut database, &mut loaded)?;
             database
         }
-        // Other zones may still be missing then; a start looks at each.
-        Err(StoreError::Missing { .. }) => place.database()?,
+        // Other zones may still be missing; the next start checks each of them.
+        Err(StoreError::Missing { .. }) => directory.database()?,
         Err(error) => return Err(error.into()),
     };
     let there = database.load(origin)?;
@@ -111,28 +120,26 @@ pub fn restore_zone(data: &Path, origin: &str, mut contents: Contents) -> Result
             peers: there.registrations.len() + there.pins.len(),
         });
     }
-    let known = place.chain.zone(origin).contents.serial;
+    let known = directory.backup.zone(origin).contents.serial;
     contents.serial = contents.serial.max(known).max(there.serial);
-    let commit = place.next(&database);
-    // All or nothing.
-    place.fill(&mut database, commit, &[(origin, &contents)])?;
-    let store = place.join(database, Loaded::new(), &[origin])?;
+    let commit = directory.next(&database);
+    // One commit: all or nothing.
+    directory.fill(&mut database, commit, &[(origin, &contents)])?;
+    let store = directory.join(database, Loaded::new(), &[origin])?;
     dump(&store, origin, contents, commit);
     Ok(())
 }
 
-fn contents_of(zones: &[Zone]) -> Vec<(&str, &Contents)> {
+fn contents_of(zones: &[RecoveredZone]) -> Vec<(&str, &Contents)> {
     let zones = zones.iter();
-    zones
-        .map(|(origin, zone)| (&**origin, &zone.contents))
-        .collect()
+    zones.map(|zone| (&*zone.origin, &zone.contents)).collect()
 }
 
-/// The directory's lock.
-fn locked(data: &Path) -> Result<Place<'_>, StoreError> {
+/// Locks the directory.
+fn locked(data: &Path) -> Result<LockedDirectory<'_>, StoreError> {
     let start = Instant::now();
     loop {
-        match Place::lock(data) {
+        match LockedDirectory::lock(data) {
             Err(StoreError::Locked { .. }) if start.elapsed() < PATIENCE => {
                 thread::sleep(Duration::from_millis(20));
             }
@@ -141,28 +148,27 @@ fn locked(data: &Path) -> Result<Place<'_>, StoreError> {
     }
 }
 
-fn is_whole(zones: &[Zone]) -> bool {
-    zones.iter().all(|(_, zone)| zone.is_whole())
+fn is_whole(zones: &[RecoveredZone]) -> bool {
+    zones.iter().all(RecoveredZone::is_whole)
 }
 
-/// Whether there is anything to bring back.
-fn readable(place: &Place<'_>, zones: &[Zone]) -> Result<(), RestoreError> {
-    let data = place.data.to_owned();
+/// Fails if there is nothing to restore.
+fn readable(directory: &LockedDirectory<'_>, zones: &[RecoveredZone]) -> Result<(), RestoreError> {
+    let data = directory.data.to_owned();
     if zones.is_empty() {
         return Err(RestoreError::NoBackup(data));
     }
-    let names_peers = zones.iter().any(|(_, zone)| zone.contents.names_peers());
+    let names_peers = zones.iter().any(|zone| zone.contents.names_peers());
     if names_peers || is_whole(zones) {
         return Ok(());
     }
-    let notes = zones
-        .iter()
-        .flat_map(|(_, zone)| zone.notes.iter().cloned());
-    let problems = notes.chain(place.chain.problems()).collect();
+    let notes = zones.iter().flat_map(|zone| zone.notes.iter().cloned());
+    let problems = notes.chain(directory.backup.problems()).collect();
     Err(RestoreError::Unreadable { data, problems })
 }
 
-/// Dumps a zone, if no dump has it yet. The service does it otherwise.
+/// Dumps a zone, unless a dump includes the commit. If this fails, the service
+/// will do it.
 fn dump(store: &LocalStore, origin: &str, mut contents: Contents, commit: u64) {
     (contents.commit, contents.changed) = (commit, commit);
     let newest = store.dumps.of(origin).into_iter().next();

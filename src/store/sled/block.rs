@@ -1,9 +1,8 @@
-//! Blocks: the registrations of numbers that follow each other, as one record.
+//! Blocks: the registrations of consecutive numbers, stored as one record.
 //!
-//! New hosts are given numbers that follow each other, so those that ask
-//! together are a few blocks and not a record each, of which each makes sled
-//! copy a page and write an entry into its log. The start reads as many records
-//! fewer.
+//! New hosts get consecutive numbers, so hosts that register together share a few
+//! blocks, where a record for each would make sled copy a page and write a log
+//! entry for each. A start reads fewer records as well.
 
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
@@ -11,14 +10,14 @@ use serde::{Deserialize, Serialize, de::Error as _};
 
 use crate::store::Registration;
 
-/// How many numbers a block has.
+/// The size of a block.
 const NUMBERS: u32 = 32;
 
 /// The registrations of one block, by number.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Block(BTreeMap<u32, Registration>);
 
-/// The form on disk. A later one gets another version, and this one stays
+/// The stored form. A later form gets another version, and this one remains
 /// readable.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,7 +27,7 @@ struct Stored<'a> {
     peers: Vec<StoredPeer<'a>>,
 }
 
-/// Number, host, role, source, address and epoch.
+/// The number, host, role, source, address and epoch.
 #[derive(Serialize, Deserialize)]
 struct StoredPeer<'a>(
     u32,
@@ -42,7 +41,7 @@ struct StoredPeer<'a>(
 const VERSION: u32 = 1;
 
 impl Block {
-    /// The place of the block that has the number.
+    /// The index of the block that contains the number.
     pub fn place(number: u32) -> u32 {
         number / NUMBERS
     }
@@ -51,7 +50,7 @@ impl Block {
         self.0.insert(registration.number, registration);
     }
 
-    /// Takes out the number if it is that host's.
+    /// Removes the number if it is that of the host.
     pub fn remove(&mut self, number: u32, host: &str) {
         if self.0.get(&number).is_some_and(|it| it.host == host) {
             self.0.remove(&number);
@@ -85,17 +84,17 @@ impl Block {
         serde_json::to_vec(&stored).unwrap_or_default()
     }
 
-    /// Reads the block at that place of a sequence.
+    /// Parses the block with this index of a sequence.
     pub fn from_value(sequence: &str, place: u32, value: &[u8]) -> Result<Self, serde_json::Error> {
         let Stored { version, peers } = serde_json::from_slice(value)?;
         if version != VERSION {
-            let later = format!("version {version} of its form, which this release does not know");
+            let later = format!("its version {version} is not supported by this release");
             return Err(serde_json::Error::custom(later));
         }
         let mut block = Self::default();
         for StoredPeer(number, host, role, source, address, epoch) in peers {
             if Self::place(number) != place {
-                let elsewhere = format!("{sequence}{number} is in another block than its own");
+                let elsewhere = format!("{sequence}{number} is in the wrong block");
                 return Err(serde_json::Error::custom(elsewhere));
             }
             block.put(Registration {
@@ -144,7 +143,7 @@ mod tests {
             prop_assert_eq!(Block::from_value("vp", place, &value).unwrap(), block);
         }
 
-        /// A damaged value is an error or another block, never a panic.
+        /// Any value gives an error or a block, never a panic.
         #[test]
         fn any_octets_may_be_read(value in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = Block::from_value("vp", 0, &value);
@@ -166,8 +165,8 @@ mod tests {
     fn what_is_not_understood_is_said() {
         let said = |value: &[u8]| Block::from_value("vp", 0, value).unwrap_err().to_string();
         let later = said(br#"{"version":2,"peers":[]}"#);
-        assert!(later.contains("version 2 of its form"), "{later}");
+        assert!(later.contains("its version 2 is not supported"), "{later}");
         let strange = said(br#"{"version":1,"peers":[[32,"a","mixed","::1","::1",1]]}"#);
-        assert!(strange.contains("vp32 is in another block"), "{strange}");
+        assert!(strange.contains("vp32 is in the wrong block"), "{strange}");
     }
 }

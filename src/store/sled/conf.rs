@@ -1,25 +1,25 @@
 //! The file `conf` of a sled database.
 //!
-//! sled writes it once, when it makes the database, and never syncs it. After a
-//! power cut it may be empty, torn or gone, and sled then opens the database no
-//! more, although the log is whole. Nothing is lost with it: what stands in it
-//! follows from how this program makes its databases. So it is written here,
-//! before sled looks for it, and written anew where it is not whole.
+//! sled writes it once, when it creates the database, and never syncs it. After a
+//! power failure it may be empty, incomplete or missing; sled then fails to open
+//! the database although the log is intact. The contents follow from how this
+//! program creates its databases. So this module writes the file before sled
+//! looks for it, and rewrites it if it is not intact.
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     path::Path,
 };
 
-use crate::store::files::sync_directory;
+use crate::store::files;
 
-/// What sled 0.34 writes for a database with its default segments. A CRC-32
-/// follows, little-endian.
+/// What sled 0.34 writes for a database with default segments. A CRC-32 follows,
+/// little-endian.
 const TEXT: &[u8] = b"segment_size: 524288\nuse_compression: false\nversion: 0.34\n";
 
-/// Makes sure that the file is there, whole, and on disk. A file that is whole
-/// stays as it is, whatever it says.
+/// Ensures that the file exists, is intact, and is on disk. An intact file is not
+/// changed, whatever its contents.
 ///
 /// # Errors
 ///
@@ -27,23 +27,18 @@ const TEXT: &[u8] = b"segment_size: 524288\nuse_compression: false\nversion: 0.3
 pub fn mend(database: &Path) -> io::Result<()> {
     let path = database.join("conf");
     match fs::read(&path) {
-        // Whoever wrote it may not have synced it.
-        Ok(octets) if is_whole(&octets) => return File::open(&path)?.sync_all(),
+        // Its writer may not have synced it.
+        Ok(bytes) if is_whole(&bytes) => return File::open(&path)?.sync_all(),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let part = database.join("conf.part");
-    let mut file = File::create(&part)?;
-    file.write_all(TEXT)?;
-    file.write_all(&crc32fast::hash(TEXT).to_le_bytes())?;
-    file.sync_all()?;
-    fs::rename(&part, &path)?;
-    sync_directory(database)
+    let sum = crc32fast::hash(TEXT).to_le_bytes();
+    files::write(&path, files::SHARED, &[TEXT, &sum].concat())
 }
 
-fn is_whole(octets: &[u8]) -> bool {
-    octets
+fn is_whole(bytes: &[u8]) -> bool {
+    bytes
         .split_last_chunk()
         .is_some_and(|(text, sum)| crc32fast::hash(text) == u32::from_le_bytes(*sum))
 }
@@ -52,7 +47,7 @@ fn is_whole(octets: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// sled writes the same: a later release of sled could write something else.
+    /// A later release of sled could write something else.
     #[test]
     fn it_is_what_sled_writes() {
         let data = tempfile::tempdir().unwrap();
@@ -74,10 +69,10 @@ mod tests {
         let mut damaged: Vec<Vec<u8>> = (0..whole.len()).map(|it| whole[..it].to_vec()).collect();
         damaged.push(vec![0; whole.len()]);
         damaged.push([&whole[..], b"\0"].concat());
-        for octets in damaged {
-            fs::write(&path, &octets).unwrap();
+        for bytes in damaged {
+            fs::write(&path, &bytes).unwrap();
             mend(database.path()).unwrap();
-            assert_eq!(fs::read(&path).unwrap(), whole, "{octets:?}");
+            assert_eq!(fs::read(&path).unwrap(), whole, "{bytes:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! An open database of sled, guarded against what sled does when the disk fails.
+//! An open sled database, guarded against sled's behaviour when the disk fails.
 
 use std::{
     fs::{self, File, Metadata},
@@ -12,28 +12,28 @@ use sled::{Batch, Db};
 
 use super::{renewal, watch::Watch};
 
-/// An open database. It must be closed, not dropped: sled syncs its log when it
-/// is dropped, and panics where that fails.
+/// An open database. Close it, do not drop it: on drop, sled syncs its log, and
+/// panics if that fails.
 pub struct Database {
     pub db: Db,
-    /// sled's log, open since before sled opened it: a sync through this
-    /// descriptor reports every page that the disk refused since then, whoever
-    /// was told of it before.
+    /// sled's log, opened before sled opened it: a sync of this descriptor
+    /// reports every page that the disk has refused since then, even if another
+    /// descriptor reported it before.
     log: File,
     watch: Watch,
     path: PathBuf,
 }
 
-/// A batch that is not on disk.
-pub struct Refusal {
+/// Why a batch is not on disk.
+pub struct ApplyError {
     pub reason: String,
-    /// Whether pages are lost that the kernel takes for written: the database
-    /// must be renewed.
+    /// Whether the kernel considers lost pages as written. The database must be
+    /// renewed.
     pub pages_lost: bool,
 }
 
 impl Database {
-    /// `log` is the log of the database in that folder, opened before `db` was.
+    /// `log` is the log of the database in this folder, opened before `db`.
     pub fn new(db: Db, log: File, path: PathBuf) -> io::Result<Self> {
         let watch = Watch::start(db.clone())?;
         Ok(Self {
@@ -44,7 +44,7 @@ impl Database {
         })
     }
 
-    /// Whether the path still leads to this database, so that somebody finds it
+    /// Whether the path still leads to this database, so that it will be found
     /// after a restart.
     pub fn is_in_place(&self) -> bool {
         let named = fs::metadata(self.path.join(LOG));
@@ -52,8 +52,8 @@ impl Database {
         named.is_ok_and(|named| open.is_ok_and(|open| is_same(&named, &open)))
     }
 
-    /// Makes the batch durable. After a refusal it must be closed.
-    pub fn apply(&self, batch: Batch) -> Result<(), Refusal> {
+    /// Makes a batch durable. After an error, the database must be closed.
+    pub fn apply(&self, batch: Batch) -> Result<(), ApplyError> {
         let call = || {
             self.db.apply_batch(batch)?;
             self.db.flush()
@@ -62,9 +62,9 @@ impl Database {
         let written = self.watch.over(|| catch_unwind(AssertUnwindSafe(call)));
         let reason = match written {
             Ok(Ok(_)) => {
-                // sled's flush has the kernel write the pages, and does not have
-                // the disk write what it has been given.
-                return self.log.sync_data().map_err(|error| Refusal {
+                // sled's flush starts the write-back of the pages, but does not
+                // make the disk flush its cache.
+                return self.log.sync_data().map_err(|error| ApplyError {
                     reason: error.to_string(),
                     pages_lost: true,
                 });
@@ -73,16 +73,16 @@ impl Database {
             // text.
             Ok(Err(sled::Error::Io(error))) => error.kind().to_string(),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "sled gave up on an error of the disk".to_owned(),
+            Err(_) => "sled panicked on a disk error".to_owned(),
         };
-        Err(Refusal {
+        Err(ApplyError {
             reason,
-            // A full disk refuses a write and loses nothing.
+            // A full disk refuses the write and loses nothing.
             pages_lost: self.log.sync_data().is_err(),
         })
     }
 
-    /// Closes it. Nobody else has the `db` any more.
+    /// Closes the database. No other reference to `db` may exist.
     pub fn close(self) {
         let Self {
             db,
@@ -98,10 +98,10 @@ impl Database {
     }
 }
 
-/// The name of the log in the database's folder.
+/// The name of the log in the folder of the database.
 pub const LOG: &str = "db";
 
-/// Whether both are of one file.
+/// Whether both belong to the same file.
 pub fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }

@@ -1,6 +1,6 @@
-//! The keys of the records.
+//! The keys of records.
 
-/// The kinds of records of which a zone may have many.
+/// The kinds of records that a zone may have many of.
 pub const BLOCK: u8 = b'b';
 pub const PIN: u8 = b'k';
 
@@ -17,7 +17,7 @@ pub fn block_key(origin: &str, sequence: &str, place: u32) -> Vec<u8> {
     key(BLOCK, origin, &rest)
 }
 
-/// Sequence and place, of what the key of a block has behind the origin.
+/// The sequence and index in the key of a block, after the origin.
 pub fn block_in(rest: &[u8]) -> Option<(&str, u32)> {
     let (sequence, place) = rest.split_last_chunk::<4>()?;
     let sequence = sequence.strip_suffix(b"\0")?;

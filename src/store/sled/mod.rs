@@ -1,37 +1,37 @@
-//! The store on local disk: sled 0.34.
+//! The database: sled 0.34.
 //!
-//! Keys, all in the default tree:
+//! All keys are in the default tree:
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `b` ORIGIN `\0` SEQUENCE `\0` PLACE | a block of registrations, as JSON with its version; the place is four octets, big-endian |
-//! | `k` ORIGIN `\0` HOST | the number that is kept for the host, as JSON with its version |
-//! | `s` ORIGIN | the first serial that was never published, eight octets, big-endian |
-//! | `c` | how many commits there were, eight octets, big-endian |
+//! | `b` ORIGIN `\0` SEQUENCE `\0` INDEX | a block of registrations, as JSON with a version; the index is four bytes, big-endian |
+//! | `k` ORIGIN `\0` HOST | the number that is pinned to the host, as JSON with a version |
+//! | `s` ORIGIN | the first serial that was never published, eight bytes, big-endian |
+//! | `c` | the number of commits, eight bytes, big-endian |
 //!
-//! Much is done about what sled 0.34 gets wrong:
+//! This module works around defects of sled 0.34:
 //!
-//! * Its flush has the kernel write the log's pages (`sync_file_range`), and
-//!   does not have the disk write what it has been given: a power cut would take
-//!   back what was flushed. So a commit ends with an `fdatasync` of the log.
+//! * Its flush only makes the kernel write the pages of the log
+//!   (`sync_file_range`) and does not flush the disk's cache: a power failure
+//!   could undo it. So a commit ends with an `fdatasync` of the log.
 //! * It remembers its first input/output error and fails every later call with
-//!   it. So after one the database is closed, and a later commit opens it anew.
-//! * It does not know that a failed sync loses pages which are still there to be
-//!   read. So after one the database is copied to new files (`renewal`).
-//! * It may wait for ever for a write that has failed. So a thread looks after
-//!   the calls that wait (`watch`).
-//! * It panics when it is dropped and the disk fails. So it is closed where that
-//!   is caught (`database`).
-//! * It does not sync its file `conf`, without which it opens no more (`conf`).
-//! * It does not sync the name of the snapshot on which it depends when it
-//!   overwrites a part of its log, and stumbles over one that was never completed
-//!   (`snapshots`).
-//! * Where its log is damaged, it silently goes on with what stands before the
-//!   damage. So it says how many commits it has (`last_commit`), and
-//!   whoever opens it compares that with what is known elsewhere.
+//!   it. So after an error the database is closed, and a later commit opens it
+//!   again.
+//! * It does not know that a failed sync loses pages which can still be read. So
+//!   after that the database is copied to new files (`renewal`).
+//! * It may wait forever for a write that has failed. So a thread watches waiting
+//!   calls (`watch`).
+//! * It panics if the disk fails while it is dropped. So it is closed where the
+//!   panic is caught (`database`).
+//! * It does not sync its file `conf`, without which it does not open (`conf`).
+//! * It overwrites parts of its log relying on a snapshot whose name it does not
+//!   sync, and fails on an incomplete snapshot (`snapshots`).
+//! * If its log is damaged, it silently continues with what precedes the damage.
+//!   So the store counts its commits (`last_commit`), and the caller compares
+//!   that with what is known elsewhere.
 //!
-//! `block`: registrations as records. `keys`: their keys. `opening`: the lock,
-//! and opening the database.
+//! `block`: registrations as records. `keys`: their keys. `opening`: locks and
+//! opens the database.
 
 mod block;
 mod conf;
@@ -55,48 +55,49 @@ use sled::{Batch, Db};
 pub(super) use self::opening::lock;
 use self::{
     block::Block,
-    database::{Database, Refusal, is_same},
+    database::{ApplyError, Database, is_same},
     keys::{BLOCK, PIN, block_in, block_key, key, pin_key, serial_key},
     opening::open,
 };
 use super::{Contents, Pin, Store, StoreError, Write, files::parent_of};
 
-/// How long a commit fails at once after the database could not be opened
-/// again: opening reads the whole database, and the disk is probably still full.
+/// How long commits fail immediately after an attempt to reopen the database has
+/// failed: opening reads the whole database, and the disk is probably still full.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 
 pub struct SledStore {
     path: PathBuf,
     state: State,
-    /// The directory that the database is in.
+    /// The directory that contains the database.
     directory: File,
-    /// The number of the last commit, also if it failed.
+    /// The number of the last commit, whether it succeeded or failed.
     commits: u64,
-    /// The last of them that became durable.
+    /// The last commit that became durable.
     durable: u64,
-    /// Keeps every other process away for as long as it is open.
+    /// Held for as long as the store is open, to exclude other processes.
     _lock: File,
 }
 
 enum State {
     Open(Database),
-    /// An error closed it.
+    /// Closed after an error.
     Closed {
-        /// When it was last tried; `None` where it may be tried at once.
+        /// When it was last tried; `None` if it may be tried immediately.
         since: Option<Instant>,
-        /// Whether it has to be renewed.
+        /// Whether the database must be renewed.
         pages_lost: bool,
     },
 }
 
 impl SledStore {
-    /// Opens the database in the data directory, or makes both, and locks it.
+    /// Locks the data directory, and opens its database. Creates both if they do
+    /// not exist.
     pub fn open(data: &Path) -> Result<Self, StoreError> {
         Self::open_at(data.join(FOLDER), lock(data)?)
     }
 
-    /// Opens the database in this folder, or makes it. The caller has the lock of
-    /// the data directory.
+    /// Opens or creates the database in this folder. The caller has locked the
+    /// data directory.
     pub(super) fn open_at(path: PathBuf, lock: File) -> Result<Self, StoreError> {
         let data = parent_of(&path);
         let directory = File::open(data).map_err(|error| StoreError::Unusable {
@@ -118,7 +119,7 @@ impl SledStore {
         })
     }
 
-    /// The number of the last commit that is in it.
+    /// The number of the last commit in the database.
     pub(super) fn last_commit(&self) -> u64 {
         self.durable
     }
@@ -151,8 +152,7 @@ impl SledStore {
         }
     }
 
-    /// Whether the directory that is locked is the one at the path, and the
-    /// database in it.
+    /// Whether the path leads to the locked directory, and the database is in it.
     fn is_in_its_directory(&self) -> bool {
         let named = fs::metadata(parent_of(&self.path));
         let locked = self.directory.metadata();
@@ -165,7 +165,7 @@ impl SledStore {
         if pages_lost {
             renewal::demand(&self.path);
         }
-        // The next commit may try at once: an error may be over in a moment.
+        // The error may be transient, so the next commit tries at once.
         let since = None;
         let closed = State::Closed { since, pages_lost };
         if let State::Open(database) = mem::replace(&mut self.state, closed) {
@@ -178,8 +178,8 @@ impl SledStore {
         StoreError::Write { path, reason }
     }
 
-    /// The records of a kind that a zone has, each with what its key has behind
-    /// the origin.
+    /// The records of one kind in a zone, with the rest of each key after the
+    /// origin.
     fn records<'s>(
         &'s self,
         db: &Db,
@@ -193,12 +193,12 @@ impl SledStore {
         })
     }
 
-    fn block(&self, (sequence, place): (&str, u32), value: &[u8]) -> Result<Block, StoreError> {
+    fn block(&self, sequence: &str, place: u32, value: &[u8]) -> Result<Block, StoreError> {
         Block::from_value(sequence, place, value)
             .map_err(|error| self.damaged(format!("block {place} of {sequence}: {error}")))
     }
 
-    /// The blocks as they are after these writes.
+    /// The blocks after these writes.
     fn blocks<'w>(
         &self,
         db: &Db,
@@ -226,7 +226,7 @@ impl SledStore {
                     let stored = db.get(block_key(origin, sequence, place));
                     let stored = stored.map_err(|error| self.unwritable(error.to_string()))?;
                     vacant.insert(match stored {
-                        Some(value) => self.block((sequence, place), &value)?,
+                        Some(value) => self.block(sequence, place, &value)?,
                         None => Block::default(),
                     })
                 }
@@ -253,14 +253,14 @@ impl Store for SledStore {
         for entry in self.records(&db, BLOCK, origin) {
             let (key, value) = entry?;
             let (sequence, place) = block_in(&key)
-                .ok_or_else(|| self.damaged("the key of a block is no such key".into()))?;
-            let block = self.block((sequence, place), &value)?;
+                .ok_or_else(|| self.damaged("the key of a block is invalid".into()))?;
+            let block = self.block(sequence, place, &value)?;
             contents.registrations.extend(block.into_registrations());
         }
         for entry in self.records(&db, PIN, origin) {
             let (key, value) = entry?;
             let host = String::from_utf8(key)
-                .map_err(|_| self.damaged("a host name is no text".into()))?;
+                .map_err(|_| self.damaged("a host name is not valid UTF-8".into()))?;
             let pin = Pin::from_value(host.clone(), &value)
                 .map_err(|error| self.damaged(format!("the pin of {host}: {error}")))?;
             contents.pins.push(pin);
@@ -271,9 +271,9 @@ impl Store for SledStore {
         contents.commit = self.durable;
         contents.changed = self.durable;
         if let Some(serial) = serial {
-            let octets = <[u8; 8]>::try_from(&*serial)
-                .map_err(|_| self.damaged("a serial is not eight octets long".into()))?;
-            contents.serial = u64::from_be_bytes(octets);
+            let bytes = <[u8; 8]>::try_from(&*serial)
+                .map_err(|_| self.damaged("a serial is not eight bytes long".into()))?;
+            contents.serial = u64::from_be_bytes(bytes);
         }
         Ok(contents)
     }
@@ -285,8 +285,8 @@ impl Store for SledStore {
             let mut from = vec![kind];
             while let Some(key) = db.range(from..vec![kind + 1]).keys().next() {
                 let key = key.map_err(|error| self.damaged(error.to_string()))?;
-                let origin = key[1..].split(|octet| *octet == 0).next().unwrap_or(&[]);
-                // Past all records of that origin, which may be very many.
+                let origin = key[1..].split(|byte| *byte == 0).next().unwrap_or(&[]);
+                // Skip all other records of the origin, which may be very many.
                 from = [&[kind], origin, &[1]].concat();
                 let origin = String::from_utf8_lossy(origin).into_owned();
                 if !origins.contains(&origin) {
@@ -305,7 +305,7 @@ impl Store for SledStore {
 }
 
 impl SledStore {
-    /// The commit of that number, which is higher than every one before.
+    /// Commits under this number, which is higher than every earlier one.
     pub(super) fn commit_as(&mut self, number: u64, writes: &[Write]) -> Result<(), StoreError> {
         let db = self.db()?;
         let blocks = self.blocks(&db, writes)?;
@@ -314,9 +314,10 @@ impl SledStore {
         batch.insert(COMMITS_KEY, &self.commits.to_be_bytes());
         for ((origin, sequence, place), block) in &blocks {
             let key = block_key(origin, sequence, *place);
-            match block.is_empty() {
-                true => batch.remove(key),
-                false => batch.insert(key, block.to_value()),
+            if block.is_empty() {
+                batch.remove(key);
+            } else {
+                batch.insert(key, block.to_value());
             }
         }
         for write in writes {
@@ -339,7 +340,7 @@ impl SledStore {
                 self.durable = self.commits;
                 Ok(())
             }
-            Err(Refusal { reason, pages_lost }) => {
+            Err(ApplyError { reason, pages_lost }) => {
                 drop(db);
                 self.close(pages_lost);
                 Err(self.unwritable(reason))
@@ -354,18 +355,17 @@ impl Drop for SledStore {
     }
 }
 
-/// Why a store takes no more whose files another process has taken away. Whoever
-/// was given an ID meanwhile would lose it with the next restart.
-const MOVED: &str = "its files were deleted or replaced while the service runs: put them back, or \
-                     start the service again, which says what to do";
+/// Why the store accepts no commits after another process has moved its files: an
+/// ID that is assigned now would be lost with the next restart.
+const MOVED: &str = "its files were deleted or replaced while the service was running: put them \
+                     back, or restart the service, which reports what to do";
 
 const COMMITS_KEY: &[u8] = b"c";
 
-/// The database's folder in the data directory.
+/// The folder of the database in the data directory.
 pub(super) const FOLDER: &str = "peers.sled";
 
-/// Opens the database. One with fewer commits than were durable has lost
-/// registrations.
+/// Opens the database, and checks that it has the durable commits.
 fn open_checked(path: &Path, pages_lost: bool, durable: u64) -> Result<Database, StoreError> {
     let database = open(path, pages_lost)?;
     match check(&database.db, path, durable) {
@@ -381,16 +381,17 @@ fn commits_in(db: &Db) -> Result<u64, String> {
     match db.get(COMMITS_KEY).map_err(|error| error.to_string())? {
         Some(value) => <[u8; 8]>::try_from(&*value)
             .map(u64::from_be_bytes)
-            .map_err(|_| "the number of commits is not eight octets long".to_owned()),
+            .map_err(|_| "the number of commits is not eight bytes long".to_owned()),
         None => Ok(0),
     }
 }
 
-/// A database that has fewer commits than were durable has lost registrations.
+/// Checks that the database has the durable commits. If not, it has lost
+/// registrations.
 fn check(db: &Db, path: &Path, durable: u64) -> Result<(), StoreError> {
     let reason = match commits_in(db) {
         Ok(commits) if commits >= durable => return Ok(()),
-        Ok(commits) => format!("its last {} commits are missing", durable - commits),
+        Ok(commits) => format!("its commits {} to {durable} are missing", commits + 1),
         Err(reason) => reason,
     };
     let path = path.to_owned();

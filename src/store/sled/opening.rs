@@ -1,4 +1,4 @@
-//! Opening the database, and what may be in the way.
+//! Opens the database, and removes obstacles first.
 
 use std::{
     fs::{File, TryLockError},
@@ -21,14 +21,15 @@ use crate::store::{
     files::{make_directory, parent_of, sync_directory},
 };
 
-/// Pages that sled keeps in memory. The registrations themselves are in the
-/// network's own maps; after the start this is only for pages to be rewritten.
+/// The pages that sled keeps in memory. After the start, when the registrations
+/// are in the network's maps, they serve only to rewrite pages.
 const CACHE_BYTES: u64 = 32 << 20;
 
-/// How often sled's own lock is tried, 10 ms apart. Only this process can have it.
+/// How often sled's own lock is tried, every 10 ms. Only this process can hold
+/// it.
 const LOCK_ATTEMPTS: u32 = 300;
 
-/// Takes the lock of the data directory, which is made where there is none.
+/// Locks the data directory, which is created if it does not exist.
 pub fn lock(data: &Path) -> Result<File, StoreError> {
     let unusable = |error: io::Error| unusable(data, &error);
     make_directory(data).map_err(unusable)?;
@@ -47,17 +48,17 @@ pub fn lock(data: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Opens the database in that folder, or makes it. The caller holds the lock of
-/// the data directory. `pages_lost` says that the disk has refused a part of the
-/// log since the machine was started, which is also found out here where another
-/// process was told.
+/// Opens or creates the database in this folder. The caller has locked the data
+/// directory. `pages_lost` tells that the disk has refused a part of the log
+/// since the machine was started, which is also detected here if another process
+/// was told.
 pub fn open(path: &Path, pages_lost: bool) -> Result<Database, StoreError> {
     let log = prepare(path, pages_lost).map_err(|error| unusable(path, &error))?;
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(CACHE_BYTES)
         .mode(Mode::LowSpace)
-        // Commits flush by themselves, and nothing else is written.
+        // Commits flush explicitly, and nothing else is written.
         .flush_every_ms(None);
     // A damaged file can make sled panic instead of returning an error.
     let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
@@ -65,18 +66,21 @@ pub fn open(path: &Path, pages_lost: bool) -> Result<Database, StoreError> {
         Ok(Ok(db)) => return settled(db, log, path).map_err(|error| unusable(path, &error)),
         Ok(Err(sled::Error::Io(error))) => unusable(path, &error),
         Ok(Err(error)) => corrupt(path, error.to_string()),
-        Err(_) => corrupt(path, "sled cannot read it".to_owned()),
+        Err(_) => corrupt(
+            path,
+            "sled panicked while it opened the database".to_owned(),
+        ),
     };
-    // sled writes when it opens.
+    // sled writes while it opens the database.
     if log.sync_data().is_err() {
         renewal::demand(path);
     }
     Err(error)
 }
 
-/// Makes sure that what sled is going to read is on disk: sled reads its log
-/// through memory, builds on what it finds, and overwrites what it does not need.
-/// Gives the log.
+/// Ensures that what sled is going to read is on disk: sled reads its log through
+/// the page cache, builds on it, and overwrites what it does not need. Returns
+/// the log.
 fn prepare(path: &Path, pages_lost: bool) -> io::Result<File> {
     renewal::complete(path)?;
     make_directory(path)?;
@@ -94,7 +98,7 @@ fn prepare(path: &Path, pages_lost: bool) -> io::Result<File> {
     Ok(log)
 }
 
-/// Makes the names durable that sled has made.
+/// Makes the names of sled's files durable.
 fn settled(db: Db, log: File, path: &Path) -> io::Result<Database> {
     let database = Database::new(db, log, path.to_owned())?;
     let synced = sync_directory(path).and_then(|()| sync_directory(parent_of(path)));
@@ -116,8 +120,8 @@ fn log_in(path: &Path) -> io::Result<File> {
         .open(path.join(LOG))
 }
 
-/// Waits until sled's threads have given up the log. Where it was open in this
-/// process before, they may hold it for a moment longer.
+/// Waits until sled's threads have released the log. If this process had it open
+/// before, they may hold it for a moment.
 fn wait_for(log: &File) -> io::Result<()> {
     let mut attempts = 0;
     loop {

@@ -1,19 +1,19 @@
-//! A copy of the database in its place, after the disk has refused a part of it.
+//! Replaces the database by a copy, after the disk has refused a part of it.
 //!
-//! When `fsync` fails, the kernel takes the pages in question for written: they
-//! stay readable in memory, but no later `fsync` writes them. Whatever is built on
-//! them is lost with the next power cut. So after such an error the database is
-//! copied, file by file, through memory to new files, these are synced, and take
-//! the place of the old ones. A commit that was acknowledged is on disk since
-//! then; one that failed may be in the copy or not.
+//! When `fsync` fails, the kernel considers the pages in question as written:
+//! they remain readable in memory, but no later `fsync` writes them, and
+//! everything that depends on them is lost with the next power failure. So after
+//! such an error each file of the database is copied through memory to a new
+//! file, the copies are synced, and they replace the database. From then on every
+//! acknowledged commit is on disk; a failed one may or may not be in the copy.
 //!
-//! Until the copy is in place, the folder `peers.sled` has a file `renew`, so that
-//! a service that is started again does the same. That file need not survive a
-//! power cut: what was only in memory does not either.
+//! Until the copy is in place, the folder `peers.sled` contains a file `renew`,
+//! so that a restarted service continues. That file need not survive a power
+//! failure: the pages in memory do not survive it either.
 //!
-//! The copy is `peers.sled.new` until it is whole and synced. Then the database is
-//! renamed to `peers.sled.old`, the copy gets its name, and the old one is removed.
-//! [`complete`] goes on wherever that was interrupted.
+//! The copy is `peers.sled.new` until it is complete and synced. Then the
+//! database is renamed to `peers.sled.old`, the copy gets its name, and the old
+//! database is removed. [`complete`] continues after any interruption.
 
 use std::{
     fs::{self, File},
@@ -23,18 +23,18 @@ use std::{
 
 use crate::store::files::{parent_of, sync_directory};
 
-/// The file that demands a renewal.
+/// The file that requests a renewal.
 const DEMAND: &str = "renew";
 
-/// What is behind the name of the database while it is renewed.
+/// The suffixes of the database's name during a renewal.
 const NEW: &str = ".new";
 const OLD: &str = ".old";
 
-/// Octets that are copied at once.
+/// The size of the copy buffer.
 const BUFFER: usize = 1 << 20;
 
-/// Has the database renewed before it is opened the next time. The disk may
-/// refuse that file too; the process that found the error remembers it itself.
+/// Requests a renewal before the database is opened next. The disk may refuse the
+/// file; the process that noticed the error remembers it as well.
 pub fn demand(database: &Path) {
     let _ = File::create(database.join(DEMAND));
 }
@@ -43,7 +43,7 @@ pub fn is_demanded(database: &Path) -> bool {
     database.join(DEMAND).exists()
 }
 
-/// Whether the database has no name for the moment.
+/// Whether a renewal was interrupted while the database had no name.
 pub fn is_interrupted(database: &Path) -> bool {
     !database.exists() && beside(database, OLD).exists()
 }
@@ -54,16 +54,16 @@ fn beside(database: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
-/// Puts a copy of the database in its place. Nobody has it open.
+/// Replaces the database, which must not be open, by a copy.
 ///
 /// # Errors
 ///
-/// The database is as it was, and the renewal still demanded.
+/// The database is unchanged, and the renewal still requested.
 pub fn renew(database: &Path) -> io::Result<()> {
     let copy = beside(database, NEW);
     let copied = copy_directory(database, &copy);
     if copied.is_err() {
-        // A disk that is full needs the room.
+        // A full disk needs the space.
         let _ = fs::remove_dir_all(&copy);
     }
     copied?;
@@ -72,17 +72,17 @@ pub fn renew(database: &Path) -> io::Result<()> {
     complete(database)
 }
 
-/// Completes a renewal that was interrupted, or removes what is left of it.
+/// Completes or undoes an interrupted renewal.
 ///
 /// # Errors
 ///
-/// What is there cannot be renamed, or the directory not synced.
+/// A file cannot be renamed, or the directory cannot be synced.
 pub fn complete(database: &Path) -> io::Result<()> {
     let old = beside(database, OLD);
     let copy = beside(database, NEW);
     if old.exists() {
         if !database.exists() {
-            // The database is renamed only after the copy is synced.
+            // The database is renamed only after the copy has been synced.
             let whole = if copy.exists() { &copy } else { &old };
             fs::rename(whole, database)?;
         }
@@ -94,7 +94,7 @@ pub fn complete(database: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies a directory and what is in it, and syncs the copy.
+/// Copies a directory with its contents, and syncs the copy.
 fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
@@ -110,8 +110,8 @@ fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
     sync_directory(to)
 }
 
-/// Through memory: a copy that the file system makes by itself may share what is
-/// on disk, which is what cannot be relied on.
+/// Copies through memory: a copy made by the file system may share the blocks on
+/// disk, which cannot be relied on.
 fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     let mut from = File::open(from)?;
     let mut to = File::create(to)?;
@@ -154,7 +154,7 @@ mod tests {
         let before = inode();
         demand(&path);
         assert!(is_demanded(&path));
-        // Kept open, so that its number is not given to another.
+        // Kept open, so that its inode number is not reused.
         let _old = File::open(path.join("db")).unwrap();
         renew(&path).unwrap();
         assert!(!is_demanded(&path));
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_interrupted_renewal_is_completed_or_undone() {
-        // What is there under each of the three names, and what is taken.
+        // What exists under each of the three names, and which one is used.
         let cases = [
             ([Some("old"), None, None], "old"),
             ([Some("old"), Some("part"), None], "old"),
@@ -190,7 +190,7 @@ mod tests {
         }
     }
 
-    /// Who moves a database away must not get an unfinished copy in its place.
+    /// A database that was moved away must not be replaced by an incomplete copy.
     #[test]
     fn an_unfinished_copy_is_never_taken_for_the_database() {
         let (data, path) = database();

@@ -1,12 +1,12 @@
-//! Snapshots that sled began to write and never renamed.
+//! Snapshots that sled started to write and never renamed.
 //!
-//! When sled opens a database it writes the table of its pages to
-//! `snap.N.generating`, syncs the file, renames it to `snap.N`, and then
-//! overwrites those parts of the log that the table does not need. It does not
-//! sync the new name. So after a power cut the old name may be back while those
-//! parts of the log are gone: then everything depends on that file. Or else the
-//! file is not whole, the log is, and sled opens the database no more as long as
-//! the file is there. Its checksum tells the two apart.
+//! When sled opens a database, it writes its page table to `snap.N.generating`,
+//! syncs the file, renames it to `snap.N`, and then overwrites the parts of the
+//! log that the table does not need. It does not sync the new name. So after a
+//! power failure the old name may be back while those parts of the log are gone;
+//! then everything depends on that file. Or the file is incomplete and the log
+//! intact; then sled fails to open the database as long as the file exists. Its
+//! checksum distinguishes the two.
 
 use std::{
     fs::{self, File},
@@ -14,11 +14,11 @@ use std::{
     path::Path,
 };
 
-/// Renames the snapshots that are whole, and removes the others.
+/// Renames the intact snapshots, and removes the others.
 ///
 /// # Errors
 ///
-/// One of them cannot be read, synced, renamed or removed. The caller makes the
+/// A snapshot cannot be read, synced, renamed or removed. The caller makes the
 /// names durable.
 pub fn settle(database: &Path) -> io::Result<()> {
     for entry in fs::read_dir(database)? {
@@ -33,8 +33,8 @@ pub fn settle(database: &Path) -> io::Result<()> {
         };
         let path = entry.path();
         if is_whole(&fs::read(&path)?) {
-            // A process that was killed before it synced the file leaves one
-            // that is whole in memory only.
+            // If the process was killed before it synced the file, it may be
+            // complete in memory only.
             File::open(&path)?.sync_all()?;
             fs::rename(&path, database.join(finished))?;
         } else {
@@ -44,12 +44,12 @@ pub fn settle(database: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A table, its length in eight octets and its CRC-32, both little-endian.
-fn is_whole(octets: &[u8]) -> bool {
-    let Some((octets, sum)) = octets.split_last_chunk() else {
+/// A table, its length as eight bytes and its CRC-32, both little-endian.
+fn is_whole(bytes: &[u8]) -> bool {
+    let Some((bytes, sum)) = bytes.split_last_chunk() else {
         return false;
     };
-    let Some((table, length)) = octets.split_last_chunk() else {
+    let Some((table, length)) = bytes.split_last_chunk() else {
         return false;
     };
     u64::from_le_bytes(*length) == table.len() as u64
@@ -61,7 +61,7 @@ fn is_whole(octets: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// The snapshot of a database that sled has opened again.
+    /// The snapshot of a database that sled has reopened.
     fn snapshot(database: &Path) -> (String, Vec<u8>) {
         for _ in 0..2 {
             let db = sled::Config::new().path(database).open().unwrap();
@@ -86,11 +86,11 @@ mod tests {
             fs::write(&unfinished, &whole[..kept]).unwrap();
             settle(database.path()).unwrap();
             assert!(!unfinished.exists());
-            assert_eq!(finished.exists(), kept == whole.len(), "{kept} octets");
+            assert_eq!(finished.exists(), kept == whole.len(), "{kept} bytes");
         }
         assert_eq!(fs::read(&finished).unwrap(), whole);
-        for octets in [vec![0; 12], vec![0; 4096]] {
-            fs::write(&unfinished, octets).unwrap();
+        for bytes in [vec![0; 12], vec![0; 4096]] {
+            fs::write(&unfinished, bytes).unwrap();
             settle(database.path()).unwrap();
             assert_eq!(fs::read(&finished).unwrap(), whole);
         }

@@ -1,9 +1,9 @@
-//! Ends calls of sled that would never end.
+//! Ends calls of sled that would wait forever.
 //!
-//! A commit's first page is written by another of sled's threads. Where the disk
-//! refuses it, sled 0.34.7 notes the error and wakes nobody, so that whoever waits
-//! for the commit may wait for ever. Any other call that flushes finds the error
-//! and wakes all who wait. So a thread makes such a call when one takes long.
+//! Another thread of sled writes the first page of a commit. If the disk refuses
+//! it, sled 0.34.7 records the error and wakes nobody, so the commit may wait
+//! forever. Any other flush finds the error and wakes all waiting calls. So a
+//! thread makes such a call when one takes long.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -18,17 +18,16 @@ use std::{
 
 use sled::Db;
 
-/// How long a call takes, at the least and twice this at the most, before the
-/// other one is made. A slow disk does not make that one fail.
+/// How long a call takes before the thread intervenes: at least this, and at most
+/// twice this. On a slow disk, the intervention has no effect.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Watches over the calls of one database. Has to be stopped before the
-/// database is closed.
+/// Watches the calls of one database. Stop it before the database is closed.
 pub struct Watch {
-    /// Rises by one when a call begins and when it ends, so that it is odd while
-    /// one runs.
+    /// Incremented when a call begins and when it ends, so it is odd during a
+    /// call.
     calls: Arc<AtomicU64>,
-    /// Dropped, it ends the thread.
+    /// Dropping this ends the thread.
     end: Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -45,7 +44,7 @@ impl Watch {
                 while ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                     let now = seen.load(Ordering::Relaxed);
                     if now == last && now % 2 == 1 {
-                        // What is wrong with the disk is for the commit to say.
+                        // The commit will report what is wrong with the disk.
                         let _ = catch_unwind(AssertUnwindSafe(|| db.flush()));
                     }
                     last = now;
@@ -54,7 +53,7 @@ impl Watch {
         Ok(Self { calls, end, thread })
     }
 
-    /// Makes a call under watch.
+    /// Makes a call while the thread watches it.
     pub fn over<T>(&self, call: impl FnOnce() -> T) -> T {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let result = call();
@@ -62,11 +61,11 @@ impl Watch {
         result
     }
 
-    /// Gives the database up.
+    /// Stops the thread, and releases the database.
     pub fn stop(self) {
         let Self { end, thread, .. } = self;
         drop(end);
-        // It catches its panics.
+        // The thread catches its panics.
         let _ = thread.join();
     }
 }

@@ -3,12 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use toml::Spanned;
-
 use crate::{
     network::{DEFAULT_LIMIT, RoleRule, Sequence, SequenceRule},
     params::Environment,
-    settings::{Source, Table},
+    settings::{Document, Spanned, Table},
     zone::name::NAME_SERVER_PARENT,
 };
 
@@ -22,7 +20,7 @@ pub(super) struct Defined<T> {
 
 pub(super) fn ports(
     mut table: Table<'_>,
-    source: &mut Source<'_>,
+    source: &mut Document<'_>,
 ) -> Defined<BTreeMap<String, u16>> {
     let mut ports = Defined {
         items: BTreeMap::new(),
@@ -48,7 +46,7 @@ pub(super) fn ports(
 pub(super) fn sequences(
     mut table: Table<'_>,
     n: &Option<Spanned<u32>>,
-    source: &mut Source<'_>,
+    source: &mut Document<'_>,
 ) -> Defined<Vec<SequenceRule>> {
     let mut sequences = Defined {
         items: Vec::new(),
@@ -77,7 +75,11 @@ pub(super) fn sequences(
 }
 
 /// `limit = "n"` or a number.
-fn limit(table: &mut Table<'_>, n: &Option<Spanned<u32>>, source: &mut Source<'_>) -> Option<u32> {
+fn limit(
+    table: &mut Table<'_>,
+    n: &Option<Spanned<u32>>,
+    source: &mut Document<'_>,
+) -> Option<u32> {
     if !table.is_text("limit") {
         let limit = table.number("limit", 1..1_000_000_001, source);
         return limit.map(Spanned::into_inner);
@@ -108,7 +110,7 @@ pub(super) fn roles(
     mut table: Table<'_>,
     sequences: &Defined<Vec<SequenceRule>>,
     ports: &Defined<BTreeMap<String, u16>>,
-    source: &mut Source<'_>,
+    source: &mut Document<'_>,
 ) -> Defined<Vec<RoleTable>> {
     let mut roles = Defined {
         items: Vec::new(),
@@ -161,7 +163,7 @@ pub(super) fn environment_of(
     common: &Variables,
     own: &Variables,
     ports: &BTreeMap<String, u16>,
-    source: &mut Source<'_>,
+    source: &mut Document<'_>,
 ) -> Environment {
     let mut templates = BTreeMap::new();
     let mut spans = BTreeMap::new();
@@ -185,7 +187,7 @@ pub(super) fn environment_of(
 pub(super) fn port(
     name: Option<Spanned<String>>,
     ports: &Defined<BTreeMap<String, u16>>,
-    source: &mut Source<'_>,
+    source: &mut Document<'_>,
 ) -> Option<Spanned<String>> {
     let known: Vec<&String> = ports.items.keys().collect();
     named(name, "port", &known, ports.is_whole, source)
@@ -197,7 +199,7 @@ pub(super) fn place_of<T>(
     kind: &str,
     defined: &Defined<Vec<T>>,
     name_of: impl Fn(&T) -> &String,
-    source: &mut Source<'_>,
+    source: &mut Document<'_>,
 ) -> Option<u16> {
     let names: Vec<&String> = defined.items.iter().map(name_of).collect();
     let name = named(name, kind, &names, defined.is_whole, source)?;
@@ -211,7 +213,7 @@ fn named(
     kind: &str,
     known: &[&String],
     is_whole: bool,
-    source: &mut Source<'_>,
+    source: &mut Document<'_>,
 ) -> Option<Spanned<String>> {
     let name = name?;
     if known.contains(&name.get_ref()) {

@@ -10,8 +10,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::libc;
-
 /// How much a zone's master file may have, with all that it includes. It is some
 /// 700,000 records, which take 1.3 GB while they are read.
 const MOST_OCTETS: u64 = 16 << 20;

@@ -1,8 +1,8 @@
-# What the images and the stack promise. For scripts/test-swarm.
+# Checks of the images and the stack, for scripts/test-swarm.
 # shellcheck shell=bash disable=SC2154
 
-# run_joining MOUNT REASON: a peer that is to join network weave ends with
-# status 1 and one line.
+# run_joining MOUNT REASON: a peer that should join network weave ends with status
+# 1 and one line.
 run_joining() {
     local status=0 said
     said=$(docker run --rm ${1:+-v "$1"} -e CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE=weave \
@@ -31,10 +31,10 @@ image_is_small_and_healthy() {
     eventually 40 "the service is healthy" is_healthy
     container=$(container "$server")
     [ "$(docker exec "$container" id -u)" -ne 0 ] || fail "it runs as root"
-    # Bit 10 is the right to bind ports below 1024.
+    # Bit 10 is the capability to bind ports below 1024.
     capabilities=$(docker exec "$container" sed -n 's/^CapEff:\s*//p' /proc/1/status)
     [ $((16#$capabilities)) -eq $((1 << 10)) ] || fail "its capabilities are $capabilities"
-    # The zone files are the image's own where nobody gives others.
+    # The image contains zone files of its own.
     [ "$(docker run --rm --entrypoint sh "$images:service" -c 'cd /etc/paramd/zones && echo *')" = \
         "noops.toml pbft.toml" ] || fail "the image has other zone files"
     docker run --rm "$images:service" check >/dev/null || fail "the image's zone files are wrong"
@@ -76,20 +76,20 @@ rest_is_published() {
 
 names_resolve_in_tasks() {
     local container
-    # This one is given nothing but resolv.conf, the next one asks the service itself.
+    # This one has only resolv.conf, the next one queries the service directly.
     container=$(container "${stack}_noops.1")
     resolves "$container" vp0 "$(address_of noops vp0)"
     resolves "$container" "${stack}_noops-2" "$(address_on "$noops" "$(container "${stack}_noops.2")")"
     container=$(container "${stack}_peer.1")
     resolves "$container" vp0.pbft.fabric.internal "$(address_of pbft vp0)"
     resolves "$container" "${stack}_peer-2" "$(address_on "$pbft" "$(container "${stack}_peer.2")")"
-    # With the zone's name it is the service that answers, not the engine.
+    # For the name in the zone, the service answers, and not the engine.
     resolves "$container" "${stack}_noops-2.noops.fabric.internal" \
         "$(address_on "$noops" "$(container "${stack}_noops.2")")"
 }
 
 # Without PARAMD_FORWARD the service refuses names that are in no zone, and the
-# engine goes on to the next dns entry.
+# engine queries the next dns entry.
 refused_names_go_to_the_next_entry() {
     local answer
     ! docker exec "$(container "${stack}_peer.1")" getent hosts "$public_name" >/dev/null ||
@@ -99,8 +99,8 @@ refused_names_go_to_the_next_entry() {
     [ "$answer" = "$public_address $(address_of pbft vp1)" ] || fail "with a second entry: $answer"
 }
 
-# A task may have another tool than the script has, and know no other resolver than
-# the engine's.
+# A task may use another tool than the script, and know only the resolver of the
+# engine.
 every_tool_registers() {
     local container tool answer number=0
     container=$(container "${stack}_noops.1")
@@ -115,8 +115,9 @@ every_tool_registers() {
     lives tools "$number" || fail "not $number live hosts: $(table tools)"
 }
 
-# As a peer starts its chaincode: by the name, on the network and with the resolver
-# that its environment says. One stays, to be in the way of the stack's removal.
+# Like a peer that starts its chaincode: by the name, on the network and with the
+# resolver in its environment. One container is kept, to obstruct the removal of
+# the stack.
 chaincode_reaches_every_peer() {
     local zone peer network name
     for zone in pbft noops; do
@@ -152,7 +153,7 @@ unnamed_task_takes_over() {
     note "$id is its own $((SECONDS - began)) s after the other was killed"
 }
 
-# N is 2: who comes third waits until there is room.
+# N is 2: a third peer waits until there is room.
 scaling_follows_n() {
     local slot
     deploy_stack TEST_REPLICAS=4
@@ -163,8 +164,8 @@ scaling_follows_n() {
     docker logs "$new" 2>&1 | sed -n 's/^start_peer: waiting/            waiting/p'
     lives unnamed 2 || fail "not two live peers while two wait: $(table unnamed)"
 
-    # A new version of the zone files, and names that are in no zone are forwarded
-    # to the resolver that the node has at 127.0.0.53.
+    # A new version of the zone files, and forwarding to the resolver of the node
+    # at 127.0.0.53.
     sed -i 's/^n = 2$/n = 4/' "$work/zones/unnamed.toml"
     deploy_stack PARAM_VERSION=2 PARAMD_FORWARD=127.0.0.53
     eventually 60 "four live peers" lives unnamed 4
@@ -173,11 +174,12 @@ scaling_follows_n() {
     resolves "$(container "${stack}_noops.1")" "$public_name" "$public_address"
 
     deploy_stack TEST_REPLICAS=2
-    # Nobody waits for these leases: they are ended.
+    # These leases are ended, so there is nothing to wait for.
     eventually $((lease - 3)) "two leases end" lives unnamed 2
 }
 
-# Without their state: who is gone counts as live for one lease after a restart.
+# Without their state: a peer that is gone counts as live for one lease after a
+# restart.
 registrations() { table pbft noops unnamed | cut -d ' ' -f 1-3; }
 
 service_comes_back_to_its_volume() {
@@ -203,7 +205,8 @@ service_comes_back_to_its_volume() {
     done
 }
 
-# With a network of the engine in its name, a container that is not on it joins.
+# A container that is not on a network of the engine joins it if its environment
+# names it.
 plain_container_joins() {
     local plain address
     plain=$(docker run -d --hostname plain --dns "$PARAM_DNS" -e CONSEN=noops \
@@ -221,7 +224,7 @@ plain_container_joins() {
     docker rm -v "$plain" >/dev/null
 }
 
-# The script brings dig and curl, and needs nothing else than busybox.
+# The script brings dig and curl, and otherwise needs only busybox.
 busybox_alone_registers() {
     local container address
     container=$(docker run -d --hostname small --dns "$PARAM_DNS" -e CONSEN=tools \

@@ -1,5 +1,5 @@
-# The engine before, during and after: what must be there, the Swarm, the stack,
-# and the end of all of it. For scripts/test-swarm.
+# The engine before, during and after the tests: requirements, the Swarm, the
+# stack, and its removal. For scripts/test-swarm.
 # shellcheck shell=bash disable=SC2154
 
 refuse() {
@@ -29,7 +29,7 @@ install_tools() {
         hostname=hostname iptables=iptables nsenter=util-linux curl=curl update-ca-certificates=ca-certificates
 }
 
-# What the engine has, to see at the end that it has the same again.
+# The objects of the engine, to verify at the end that they are the same.
 inventory() {
     docker ps -aq --no-trunc
     docker images -aq --no-trunc
@@ -48,8 +48,8 @@ make_swarm() {
         --listen-address="127.0.0.53,$gateway" --bind-interfaces --address="/$public_name/$public_address"
 }
 
-# Zone files with short leases, and two more networks: one of two peers that have
-# no names of their own, and one for who asks by hand.
+# Zone files with short leases, and two more networks: one of two peers without
+# stable names, and one for queries by hand.
 make_zones() {
     local zone
     mkdir "$work/zones"
@@ -62,7 +62,7 @@ make_zones() {
     chmod -R a+rX "$work"
 }
 
-# deploy_stack [VARIABLE=VALUE...]: with what these say, now and later.
+# deploy_stack [VARIABLE=VALUE...]: deploys with these values, now and later.
 deploy_stack() {
     local setting
     for setting; do
@@ -99,7 +99,7 @@ clean_up() {
             sleep 0.3
         done
     fi
-    # By their labels: those on an image without the base are not found otherwise.
+    # By their labels: those of an image without the base are not found otherwise.
     # shellcheck disable=SC2046
     docker rm -fv $(docker ps -aq --filter "label=$label")
     if [ -n "$(docker images -q "$images:base")" ]; then
@@ -118,7 +118,7 @@ clean_up() {
         fi
         swarm=''
     fi
-    # All that was built on the base, those of a build that failed included.
+    # Everything that was built on the base, including failed builds.
     first=$(docker image inspect -f '{{index .RootFS.Layers 0}}' "$images:base")
     if [ -n "$first" ]; then
         for image in $(docker images -aq --no-trunc); do
@@ -128,12 +128,12 @@ clean_up() {
     fi
     # shellcheck disable=SC2046
     docker rmi -f $(docker images -q --filter "label=$label")
-    # A debootstrap that was stopped may have left these mounted.
+    # An interrupted debootstrap may have left these mounted.
     umount "$work/root/proc" "$work/root/sys"
     rm -rf --one-file-system "$work" target/swarm/*.part
 } >/dev/null 2>&1
 
-# A check that fails ends the script.
+# A failing check ends the script.
 leave() {
     local status=$?
     trap - EXIT ERR

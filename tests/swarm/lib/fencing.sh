@@ -1,8 +1,8 @@
-# The service stands still, a peer stands still, a peer is cut off: no two
-# processes are told one ID with one epoch. For scripts/test-swarm.
+# The service stands still, a peer stands still, a peer is disconnected: no two
+# processes get one ID with the same epoch. For scripts/test-swarm.
 # shellcheck shell=bash disable=SC2154
 
-# holders ZONE: a line each: ID HOST ADDRESS EPOCH.
+# holders ZONE: prints a line for each: ID HOST ADDRESS EPOCH.
 holders() {
     docker exec "$(container "$server")" paramd peers "$1.fabric.internal" 2>&1 |
         awk '$1 ~ /^n?vp[0-9]+$/ { print $1, $2, $4, $NF }'
@@ -10,7 +10,7 @@ holders() {
 
 epoch_of() { holders pbft | awk -v host="$1" '$2 == host { print $4 }'; }
 
-# Nobody could be heard meanwhile, so nobody has been silent.
+# The service was unable to hear anyone in the meantime, so nobody was silent.
 paused_service_takes_nothing() {
     local before container
     before=$(holders pbft)
@@ -25,7 +25,7 @@ paused_service_takes_nothing() {
 }
 
 # A peer that stands still for longer than its lease loses its ID to another
-# container of its name, and is stopped when it goes on.
+# container with its name, and is stopped when it continues.
 paused_peer_is_stopped() {
     local old
     old=$(container "${stack}_peer.2")
@@ -33,7 +33,7 @@ paused_peer_is_stopped() {
     loses_its_id "$old" docker unpause "$old"
 }
 
-# The same of a peer that is cut off from everybody.
+# The same for a peer that is disconnected.
 cut_off_peer_is_stopped() {
     local old process chain
     old=$(container "${stack}_peer.2")
@@ -50,8 +50,8 @@ reconnect() {
     nsenter -t "$1" -n iptables -w -D OUTPUT ! -o lo -j DROP
 }
 
-# loses_its_id CONTAINER COMMAND...: another container takes over from slot 2 of the
-# peers, and then the command has the old one go on.
+# loses_its_id CONTAINER COMMAND...: another container takes over from slot 2 of
+# the peers, and then the command lets the old one continue.
 loses_its_id() {
     local old=$1 host=${stack}_peer-2 rival id before began
     shift

@@ -1,8 +1,8 @@
 # The images: a base, the service, a peer. For scripts/test-swarm.
 # shellcheck shell=bash disable=SC2154
 
-# The root file system of the base: the smallest Debian there is, without what
-# only people read, and with an apt that keeps no caches, as Debian's own images.
+# The root file system of the base: a minimal Debian, without documentation, and
+# with an apt that keeps no caches, like Debian's own images.
 make_base() {
     local root=$work/root
     debootstrap --variant=minbase "$suite" "$root"
@@ -50,7 +50,8 @@ build_peers() {
     build_peer busybox-peer "$images:busybox"
 }
 
-# The stage that compiles is made by itself, to have a tag by which it is removed.
+# The stage that compiles is built separately, so that it has a tag by which it
+# can be removed.
 build_service() {
     local rust
     rust=$(rustc --print sysroot)

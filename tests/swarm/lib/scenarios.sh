@@ -1,8 +1,8 @@
-# What becomes of networks of peers when tasks are replaced. tests/fabric.rs has
-# more of it, in network namespaces. For scripts/test-swarm.
+# Networks of peers whose tasks are replaced. tests/fabric.rs tests more of this,
+# in network namespaces. For scripts/test-swarm.
 # shellcheck shell=bash disable=SC2154
 
-# A validator is killed, and comes back at another address without its ledger.
+# A validator is killed, and returns at another address without its ledger.
 replaced_task_has_its_id() {
     local task=${stack}_peer.2 host=${stack}_peer-2 old id address began took
     old=$(container "$task")
@@ -23,7 +23,7 @@ replaced_task_has_its_id() {
     only_answered_requests
 }
 
-# The host is registered as live at the address of its task's container: sets new.
+# The host is registered as live at the address of its task's container. Sets new.
 is_at_its_address() {
     new=$(container "${2%-*}.${2##*-}")
     [ -n "$new" ] && has_line "$1" "n\?vp[0-9]* $2 $(address_on "$pbft" "$new") live"
@@ -46,22 +46,22 @@ rolling_update_keeps_the_network() {
     only_answered_requests
 }
 
-# all_replaced SERVICE COUNT OLD: so many run, and none of the old ones.
+# all_replaced SERVICE COUNT OLD: this many are running, and none of the old ones.
 all_replaced() {
     local now
     now=$(container "$1")
     [ "$(wc -w <<<"$now")" -eq "$2" ] && ! grep -qF "$3" <<<"$now"
 }
 
-# From now on, each request of the REST peer is answered by a validator at the
-# address at which that one is now.
+# From now on, each request of the REST peer is answered by a validator at its
+# current address.
 only_answered_requests() {
     local rest before line addresses
     rest=$(container "${stack}_rest.1")
     before=$(requests "$rest" | wc -l)
     eventually 40 "eight more requests" has_requests "$rest" $((before + 9))
     addresses=$(table pbft | awk '$1 ~ /^vp/ { print "(" $3 "): answered by " $1 " of pbft-fabric-internal" }')
-    # The first one may have been under way.
+    # The first request may have been under way.
     while read -r line; do
         grep -qF "${line#* asked * }" <<<"$addresses" || fail "a request has gone astray: $line; there are: $addresses"
     done < <(requests "$rest" | tail -n "+$((before + 2))")
@@ -84,7 +84,7 @@ networks_are_separate() {
     done
 }
 
-# Chaincode is not Swarm's. It must not keep the networks.
+# Chaincode containers do not belong to Swarm. They must not keep the networks.
 stack_is_removed_with_its_chaincode() {
     local said
     [ "$(docker ps -q --filter "label=$label" | wc -l)" -eq 2 ] || fail "the chaincode has ended"
@@ -96,7 +96,7 @@ stack_is_removed_with_its_chaincode() {
     [ -n "$(docker volume ls -q --filter "name=^${stack}_data")" ] || fail "the registrations are gone"
 }
 
-# scripts/swarm/services.sh, with a network of the engine's own in Weave's place.
+# scripts/swarm/services.sh, with a network of the engine instead of Weave.
 earlier_services_work() {
     local service container host address
     # shellcheck disable=SC2034  # tools.sh reads it

@@ -1,4 +1,4 @@
-# What a check is made of. For scripts/test-swarm, which has the variables.
+# The building blocks of checks, for scripts/test-swarm, which sets the variables.
 # shellcheck shell=bash disable=SC2154
 
 # check_that WHAT FUNCTION: one check.
@@ -32,7 +32,7 @@ show_services() {
     cat "$work/peers.err"
 }
 
-# eventually SECONDS WHAT COMMAND...: tries until it succeeds.
+# eventually SECONDS WHAT COMMAND...: repeats the command until it succeeds.
 eventually() {
     local limit=$1 what=$2 deadline=$((SECONDS + $1))
     shift 2
@@ -52,7 +52,7 @@ address_on() {
     docker inspect -f "{{with index .NetworkSettings.Networks \"$1\"}}{{.IPAddress}}{{end}}" "$2"
 }
 
-# table ZONE...: who is registered, a line each: ID HOST ADDRESS live|gone.
+# table ZONE...: the registrations, a line for each: ID HOST ADDRESS live|gone.
 table() {
     local zone
     for zone; do
@@ -66,13 +66,13 @@ id_of() { table "$1" | awk -v host="$2" '$2 == host { print $1 }'; }
 address_of() { table "$1" | awk -v id="$2" '$1 == id { print $3 }'; }
 says() { docker logs "$1" 2>&1 | grep -- "$2" >/dev/null; }
 
-# A task's container that is another than the one given; sets new.
+# The task has another container than the given one. Sets new.
 is_replaced() {
     new=$(container "$1")
     [ -n "$new" ] && [ "$new" != "$2" ]
 }
 
-# The ID that a container's peer runs as.
+# The ID that the peer of a container is running as.
 peer_id() {
     docker logs "$1" 2>&1 | sed -n 's/^\(n\?vp[0-9]*\) listens on .*/\1/p'
 }
@@ -87,7 +87,7 @@ peer_variable() {
         done 2>/dev/null' sh "$2"
 }
 
-# All of these see each other now, and nobody else: all_see "vp0 vp1" CONTAINER...
+# All of these see each other, and nobody else: all_see "vp0 vp1" CONTAINER...
 all_see() {
     local ids=$1 container id others
     shift
@@ -118,8 +118,8 @@ resolves() {
     [ "${answer%% *}" = "$3" ] || fail "$2 is not $3 but $answer"
 }
 
-# Long commands run so, that a signal need not wait for them; each is a process
-# group, to be ended with all that it started.
+# Runs a long command in a process group of its own, so that a signal is handled
+# immediately, and the group can be ended as a whole.
 in_background() {
     local log=$1
     shift

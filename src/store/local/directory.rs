@@ -10,34 +10,31 @@ use std::{
 use super::{LocalStore, WITNESS, acknowledged_in, database_in, identity_in, identity_of};
 use crate::store::{
     Contents, Identity, Store as _, StoreError, Write,
-    chain::{Chain, Restored},
+    backup::{Backup, Changes, RecoveredZone},
     files,
     journal::{self, Head, Journal},
     sled::{self, SledStore},
     witness::Witness,
 };
 
-/// How often a database is set aside and made anew. Where it is damaged again and
-/// again the disk is at fault, which another one does not mend but fills.
-const MOST_REBUILT: usize = 5;
+/// How often a database is rebuilt. If it is damaged again and again, the disk is
+/// at fault, and another copy only fills it.
+const MAX_REBUILDS: usize = 5;
 
-/// A zone that is brought back, with its origin.
-pub type Zone = (String, Restored);
-
-/// What is stored of every zone that was read, by origin.
+/// The contents of the zones that have been read, by origin.
 pub type Loaded = BTreeMap<String, Contents>;
 
-/// A data directory that this process has locked.
-pub struct Place<'d> {
+/// A data directory that is locked by this process.
+pub struct LockedDirectory<'d> {
     pub data: &'d Path,
-    pub chain: Chain,
+    pub backup: Backup,
     lock: File,
     network: Identity,
 }
 
-impl<'d> Place<'d> {
-    /// Locks the directory, which is made where there is none, and reads dumps and
-    /// journal.
+impl<'d> LockedDirectory<'d> {
+    /// Locks the directory, which is created if it does not exist, and reads its
+    /// backup.
     pub fn lock(data: &'d Path) -> Result<Self, StoreError> {
         let lock = sled::lock(data)?;
         let unusable = |error: io::Error| unusable(data, &error);
@@ -46,23 +43,24 @@ impl<'d> Place<'d> {
             Some(known) => known,
             None => Identity::new().map_err(unusable)?,
         };
-        let chain = Chain::read(data, network, acknowledged_in(data)).map_err(unusable)?;
+        let backup = Backup::read(data, network, acknowledged_in(data)).map_err(unusable)?;
         Ok(Self {
             data,
-            chain,
+            backup,
             lock,
             network,
         })
     }
 
-    /// Opens the database, or makes it; gives also what is stored of each zone that
-    /// has peers.
+    /// Opens or creates the database. Returns it with the contents of each zone
+    /// that has peers.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Corrupt`] where the database cannot be read or lacks what was
-    /// acknowledged, [`StoreError::Missing`] where there is none and dumps, journal
-    /// or witness tell of one, [`StoreError::Foreign`] where it is another's.
+    /// [`StoreError::Corrupt`] if the database cannot be read or lacks
+    /// acknowledged commits, [`StoreError::Missing`] if there is none, but dumps,
+    /// journal or witness show that there was one, [`StoreError::Foreign`] if it
+    /// belongs to another data directory.
     pub fn open(&self) -> Result<(SledStore, Loaded), StoreError> {
         let mut database = self.database()?;
         let mut loaded = Loaded::new();
@@ -74,7 +72,7 @@ impl<'d> Place<'d> {
         Ok((database, loaded))
     }
 
-    /// Opens the database, or makes it.
+    /// Opens or creates the database.
     pub fn database(&self) -> Result<SledStore, StoreError> {
         let path = database_in(self.data);
         let unusable = |error: io::Error| unusable(&path, &error);
@@ -85,14 +83,15 @@ impl<'d> Place<'d> {
         }
         match Identity::read(&identity_in(&path)).map_err(unusable)? {
             Some(identity) if identity == self.network => Ok(database),
-            // One that was made just now, or by an earlier release, which kept no
-            // journal.
-            None if database.last_commit() == 0 || self.chain.journaled() == 0 => Ok(database),
+            // It has just been created, or comes from an earlier release without
+            // a journal.
+            None if database.last_commit() == 0 || self.backup.journaled() == 0 => Ok(database),
             _ => Err(StoreError::Foreign { path }),
         }
     }
 
-    /// Marks the database as this directory's, before anything is written to it.
+    /// Marks the database as that of this directory, before anything is written
+    /// to it.
     fn claim(&self) -> Result<(), StoreError> {
         let path = database_in(self.data);
         let within = identity_in(&path);
@@ -103,27 +102,29 @@ impl<'d> Place<'d> {
         claimed.map_err(|error| unusable(&path, &error))
     }
 
-    /// Whether the database has everything that was acknowledged.
+    /// Checks that the database has everything that was acknowledged.
     fn check(&self, database: &SledStore, is_empty: bool) -> Result<(), StoreError> {
         let (stored, path) = (database.last_commit(), database_in(self.data));
-        let acknowledged = self.chain.acknowledged();
-        // At most one was written and not acknowledged when the process ended.
-        let further = self.chain.records_after(stored).count();
+        let acknowledged = self.backup.acknowledged();
+        // At most one commit was written but not acknowledged when the process
+        // ended.
+        let further = self.backup.records_after(stored).count();
         if acknowledged <= stored && further <= 1 {
             return Ok(());
         }
-        let last = self.chain.last();
-        // Where there is nothing in one that was used, it is damaged.
+        let last = self.backup.last();
+        // An empty database that has been in use is damaged.
         let is_used = matches!(Identity::read(&identity_in(&path)), Ok(Some(_)));
         if stored > 0 || !is_empty || is_used {
-            let reason = format!("it ends with commit {stored}, and commit {last} was answered");
+            let reason =
+                format!("it ends with commit {stored}, but commit {last} was acknowledged");
             return Err(StoreError::Corrupt { path, reason });
         }
         let zones = self.zones();
-        let named = zones.iter().filter(|(_, zone)| zone.contents.names_peers());
-        let named: Vec<&str> = named.map(|(origin, _)| &**origin).collect();
+        let named = zones.iter().filter(|zone| zone.contents.names_peers());
+        let named: Vec<&str> = named.map(|zone| &*zone.origin).collect();
         let reason = match named.as_slice() {
-            [] => format!("{last} commits were answered, which nothing beside it tells of"),
+            [] => format!("commits up to {last} were acknowledged, of which there is no backup"),
             named => format!(
                 "the dumps and the journal beside it name peers of {}",
                 named.join(", ")
@@ -132,27 +133,22 @@ impl<'d> Place<'d> {
         Err(StoreError::Missing { path, reason })
     }
 
-    /// All zones that dumps and journal know.
-    pub fn zones(&self) -> Vec<Zone> {
-        let origins = self.chain.origins().into_iter();
-        origins
-            .map(|origin| {
-                let zone = self.chain.zone(&origin);
-                (origin, zone)
-            })
-            .collect()
+    /// All zones in the backup.
+    pub fn zones(&self) -> Vec<RecoveredZone> {
+        let origins = self.backup.origins().into_iter();
+        origins.map(|origin| self.backup.zone(&origin)).collect()
     }
 
-    /// The zones that dumps and journal know, and of which the database has nothing
-    /// at all. It has never served them: the first commit about a zone reserves
-    /// serials, which stay when its last peer goes.
+    /// The zones in the backup of which the database has nothing at all. It has
+    /// never served them: the first commit about a zone reserves serials, which
+    /// remain when the last peer is gone.
     pub fn lacking(
         &self,
         database: &mut SledStore,
         loaded: &Loaded,
-    ) -> Result<Vec<Zone>, StoreError> {
+    ) -> Result<Vec<RecoveredZone>, StoreError> {
         let mut lacking = Vec::new();
-        for origin in self.chain.origins() {
+        for origin in self.backup.origins() {
             if loaded.contains_key(&origin) {
                 continue;
             }
@@ -160,21 +156,21 @@ impl<'d> Place<'d> {
             if stored.serial > 0 || stored.names_peers() {
                 continue;
             }
-            let zone = self.chain.zone(&origin);
-            lacking.push((origin, zone));
+            lacking.push(self.backup.zone(&origin));
         }
         Ok(lacking)
     }
 
-    /// The number of a commit that is not in the journal: after all there were.
+    /// The number of a commit that is not in the journal: higher than every one
+    /// before.
     pub fn next(&self, database: &SledStore) -> u64 {
-        let highest = self.chain.dumps().highest();
-        self.chain.last().max(highest).max(database.last_commit()) + 1
+        let highest = self.backup.dumps().highest();
+        self.backup.last().max(highest).max(database.last_commit()) + 1
     }
 
-    /// The commit that the journal has and the database has not.
+    /// Applies the commit that the journal has and the database lacks.
     pub fn replay(&self, database: &mut SledStore, loaded: &mut Loaded) -> Result<(), StoreError> {
-        let further: Vec<_> = self.chain.records_after(database.last_commit()).collect();
+        let further: Vec<_> = self.backup.records_after(database.last_commit()).collect();
         self.claim()?;
         for record in further {
             database.commit_as(record.number, &record.writes())?;
@@ -183,16 +179,16 @@ impl<'d> Place<'d> {
         Ok(())
     }
 
-    /// Sets the database aside and makes another, with these zones and as of that
-    /// commit. Gives where the old one is.
-    pub fn rebuild(&self, zones: &[Zone], commit: u64) -> Result<PathBuf, StoreError> {
+    /// Sets the database aside and creates a new one with these zones, as of this
+    /// commit. Returns the path of the old one.
+    pub fn rebuild(&self, zones: &[RecoveredZone], commit: u64) -> Result<PathBuf, StoreError> {
         let unusable = |error: io::Error| unusable(self.data, &error);
         let path = database_in(self.data);
         let (aside, number) = files::next_free(&self.data.join("peers.sled.damaged"));
-        if number > MOST_REBUILT {
+        if number > MAX_REBUILDS {
             let reason = format!(
-                "it was damaged and made anew {MOST_REBUILT} times, so that the disk seems to be \
-                 at fault: see to that, and remove {} and the others like it",
+                "it was damaged and rebuilt {MAX_REBUILDS} times, so the disk is probably faulty: \
+                 check it, and remove {} and the other damaged databases",
                 self.data.join("peers.sled.damaged-1").display()
             );
             return Err(StoreError::Unusable { path, reason });
@@ -201,12 +197,12 @@ impl<'d> Place<'d> {
         let lock = self.locked().map_err(unusable)?;
         let mut database = SledStore::open_at(unfinished.clone(), lock)?;
         let writes = zones.iter();
-        let writes = writes.flat_map(|(origin, zone)| zone.contents.writes(origin));
+        let writes = writes.flat_map(|zone| zone.contents.writes(&zone.origin));
         database.commit_as(commit, &writes.collect::<Vec<_>>())?;
         let identity = self.network.write(&identity_in(&unfinished));
         identity.map_err(unusable)?;
         drop(database);
-        // From here on a start that finds no database takes this one.
+        // From now on, a start that finds no database uses this one.
         let finished = self.data.join(FINISHED);
         fs::rename(&unfinished, &finished).map_err(unusable)?;
         files::sync_directory(self.data).map_err(unusable)?;
@@ -216,8 +212,8 @@ impl<'d> Place<'d> {
         Ok(aside)
     }
 
-    /// Fills zones of which the database has nothing, in one commit. The journal
-    /// does not have it: whoever calls this dumps them.
+    /// Writes zones that the database lacks, in one commit. The journal does not
+    /// have that commit, so the caller must dump them.
     pub fn fill(
         &self,
         database: &mut SledStore,
@@ -232,8 +228,9 @@ impl<'d> Place<'d> {
         database.commit_as(commit, &writes)
     }
 
-    /// Gives the store: the journal goes on after the last commit of the database.
-    /// That one [filled](Self::fill) these zones, if the journal does not have it.
+    /// Opens the journal, and returns the store. The journal continues after the
+    /// last commit of the database, which [wrote](Self::fill) the zones in
+    /// `filled` if the journal does not have it.
     pub fn join(
         self,
         database: SledStore,
@@ -244,30 +241,33 @@ impl<'d> Place<'d> {
         let data = self.data;
         let stored = database.last_commit();
         let directory = journal::directory(data);
-        let unknown = (BTreeMap::new(), stored);
-        let is_known = self.chain.acknowledged() <= self.chain.journaled();
-        let (changes, journal) = match self.chain.end() {
+        let unknown = Changes {
+            others: stored,
+            ..Changes::default()
+        };
+        let is_known = self.backup.acknowledged() <= self.backup.journaled();
+        let (changes, journal) = match self.backup.end() {
             Some((path, segment, head)) if head.after == stored => {
                 let journal = Journal::resume(path, head, segment);
-                (self.chain.changes(), journal)
+                (self.backup.changes(), journal)
             }
             Some((_, _, mut head)) if is_known && !filled.is_empty() => {
                 head.after = stored;
-                let mut changes = self.chain.changes();
+                let mut changes = self.backup.changes();
                 for zone in filled {
                     head.zones.insert((*zone).to_owned(), stored);
-                    changes.0.insert((*zone).to_owned(), stored);
+                    changes.zones.insert((*zone).to_owned(), stored);
                 }
                 (changes, Journal::begin(&directory, head))
             }
-            // What has changed up to here the journal does not have.
+            // The journal lacks the changes before this commit.
             _ => (
                 unknown,
                 Journal::begin(&directory, Head::new(self.network, stored)),
             ),
         };
         let witness = data.join(WITNESS);
-        let dumps = self.chain.dumps().clone();
+        let dumps = self.backup.dumps().clone();
         Ok(LocalStore {
             data: data.to_owned(),
             journal: journal.map_err(|error| unusable(&directory, &error))?,
@@ -286,28 +286,27 @@ impl<'d> Place<'d> {
     }
 }
 
-/// Names of a database that is being made.
+/// Folders of a database that is being rebuilt.
 const UNFINISHED: &str = "peers.rebuilding";
 const FINISHED: &str = "peers.rebuilt";
 
-/// Goes on with a rebuild that was broken off.
+/// Completes an interrupted rebuild.
 fn finish(data: &Path) -> io::Result<()> {
     let (path, finished) = (database_in(data), data.join(FINISHED));
     if finished.is_dir() {
-        match path.exists() {
-            // The old one was not set aside yet: it will be looked at again.
-            true => fs::remove_dir_all(&finished)?,
-            false => {
-                fs::rename(&finished, &path)?;
-                files::sync_directory(data)?;
-            }
+        if path.exists() {
+            // The old one was not set aside yet: it will be checked again.
+            fs::remove_dir_all(&finished)?;
+        } else {
+            fs::rename(&finished, &path)?;
+            files::sync_directory(data)?;
         }
     }
     let unfinished = data.join(UNFINISHED);
-    match unfinished.is_dir() {
-        true => fs::remove_dir_all(&unfinished),
-        false => Ok(()),
+    if unfinished.is_dir() {
+        fs::remove_dir_all(&unfinished)?;
     }
+    Ok(())
 }
 
 fn unusable(path: &Path, error: &io::Error) -> StoreError {

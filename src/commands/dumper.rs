@@ -1,8 +1,8 @@
-//! The dumps that the service takes of its own accord.
+//! The automatic dumps of the service.
 //!
-//! A zone is dumped when what is stored of it has changed since its newest dump,
-//! whichever run of the service made that. What has changed since then is in the
-//! journal, of which the part that the dumps have is then removed.
+//! A zone is dumped when it has changed since its newest dump, even if an earlier
+//! run of the service took that. The journal has every change since then; the
+//! part of it that the dumps cover is then removed.
 
 use std::{
     collections::BTreeMap,
@@ -21,18 +21,18 @@ use crate::{
     },
 };
 
-/// How often a zone is dumped in which anything has changed.
+/// How often a changed zone is dumped.
 const INTERVAL: Duration = Duration::from_secs(300);
 
-/// How often it is looked whether there is anything to do.
+/// How often the service checks whether a dump is due.
 pub const LOOK: Duration = Duration::from_secs(10);
 
-/// Zones are dumped sooner when the journal has become longer than this, and than
-/// the dumps are.
-const JOURNAL_OCTETS: u64 = 16 << 20;
+/// Zones are dumped earlier when the journal is larger than this and than the
+/// dumps.
+const MAX_JOURNAL_BYTES: u64 = 16 << 20;
 
-/// Dumps of the zones of a service.
-pub struct Backup {
+/// Dumps the zones of a service.
+pub struct Dumper {
     journal: PathBuf,
     dumps: Dumps,
     zones: Vec<Zone>,
@@ -43,23 +43,22 @@ pub struct Backup {
 struct Zone {
     published: Arc<Published>,
     origin: String,
-    /// Of its newest dump: the last commit that is in it, the serial, and the
-    /// octets.
+    /// The last commit in the newest dump, the serial in it, and its size.
     commit: u64,
     serial: u64,
-    octets: u64,
-    /// How many dumps there are.
+    bytes: u64,
+    /// The number of dumps.
     dumps: usize,
 }
 
-impl Backup {
+impl Dumper {
     pub fn new(data: &Path, dumps: Dumps, zones: &[Arc<Published>]) -> Self {
         let zones = zones.iter().map(|published| Zone {
             published: published.clone(),
             origin: published.zone.origin_text(),
             commit: 0,
             serial: 0,
-            octets: 0,
+            bytes: 0,
             dumps: 0,
         });
         Self {
@@ -70,7 +69,7 @@ impl Backup {
         }
     }
 
-    /// Dumps what it is time to dump.
+    /// Takes the dumps that are due.
     pub fn look(&mut self) {
         let due = match self.taken {
             None => {
@@ -79,8 +78,8 @@ impl Backup {
             }
             Some(taken) => taken.elapsed() >= INTERVAL,
         };
-        let dumped: u64 = self.zones.iter().map(|zone| zone.octets).sum();
-        let is_long = journal::closed_octets(&self.journal) > dumped.max(JOURNAL_OCTETS);
+        let dumped: u64 = self.zones.iter().map(|zone| zone.bytes).sum();
+        let is_long = journal::closed_bytes(&self.journal) > dumped.max(MAX_JOURNAL_BYTES);
         if due || is_long {
             self.dump(is_long);
         }
@@ -94,31 +93,31 @@ impl Backup {
         self.dump(false);
     }
 
-    /// Looks which dumps there are, and says how old the newest are.
+    /// Finds the newest dumps, and logs how old they are.
     fn look_at_dumps(&mut self) {
         for zone in &mut self.zones {
-            let (newest, problems) = self.dumps.newest_sound(&zone.origin);
-            for problem in problems {
+            let newest = self.dumps.newest_sound(&zone.origin);
+            for problem in newest.problems {
                 warn!("zone {}: {problem}", zone.published.zone);
             }
-            let age = match &newest {
-                Some((_, head)) => age(head),
-                None => "there is no dump".to_owned(),
-            };
-            if let Some((generation, head)) = newest {
-                let dumps = self.dumps.of(&zone.origin).len();
-                zone.note(&generation, head.serial, dumps);
+            let mut age = "there is no dump".to_owned();
+            if let Some(dump) = newest.sound {
+                age = age_of(&dump.head);
+                let count = self.dumps.of(&zone.origin).len();
+                zone.note(&dump.generation, dump.head.serial, count);
             }
-            let lacks = match zone.has_changed() {
-                true => ", and the zone has changed since",
-                false => "",
+            let change = if zone.has_changed() {
+                ", and the zone has changed since"
+            } else {
+                ""
             };
-            info!("zone {}: {age}{lacks}", zone.published.zone);
+            info!("zone {}: {age}{change}", zone.published.zone);
         }
     }
 
-    /// The service does without, so a disk that takes no dump is only logged.
-    /// `to_cut` has those zones dumped too that keep the journal from being cut.
+    /// Dumps the changed zones. A failure is only logged, since the service does
+    /// not depend on dumps. `to_cut` includes the zones whose missing dumps keep
+    /// the journal from being cut.
     fn dump(&mut self, to_cut: bool) {
         self.taken = Some(Instant::now());
         for zone in &mut self.zones {
@@ -143,7 +142,10 @@ impl Backup {
             })
             .collect();
         if let Err(error) = journal::cut(&self.journal, &covered) {
-            warn!("cannot cut {}: {error}", self.journal.display());
+            warn!(
+                "cannot remove segments of {}: {error}",
+                self.journal.display()
+            );
         }
     }
 }
@@ -152,33 +154,33 @@ impl Zone {
     fn note(&mut self, newest: &Generation, serial: u64, dumps: usize) {
         self.commit = newest.commit;
         self.serial = serial;
-        self.octets = newest.octets();
+        self.bytes = newest.bytes();
         self.dumps = dumps;
     }
 
-    /// Whether its newest dump lacks a registration or a pin.
+    /// Whether the newest dump lacks a registration or a pin.
     fn has_changed(&self) -> bool {
         self.published.changed() > self.commit
     }
 
-    /// Whether there may be anything of it in the journal that two dumps do not
-    /// have, if only a serial.
+    /// Whether the journal may contain anything of this zone, if only a serial,
+    /// that two dumps do not have.
     fn needs_journal(&self) -> bool {
         let is_higher = self.published.reserved() > self.serial;
         (is_higher || self.dumps < 2) && self.published.commit() > self.commit
     }
 }
 
-/// `the last dump is of 2026-01-31T12:00:00Z, 3days ago`.
-fn age(head: &Head) -> String {
+/// `the last dump was taken at 2026-01-31T12:00:00Z, 3days ago`.
+fn age_of(head: &Head) -> String {
     let Some(made) = head.made else {
-        return "the last dump does not say when it was made".to_owned();
+        return "the time of the last dump is unknown".to_owned();
     };
     match SystemTime::now().duration_since(made.time()) {
         Ok(age) => {
             let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
-            format!("the last dump is of {made}, {age} ago")
+            format!("the last dump was taken at {made}, {age} ago")
         }
-        Err(_) => format!("the last dump is of {made}, which is in the future"),
+        Err(_) => format!("the last dump was taken at {made}, which is in the future"),
     }
 }

@@ -1,11 +1,10 @@
-//! A zone while commits are added to it.
+//! A zone while commits are applied to it.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::store::{Contents, Pin, Registration, journal::Entry};
 
-/// Each host has one ID here, and each ID one host, whatever is missing of the
-/// commits.
+/// Each host has one ID, and each ID one host, whichever commits are missing.
 #[derive(Default)]
 pub struct State {
     /// By sequence and number.
@@ -32,8 +31,8 @@ impl From<Contents> for State {
 }
 
 impl State {
-    /// Adds a write. A write that was added already changes nothing, so that a
-    /// dump may have some of what follows the commit that it names.
+    /// Applies a write. A write that was applied before changes nothing, so a
+    /// dump may contain some writes after the commit that it names.
     pub fn apply(&mut self, entry: &Entry<'_>) {
         match entry {
             Entry::Put(registration) => self.put(registration.clone().into_owned()),
@@ -54,7 +53,7 @@ impl State {
             Entry::Unpin { host } => {
                 self.pins.remove(&**host);
             }
-            // Never lower, whatever is read in whatever order.
+            // Never decreases, whatever the order.
             Entry::Serial(serial) => self.serial = self.serial.max(*serial),
         }
     }
@@ -74,8 +73,8 @@ impl State {
         }
     }
 
-    /// Takes out the pins that what is missing has left in contradiction to the
-    /// registrations; says which.
+    /// Removes the pins that contradict the registrations because commits are
+    /// missing, and describes them.
     pub fn settle(&mut self) -> Vec<String> {
         let mut taken = Vec::new();
         let mut seen: HashMap<(String, u32), String> = HashMap::new();
@@ -91,7 +90,7 @@ impl State {
         let said = |host: String| {
             let pin = self.pins.remove(&host)?;
             let id = format!("{}{}", pin.sequence, pin.number);
-            Some(format!("that {id} was kept for {host}"))
+            Some(format!("the pin of {id} to {host}"))
         };
         taken.into_iter().filter_map(said).collect()
     }

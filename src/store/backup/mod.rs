@@ -1,86 +1,106 @@
-//! What dumps and journal together say of a zone: its newest dump that is whole,
-//! and every commit since.
+//! The backup of a data directory: its dumps and its journal. Together they have
+//! a zone's newest sound dump and every commit since.
 //!
-//! It is only read here, and needs no lock: what is on disk under its name does
-//! not change, but for the last line of the journal.
+//! This module only reads and needs no lock: files do not change, except for the
+//! last line of the journal.
 //!
-//! Whether anything is missing is known from the heads of the segments, which
-//! name the last commit before them that was about the zone, and from the
-//! witness, which names the last one that was acknowledged.
+//! Whether anything is missing follows from the heads of the segments, which name
+//! the last earlier commit of each zone, and from the witness, which names the
+//! last acknowledged commit.
 
 mod state;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
 use self::state::State;
 use super::{
-    Contents, Identity, SERIALS_LATER,
+    Contents, Identity, SERIAL_MARGIN,
     dumps::{Dumps, Generation},
-    journal::{self, Head, Item, Later, Record, Segment},
+    journal::{self, Head, Item, Record, Segment, UnknownVersion},
 };
 
-/// Dumps and journal of a data directory.
-pub struct Chain {
+/// The dumps and the journal of a data directory.
+pub struct Backup {
     dumps: Dumps,
-    parts: Vec<Part>,
-    /// The last commit that was acknowledged, as far as is known.
+    files: Vec<JournalFile>,
+    /// The last commit that is known to have been acknowledged.
     acknowledged: u64,
 }
 
-/// A segment of the journal.
-struct Part {
+/// A file of the journal.
+struct JournalFile {
     path: PathBuf,
     segment: Segment,
-    /// Why nothing of it can be used.
+    /// Why the file cannot be used.
     problem: Option<String>,
 }
 
-/// A zone, as far as it could be brought back.
+/// The last change of each zone.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// By origin: the last commit that changed a registration or a pin, or a
+    /// later commit if that is not known.
+    pub zones: BTreeMap<String, u64>,
+    /// The same for all other zones.
+    pub others: u64,
+}
+
+impl Changes {
+    pub fn last(&self, origin: &str) -> u64 {
+        self.zones.get(origin).copied().unwrap_or(self.others)
+    }
+}
+
+/// A zone as far as the backup has it.
 #[derive(Debug)]
-pub struct Restored {
+pub struct RecoveredZone {
+    pub origin: String,
     pub contents: Contents,
-    /// The dump that it begins with; `None` where the journal has it all.
+    /// The dump that it is based on; `None` if the journal has everything.
     pub dump: Option<Generation>,
-    /// What is missing of what was acknowledged, or may be.
+    /// What is missing, or may be missing, of what was acknowledged.
     pub missing: Vec<String>,
     /// What is wrong with files that were not needed.
     pub notes: Vec<String>,
 }
 
-impl Restored {
+impl RecoveredZone {
     /// Whether it has everything that was acknowledged.
     pub fn is_whole(&self) -> bool {
         self.missing.is_empty()
     }
 
-    /// Whether the zone has peers, or may have had: what cannot be read may have
+    /// Whether the zone has or may have had peers: unreadable parts may have
     /// named some.
     pub fn may_name_peers(&self) -> bool {
         self.contents.names_peers() || !self.is_whole()
     }
 }
 
-impl Chain {
-    /// Reads what is there. `acknowledged` is what the witness says.
+impl Backup {
+    /// Reads the backup. `acknowledged` is the number in the witness.
     ///
     /// # Errors
     ///
-    /// The journal is of a later release, or its directory cannot be read.
+    /// The journal was written by a later release, or its directory cannot be
+    /// read.
     pub fn read(data: &Path, network: Identity, acknowledged: u64) -> io::Result<Self> {
         let dumps = Dumps::new(data, network);
-        // Before the journal: a service may be at work, and has it first there.
+        // Read the dumps before the journal: a running service writes to the
+        // journal first.
         let acknowledged = acknowledged.max(dumped(&dumps));
-        let mut parts = Vec::new();
+        let mut files = Vec::new();
         for path in journal::segments(&journal::directory(data))? {
-            parts.extend(part(path, network)?);
+            files.extend(read_file(path, network)?);
         }
         Ok(Self {
             dumps,
-            parts,
+            files,
             acknowledged,
         })
     }
@@ -89,7 +109,7 @@ impl Chain {
         &self.dumps
     }
 
-    /// The origins of which there is anything.
+    /// The origins that occur in the backup.
     pub fn origins(&self) -> BTreeSet<String> {
         let mut origins = self.dumps.origins();
         for segment in self.segments() {
@@ -100,54 +120,53 @@ impl Chain {
         origins
     }
 
-    /// The last commit of the journal.
+    /// The last commit in the journal.
     pub fn journaled(&self) -> u64 {
         self.segments().map(Segment::last).max().unwrap_or(0)
     }
 
-    /// The last commit that a dump or the witness tells of, so that it was
+    /// The last commit that a dump or the witness proves to have been
     /// acknowledged.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged
     }
 
-    /// The last commit that there can have been, as far as is known.
+    /// The last commit that is known to have been attempted.
     pub fn last(&self) -> u64 {
         self.journaled().max(self.acknowledged())
     }
 
-    /// The commits in the journal after that one.
+    /// The commits in the journal after this one.
     pub fn records_after(&self, commit: u64) -> impl Iterator<Item = &Record> {
         let records = self.segments().flat_map(Segment::records);
         records.filter(move |record| record.number > commit)
     }
 
-    /// The last segment, if it is whole, so that a journal can go on with it; and
-    /// the head that the next one has.
+    /// The last segment, if it is whole, so that the journal can be continued;
+    /// and the head of its successor.
     pub fn end(&self) -> Option<(&Path, &Segment, Head)> {
-        let Part { path, segment, .. } = self.parts.last()?;
+        let JournalFile { path, segment, .. } = self.files.last()?;
         let head = segment.next_head().filter(|_| segment.is_whole())?;
         (head.after == self.journaled()).then_some((path, segment, head))
     }
 
-    /// The last commit that changed a registration or a pin of each zone, or a
-    /// later one where that is not known. The second is that of zones that are not
-    /// named.
-    pub fn changes(&self) -> (BTreeMap<String, u64>, u64) {
-        let mut changes = BTreeMap::new();
+    /// The last commit that changed each zone, or a later one if that is not
+    /// known.
+    pub fn changes(&self) -> Changes {
+        let mut changes = Changes::default();
         let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
-        let mut others = 0;
         for segment in self.segments() {
             if let Some(head) = &segment.head {
-                if head.others > others {
-                    others = head.others;
-                    changes.clear();
+                if head.others > changes.others {
+                    changes.others = head.others;
+                    changes.zones.clear();
                     seen.clear();
                 }
                 for (origin, last) in &head.zones {
-                    // Of a zone that it has not seen it may have missed something.
+                    // The journal may have missed a commit of a zone that it has
+                    // not seen.
                     if *last > seen.get(&**origin).copied().unwrap_or(0) {
-                        changes.insert(origin.clone(), *last);
+                        changes.zones.insert(origin.clone(), *last);
                         seen.insert(origin, *last);
                     }
                 }
@@ -156,30 +175,31 @@ impl Chain {
                 for (origin, entries) in &record.zones {
                     seen.insert(origin, record.number);
                     if entries.iter().any(|entry| entry.is_change()) {
-                        changes.insert(origin.clone(), record.number);
+                        changes.zones.insert(origin.clone(), record.number);
                     } else {
-                        changes.entry(origin.clone()).or_insert(others);
+                        let others = changes.others;
+                        changes.zones.entry(origin.clone()).or_insert(others);
                     }
                 }
             }
         }
-        (changes, others)
+        changes
     }
 
     /// What is wrong with the journal.
     pub fn problems(&self) -> Vec<String> {
-        let parts = self.parts.iter().enumerate();
-        parts
-            .flat_map(|(place, part)| {
-                let is_last = place + 1 == self.parts.len();
-                let unreadable = part.problem.iter().map(|it| part.named(it));
-                unreadable.chain(part.damages(is_last))
+        let files = self.files.iter().enumerate();
+        files
+            .flat_map(|(place, file)| {
+                let is_last = place + 1 == self.files.len();
+                let unreadable = file.problem.iter().map(|it| file.named(it));
+                unreadable.chain(file.damages(is_last))
             })
             .collect()
     }
 
-    /// The zone, as it was last.
-    pub fn zone(&self, origin: &str) -> Restored {
+    /// The last state of a zone.
+    pub fn zone(&self, origin: &str) -> RecoveredZone {
         let mut notes = Vec::new();
         let mut state = State::default();
         let mut base = None;
@@ -197,12 +217,13 @@ impl Chain {
         let mut missing = self.replay(origin, commit, &mut state);
         if !missing.is_empty() {
             missing.extend(state.settle());
-            state.serial += SERIALS_LATER;
+            state.serial += SERIAL_MARGIN;
         }
         let mut contents = state.into_contents();
         contents.commit = self.last();
         contents.changed = contents.commit;
-        Restored {
+        RecoveredZone {
+            origin: origin.to_owned(),
             contents,
             dump: base,
             missing,
@@ -210,24 +231,24 @@ impl Chain {
         }
     }
 
-    /// Adds the commits after `base`; says what is missing.
+    /// Applies the commits after `base`, and returns what is missing.
     fn replay(&self, origin: &str, base: u64, state: &mut State) -> Vec<String> {
         let mut missing = Vec::new();
-        // All commits about the zone are in the state up to this one.
+        // The state includes all commits about the zone up to this one.
         let mut known = base;
-        // Damage since the last head that may have hidden one.
+        // Damage since the last head, which may hide a commit of the zone.
         let mut hidden: Vec<String> = Vec::new();
-        for (place, part) in self.parts.iter().enumerate() {
-            match &part.segment.head {
+        for (place, file) in self.files.iter().enumerate() {
+            match &file.segment.head {
                 Some(head) if head.last(origin) > known => {
                     let last = head.last(origin);
                     missing.push(lost(known, last, &hidden));
                     (known, hidden) = (last, Vec::new());
                 }
                 Some(_) => hidden.clear(),
-                None => hidden.extend(part.problem.iter().map(|it| part.named(it))),
+                None => hidden.extend(file.problem.iter().map(|it| file.named(it))),
             }
-            for (item, following) in part.segment.items.iter().zip(1..) {
+            for (item, following) in file.segment.items.iter().zip(1..) {
                 match item {
                     Item::Record(record) if record.number > known => {
                         for entry in record.zones.get(origin).into_iter().flatten() {
@@ -236,53 +257,54 @@ impl Chain {
                         }
                     }
                     Item::Record(_) => {}
-                    Item::Damage(from, to) => {
-                        // One that a dump has is not missed. One at the end of all
-                        // was acknowledged only if the witness says so.
+                    Item::Damage(range) => {
+                        // A commit that a dump includes is not missing. One at
+                        // the end of the journal was acknowledged only if the
+                        // witness says so.
                         if self
                             .next(place, following)
                             .is_some_and(|next| next > base + 1)
                         {
-                            hidden.push(part.damage(*from, *to));
+                            hidden.push(file.damage(range));
                         }
                     }
                 }
             }
         }
         if !hidden.is_empty() {
-            missing.push(format!("what stood there: {}", hidden.join(", ")));
+            missing.push(format!("unknown commits ({})", hidden.join(", ")));
         }
         let last = self.journaled().max(base);
         if self.acknowledged > last {
-            let last_part = self.parts.last();
-            let torn = last_part.map_or_else(Vec::new, |part| part.damages(false));
+            let last_file = self.files.last();
+            let torn = last_file.map_or_else(Vec::new, |file| file.damages(false));
             missing.push(lost(last, self.acknowledged, &torn));
         }
         missing
     }
 
-    /// The first commit that can be read from that item of a part on.
+    /// The first readable commit from this item of a file on.
     fn next(&self, place: usize, item: usize) -> Option<u64> {
-        let within = self.parts[place].segment.items[item..].iter();
+        let within = self.files[place].segment.items[item..].iter();
         let mut within = within.filter_map(|item| match item {
             Item::Record(record) => Some(record.number),
             Item::Damage(..) => None,
         });
         within.next().or_else(|| {
-            let mut later = self.parts[place + 1..].iter();
-            later.find_map(|part| match &part.segment.head {
+            let mut later = self.files[place + 1..].iter();
+            later.find_map(|file| match &file.segment.head {
                 Some(head) => Some(head.after + 1),
-                None => part.segment.records().next().map(|it| it.number),
+                None => file.segment.records().next().map(|it| it.number),
             })
         })
     }
 
     fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.parts.iter().map(|part| &part.segment)
+        self.files.iter().map(|file| &file.segment)
     }
 }
 
-/// The last commit that a dump of this directory has.
+/// The last commit that is in a dump of this directory.
 fn dumped(dumps: &Dumps) -> u64 {
     let origins = dumps.origins();
     let commits = origins.iter().filter_map(|origin| {
@@ -293,7 +315,7 @@ fn dumped(dumps: &Dumps) -> u64 {
     commits.max().unwrap_or(0)
 }
 
-/// What is said of commits that are not there.
+/// Describes missing commits.
 fn lost(known: u64, last: u64, damages: &[String]) -> String {
     let commits = match last - known {
         1 => format!("commit {last}"),
@@ -305,24 +327,20 @@ fn lost(known: u64, last: u64, damages: &[String]) -> String {
     }
 }
 
-/// Reads a segment; `None` for one that was cut meanwhile.
-fn part(path: PathBuf, network: Identity) -> io::Result<Option<Part>> {
+/// Reads a segment; `None` if it has been removed in the meantime.
+fn read_file(path: PathBuf, network: Identity) -> io::Result<Option<JournalFile>> {
     let (segment, problem) = match fs::read(&path) {
-        Ok(octets) => match Segment::parse(&octets) {
-            Ok(segment) => {
-                let strange = segment
-                    .head
-                    .as_ref()
-                    .is_some_and(|it| it.network != network);
-                match (strange, segment.head.is_some()) {
-                    (true, _) => (empty(), Some("it belongs to another data directory".into())),
-                    (false, true) => (segment, None),
-                    (false, false) => (segment, Some("its first line is damaged".into())),
+        Ok(bytes) => match Segment::parse(&bytes) {
+            Ok(segment) => match &segment.head {
+                Some(head) if head.network != network => {
+                    (empty(), Some("it belongs to another data directory".into()))
                 }
-            }
-            Err(Later(version)) => {
+                Some(_) => (segment, None),
+                None => (segment, Some("its first line is damaged".into())),
+            },
+            Err(UnknownVersion(version)) => {
                 return Err(io::Error::other(format!(
-                    "{} is of a later release: version {version} of its form is not known",
+                    "{} was written by a later release: version {version} of its format is not supported",
                     path.display()
                 )));
             }
@@ -330,7 +348,7 @@ fn part(path: PathBuf, network: Identity) -> io::Result<Option<Part>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => (empty(), Some(error.to_string())),
     };
-    Ok(Some(Part {
+    Ok(Some(JournalFile {
         path,
         segment,
         problem,
@@ -345,24 +363,25 @@ fn empty() -> Segment {
     }
 }
 
-impl Part {
+impl JournalFile {
     fn named(&self, problem: &str) -> String {
         format!("{}: {problem}", self.path.display())
     }
 
-    fn damage(&self, from: usize, to: usize) -> String {
-        self.named(&format!("octets {from} to {} are damaged", to - 1))
+    fn damage(&self, range: &Range<usize>) -> String {
+        let last = range.end - 1;
+        self.named(&format!("bytes {} to {last} are damaged", range.start))
     }
 
-    /// What cannot be read of it; `but_last` leaves out the end, which may not
-    /// have been written to its end.
+    /// The unreadable parts of a file. `but_last` leaves out the end, which may
+    /// be an incomplete write.
     fn damages(&self, but_last: bool) -> Vec<String> {
         let items = &self.segment.items;
         let left_out = usize::from(but_last && self.segment.is_torn());
         let items = items[..items.len() - left_out].iter();
         items
             .filter_map(|item| match item {
-                Item::Damage(from, to) => Some(self.damage(*from, *to)),
+                Item::Damage(range) => Some(self.damage(range)),
                 Item::Record(_) => None,
             })
             .collect()

@@ -1,0 +1,75 @@
+//! Reads the files that people write: TOML, with every mistake reported at once.
+//!
+//! A reader takes the keys that it knows out of a [`Table`]; a key that is left
+//! over is unknown. Reading does not stop at the first mistake: each becomes a
+//! [`Problem`] with its file and line, so that one run shows them all.
+//!
+//! No other module uses the TOML parser. The modules that own a setting define
+//! its keys and their valid values.
+
+mod document;
+mod problem;
+mod table;
+mod value;
+
+use std::{fs, path::Path};
+
+use toml::de::DeTable;
+
+pub use toml::Spanned;
+
+pub use self::{
+    document::{Document, Span},
+    problem::Problem,
+    table::Table,
+    value::duration,
+};
+
+/// Reads a TOML file: `reader` turns its top-level table into a value, or reports
+/// problems.
+///
+/// # Errors
+///
+/// All problems of the file, by line.
+pub fn read<T>(
+    path: &Path,
+    reader: impl FnOnce(&mut Table<'_>, &mut Document<'_>) -> Option<T>,
+) -> Result<T, Vec<Problem>> {
+    let text = text_of(path)?;
+    parse(path, &text, reader)
+}
+
+/// Like [`read`], with the text of the file. Problems name `path`.
+pub fn parse<T>(
+    path: &Path,
+    text: &str,
+    reader: impl FnOnce(&mut Table<'_>, &mut Document<'_>) -> Option<T>,
+) -> Result<T, Vec<Problem>> {
+    let mut document = Document::new(path, text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return Err(document.syntax_problems(errors));
+    }
+    let mut table = Table::new(String::new(), table);
+    let value = reader(&mut table, &mut document);
+    table.finish(&mut document);
+    let mut problems = document.into_problems();
+    match value {
+        Some(value) if problems.is_empty() => Ok(value),
+        _ => {
+            problems.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
+            Err(problems)
+        }
+    }
+}
+
+/// Reads a file as text.
+pub fn text_of(path: &Path) -> Result<String, Vec<Problem>> {
+    fs::read_to_string(path).map_err(|error| {
+        vec![Problem {
+            path: path.to_owned(),
+            line: None,
+            message: format!("cannot be read: {error}"),
+        }]
+    })
+}
