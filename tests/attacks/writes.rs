@@ -59,8 +59,8 @@ pub fn new_hosts(attacker: &Attacker) {
     });
 }
 
-/// A signed release of the peer, as `nsupdate` has sent it once, for others to send
-/// again. Here it goes astray, so the peer has not been released yet.
+/// A signed release of the peer, as `nsupdate` sends it, for others to send again. Here
+/// it goes astray.
 pub fn signed_release(field: &Field, host: &str) -> Vec<u8> {
     let kept: Arc<Mutex<Option<Vec<u8>>>> = Arc::default();
     let (namespace, key) = (field.peers().to_owned(), field.key().to_owned());
@@ -98,7 +98,7 @@ pub fn signed_release(field: &Field, host: &str) -> Vec<u8> {
     kept.lock().unwrap().take().unwrap()
 }
 
-/// Sends it for the first time, from where peers are.
+/// Sends it for the first time, before the peer registers.
 pub fn deliver(field: &Field, packet: &[u8]) {
     let (namespace, packet) = (field.peers().to_owned(), packet.to_vec());
     let sending = move || {
