@@ -125,7 +125,7 @@ fn what_is_no_dump_is_not_restored() {
         ("{}".to_owned(), "is not a dump"),
         (
             good.replace("\"version\":1", "\"version\":3"),
-            "its version is 3",
+            "its version 3 is not supported",
         ),
         (good.replace("host-1", "host-0"), "host-0 occurs twice"),
         (
@@ -262,7 +262,7 @@ fn errors_are_one_line_that_says_what_to_do() {
         ),
         (
             vec!["dump", ".", "--data", "/nonexistent"],
-            "name its origin",
+            "specify its origin",
         ),
         (
             vec!["check", "--zones", "/nonexistent"],

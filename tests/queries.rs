@@ -9,6 +9,7 @@ mod service;
 use std::{
     cell::Cell,
     net::{IpAddr, SocketAddr},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -18,10 +19,9 @@ use hickory_proto::{
     rr::{RData, rdata::opt::EdnsCode},
 };
 use param_daemon::{
-    network::{Holder, Network},
-    registry::Action,
+    network::{Holder, Network, Time},
     server::policy::source::{Source, Transport},
-    zone::{Environments, ZoneView},
+    zone::{self, Environments, ZoneView},
 };
 use proptest::prelude::*;
 
@@ -283,45 +283,84 @@ fn newcomers_are_told_an_id_or_why_not() {
     assert!(granted > 20 && denied > 20, "{granted} {denied}");
 }
 
+/// The strings of an environment that a view writes.
+fn environment(view: &ZoneView, host: &str, server: [u8; 4]) -> Vec<String> {
+    let below = [&[4][..], b"_env", &[host.len() as u8], host.as_bytes()].concat();
+    let name = view.peer_name(&below).unwrap();
+    let found = view.lookup(&name, &view.locate(&name).unwrap()).unwrap();
+    let mut message = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    message.extend(&below);
+    message.extend([1, b'x', 0, 0, 16, 0, 1]);
+    let written = view.write(&found, name.form, 16, server.into(), &mut message);
+    let written = written.unwrap();
+    message[6..8].copy_from_slice(&written.answers.to_be_bytes());
+    message[10..12].copy_from_slice(&written.additional.to_be_bytes());
+    strings(&message)
+}
+
 #[test]
 fn an_environment_is_rendered_again_when_what_it_names_has_changed() {
-    let service = Service::new();
-    let environment = |name: &str, from| {
-        let mut question = question(name, 16, edns(vec![]), from);
-        question.transport = Transport::Tcp;
-        let (packet, source) = question.packet(&service.cookies);
-        strings(&service.ask(&packet, source).0.unwrap())
+    let text = "origin = \"x\"\nroot_port = \"grpc\"\nroot_sequence = \"vp\"\n\
+         default_role = \"mixed\"\n[ports]\ngrpc = 7051\n\
+         [sequences.vp]\nlimit = 3\n[environment]\nID = \"{{ id }}\"\n\
+         EPOCH = \"{{ epoch }}\"\nADDRESS = \"{{ address }}\"\nSERVER = \"{{ server }}\"\n\
+         ROOTS = \"{{ roots | join(',') }}\"\nALL = \"{{ members | join(',') }}\"\n\
+         LIVE = \"{{ members | selectattr('live') | list | length }}\"\n\
+         [roles.mixed]\nsequence = \"vp\"\n";
+    let zone = Arc::new(zone::parse(Path::new("x.toml"), text).unwrap());
+    let mut network = Network::new(zone.rules.clone(), 1);
+    let mut now = Time(1);
+    let register = |network: &mut Network, now, host: &str, last| {
+        let address = IpAddr::from([10, 0, 0, last]);
+        let holder = Holder {
+            source: address,
+            address,
+        };
+        let host = host.parse().unwrap();
+        network
+            .register(now, &host, None, holder, &mut vec![])
+            .unwrap();
     };
-    let value = |strings: &[String], name: &str| {
-        let value = strings
-            .iter()
-            .find_map(|it| it.strip_prefix(name)?.strip_prefix('='));
-        value.unwrap_or_default().to_owned()
+    register(&mut network, now, "a", 1);
+    let environments = Arc::new(Environments::new(1 << 20));
+    let first = Arc::new(network.clone());
+    let mut view = ZoneView::keeping(zone.clone(), first, environments.clone());
+    let mut seen: Vec<Vec<String>> = Vec::new();
+    let mut step = |view: &ZoneView, is_new: bool| {
+        let strings = environment(view, "a", [127, 0, 0, 1]);
+        // What is kept is what is rendered.
+        let unkept = ZoneView::new(view.zone.clone(), view.network.clone());
+        assert_eq!(strings, environment(&unkept, "a", [127, 0, 0, 1]));
+        assert_eq!(strings, environment(view, "a", [127, 0, 0, 1]));
+        assert_eq!(seen.contains(&strings), !is_new, "{strings:?}");
+        seen.push(strings);
     };
-    const ROOT: &str = "CORE_PEER_DISCOVERY_ROOTNODE";
-    let first = environment("_env.peer-1", "127.0.0.1");
-    assert_eq!(environment("_env.peer-1", "127.0.0.1"), first);
-    assert!(value(&first, ROOT).contains("10.0.1.2"), "{first:?}");
-    // One root node leaves.
-    let place = service.responder.registry.zones().iter();
-    let place = place
-        .map(|zone| zone.zone.to_string())
-        .position(|origin| origin == ZONE);
-    let asker = Holder {
-        source: "10.0.0.2".parse().unwrap(),
-        address: "10.0.1.2".parse().unwrap(),
+    step(&view, true);
+    // Nothing that it names is another.
+    view = view.next(Arc::new(network.clone()));
+    step(&view, false);
+    // A second root node and member; it leaves.
+    register(&mut network, now, "b", 2);
+    view = view.next(Arc::new(network.clone()));
+    step(&view, true);
+    let address = IpAddr::from([10, 0, 0, 2]);
+    let holder = Holder {
+        source: address,
+        address,
     };
-    let leave = Action::Leave {
-        host: "peer_2".parse().unwrap(),
-        asker,
-    };
-    let left = service.responder.registry.ask(place.unwrap(), leave);
-    service.runtime.block_on(left).unwrap();
-    let second = environment("_env.peer-1", "127.0.0.1");
-    assert!(!value(&second, ROOT).contains("10.0.1.2"), "{second:?}");
-    assert_eq!(
-        value(&second, "CORE_PEER_ID"),
-        value(&first, "CORE_PEER_ID")
+    network.leave(now, &"b".parse().unwrap(), holder).unwrap();
+    view = view.next(Arc::new(network.clone()));
+    step(&view, true);
+    // The peer itself has another holder, and so another epoch.
+    now = now + zone.rules.lease;
+    network.expire(now, 64);
+    register(&mut network, now, "a", 3);
+    view = view.next(Arc::new(network.clone()));
+    step(&view, true);
+    let elsewhere = environment(&view, "a", [127, 0, 0, 2]);
+    assert!(
+        elsewhere.contains(&"SERVER=127.0.0.2".to_owned()),
+        "{elsewhere:?}"
     );
 }
 

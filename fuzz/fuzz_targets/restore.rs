@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
@@ -54,6 +54,7 @@ fuzz_target!(|octets: &[u8]| {
             "a pin is another's"
         );
     }
+    let (zone, network) = (Arc::new(zone), Arc::new(network));
     for record in zone.content(&network) {
         let _ = zone::master::line(&record).to_string();
     }

@@ -207,30 +207,24 @@ impl ZoneView {
             return Ok(records);
         }
         let start = out.len();
-        let rendered = self.render(peer, ttl, server, out);
+        let rendered = self.zone.variables(&self.network, peer, server);
         self.zone.note_failing(peer, rendered.as_ref().err());
-        let records = rendered?;
+        let records = write_variables(&rendered?, ttl, out);
         self.environments.keep(key, hash, records, &out[start..]);
         Ok(records)
     }
+}
 
-    /// Renders the environment of a peer, and writes it.
-    pub(super) fn render(
-        &self,
-        peer: &Peer,
-        ttl: u32,
-        server: IpAddr,
-        out: &mut Vec<u8>,
-    ) -> Result<u16, RenderError> {
-        let mut records = 0;
-        for text in self.zone.variables(&self.network, peer, server)? {
-            // A value is far shorter than what a record may have.
-            let written = packet::record(TXT, ttl, out, |out| {
-                packet::text(out, text.as_bytes());
-                Some(())
-            });
-            records += u16::from(written.is_some());
-        }
-        Ok(records)
+/// Writes the variables of an environment, a record each; gives how many these are.
+pub(super) fn write_variables(variables: &[String], ttl: u32, out: &mut Vec<u8>) -> u16 {
+    let mut records = 0;
+    for text in variables {
+        // A value is far shorter than what a record may have.
+        let written = packet::record(TXT, ttl, out, |out| {
+            packet::text(out, text.as_bytes());
+            Some(())
+        });
+        records += u16::from(written.is_some());
     }
+    records
 }

@@ -8,6 +8,7 @@ use super::{
     name::ENVIRONMENT,
     packet::{self, QUESTION},
     peer_answer::decoded,
+    peer_records::write_variables,
 };
 use crate::network::{Peer, PeerRecord};
 
@@ -80,6 +81,9 @@ impl ZoneView {
     pub fn write_sets(&self, peer: &Peer, sets: &mut RecordSets) -> Option<()> {
         let told = PeerRecord::from(peer);
         let id = self.zone.rules.id_text(peer.id);
+        let variables = self.zone.variables(&self.network, peer, self.zone.server());
+        // A client that asks for it is told what is wrong.
+        let variables = variables.unwrap_or_default();
         let is_live = self.network.is_live(peer.id);
         let [at_host, env_of_host, at_id, env_of_id] = sets;
         for (label, ttl, own, env) in [
@@ -94,9 +98,7 @@ impl ZoneView {
             self.summary(&told, ttl, &mut own.octets)?;
             self.services(&told, ttl, &mut own.octets)?;
             env.begin(&[ENVIRONMENT, label]);
-            // A client that asks for it is told what is wrong.
-            let server = self.zone.server();
-            let _ = self.render(peer, ttl, server, &mut env.octets);
+            write_variables(&variables, ttl, &mut env.octets);
         }
         Some(())
     }
