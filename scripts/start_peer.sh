@@ -740,9 +740,10 @@ conclude() {
 # stop_peer SECOND REASON: sends SIGTERM at once, and SIGKILL at the given time.
 stop_peer() {
     stopped=75 kill_at=$1
-    [ "$now" -ge "$kill_at" ] || kill -s TERM "$peer" 2>/dev/null
+    # First of all: the script may end as soon as the peer does.
     say "stopping the peer: $2" &
     telling=$!
+    [ "$now" -ge "$kill_at" ] || kill -s TERM "$peer" 2>/dev/null
 }
 
 # Stops the peer when its time is over. Its lease starts when the service receives

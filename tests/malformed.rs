@@ -21,7 +21,7 @@ fn what_is_no_question_for_this_service_gets_the_code_of_the_rfcs() {
             vec!["+edns=1", "+noednsnegotiation", "TXT", &name],
             "BADVERS",
         ),
-        (vec!["+header-only"], "FORMERR"),
+        (vec!["+header-only", "+nocookie"], "FORMERR"),
         (vec!["AXFR", "example.com"], "REFUSED"),
     ] {
         let answer = service.dig(&arguments);

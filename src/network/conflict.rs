@@ -5,7 +5,7 @@ use super::Hostname;
 /// A record of the store contradicts the rules or another record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    #[error("{host} holds {id}, which is outside of its sequence")]
+    #[error("{host} holds {id}, which is out of the range of its sequence")]
     OutOfRange { host: Hostname, id: String },
     #[error("{id} is held by both {first} and {second}")]
     TwoHolders {
