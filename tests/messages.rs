@@ -114,7 +114,10 @@ fn a_server_is_not_asked_which_zones_it_has() {
         assert!(said.contains("--zones"), "{said}");
     }
     let said = field.fails(&["peers", "--zones", "/nowhere"]);
-    assert!(said.contains("specify a zone (paramd peers ZONE)"), "{said}");
+    assert!(
+        said.contains("specify a zone (paramd peers ZONE)"),
+        "{said}"
+    );
     let zones = field.zones.path().to_str().unwrap();
     let table = run(
         PARAMD,

@@ -6,23 +6,13 @@ mod questions;
 #[path = "queries/service.rs"]
 mod service;
 
-use std::{
-    cell::Cell,
-    net::{IpAddr, SocketAddr},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::Cell, net::SocketAddr, time::Duration};
 
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::{RData, rdata::opt::EdnsCode},
+    rr::rdata::opt::EdnsCode,
 };
-use param_daemon::{
-    network::{Holder, Network, Time},
-    server::policy::source::{Source, Transport},
-    zone::{self, Environments, ZoneView},
-};
+use param_daemon::server::policy::source::{Source, Transport};
 use proptest::prelude::*;
 
 use questions::{Edns, Question, newcomers, questions, wire};
@@ -107,18 +97,6 @@ fn edns(options: Vec<(u16, Option<Vec<u8>>)>) -> Option<Edns> {
 
 fn stated(octets: [u8; 4]) -> (u16, Option<Vec<u8>>) {
     (8, Some([&[0, 1, 32, 0][..], &octets].concat()))
-}
-
-/// The strings of all answers.
-fn strings(reply: &[u8]) -> Vec<String> {
-    let message = Message::from_vec(reply).unwrap();
-    let data = message.answers.iter().map(|record| &record.data);
-    let strings = data.flat_map(|data| match data {
-        RData::TXT(txt) => txt.txt_data.to_vec(),
-        _ => Vec::new(),
-    });
-    let text = |octets: Box<[u8]>| String::from_utf8_lossy(&octets).into_owned();
-    strings.map(text).collect()
 }
 
 #[test]
@@ -281,137 +259,6 @@ fn newcomers_are_told_an_id_or_why_not() {
         .unwrap();
     let (granted, denied) = (granted.get(), denied.get());
     assert!(granted > 20 && denied > 20, "{granted} {denied}");
-}
-
-/// The strings of an environment that a view writes.
-fn environment(view: &ZoneView, host: &str, server: [u8; 4]) -> Vec<String> {
-    let below = [&[4][..], b"_env", &[host.len() as u8], host.as_bytes()].concat();
-    let name = view.peer_name(&below).unwrap();
-    let found = view.lookup(&name, &view.locate(&name).unwrap()).unwrap();
-    let mut message = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    message.extend(&below);
-    message.extend([1, b'x', 0, 0, 16, 0, 1]);
-    let written = view.write(&found, name.form, 16, server.into(), &mut message);
-    let written = written.unwrap();
-    message[6..8].copy_from_slice(&written.answers.to_be_bytes());
-    message[10..12].copy_from_slice(&written.additional.to_be_bytes());
-    strings(&message)
-}
-
-#[test]
-fn an_environment_is_rendered_again_when_what_it_names_has_changed() {
-    let text = "origin = \"x\"\nroot_port = \"grpc\"\nroot_sequence = \"vp\"\n\
-         default_role = \"mixed\"\n[ports]\ngrpc = 7051\n\
-         [sequences.vp]\nlimit = 3\n[environment]\nID = \"{{ id }}\"\n\
-         EPOCH = \"{{ epoch }}\"\nADDRESS = \"{{ address }}\"\nSERVER = \"{{ server }}\"\n\
-         ROOTS = \"{{ roots | join(',') }}\"\nALL = \"{{ members | join(',') }}\"\n\
-         LIVE = \"{{ members | selectattr('live') | list | length }}\"\n\
-         [roles.mixed]\nsequence = \"vp\"\n";
-    let zone = Arc::new(zone::parse(Path::new("x.toml"), text).unwrap());
-    let mut network = Network::new(zone.rules.clone(), 1);
-    let mut now = Time(1);
-    let register = |network: &mut Network, now, host: &str, last| {
-        let address = IpAddr::from([10, 0, 0, last]);
-        let holder = Holder {
-            source: address,
-            address,
-        };
-        let host = host.parse().unwrap();
-        network
-            .register(now, &host, None, holder, &mut vec![])
-            .unwrap();
-    };
-    register(&mut network, now, "a", 1);
-    let environments = Arc::new(Environments::new(1 << 20));
-    let first = Arc::new(network.clone());
-    let mut view = ZoneView::keeping(zone.clone(), first, environments.clone());
-    let mut seen: Vec<Vec<String>> = Vec::new();
-    let mut step = |view: &ZoneView, is_new: bool| {
-        let strings = environment(view, "a", [127, 0, 0, 1]);
-        // What is kept is what is rendered.
-        let unkept = ZoneView::new(view.zone.clone(), view.network.clone());
-        assert_eq!(strings, environment(&unkept, "a", [127, 0, 0, 1]));
-        assert_eq!(strings, environment(view, "a", [127, 0, 0, 1]));
-        assert_eq!(seen.contains(&strings), !is_new, "{strings:?}");
-        seen.push(strings);
-    };
-    step(&view, true);
-    // Nothing that it names is another.
-    view = view.next(Arc::new(network.clone()));
-    step(&view, false);
-    // A second root node and member; it leaves.
-    register(&mut network, now, "b", 2);
-    view = view.next(Arc::new(network.clone()));
-    step(&view, true);
-    let address = IpAddr::from([10, 0, 0, 2]);
-    let holder = Holder {
-        source: address,
-        address,
-    };
-    network.leave(now, &"b".parse().unwrap(), holder).unwrap();
-    view = view.next(Arc::new(network.clone()));
-    step(&view, true);
-    // The peer itself has another holder, and so another epoch.
-    now = now + zone.rules.lease;
-    network.expire(now, 64);
-    register(&mut network, now, "a", 3);
-    view = view.next(Arc::new(network.clone()));
-    step(&view, true);
-    let elsewhere = environment(&view, "a", [127, 0, 0, 2]);
-    assert!(
-        elsewhere.contains(&"SERVER=127.0.0.2".to_owned()),
-        "{elsewhere:?}"
-    );
-}
-
-/// However many environments are asked for, those that are kept take no more than the
-/// bound, and each is its peer's.
-#[test]
-fn kept_environments_take_no_more_than_the_bound() {
-    const BOUND: usize = 64 << 10;
-    const PEERS: u32 = 500;
-    let service = Service::new();
-    let published = service.published("noops.fabric.internal");
-    let mut network = Network::clone(&published.network());
-    for number in 0..PEERS {
-        let address = IpAddr::from((0x0a02_0000 + number).to_be_bytes());
-        let host = format!("host-{number}").parse().unwrap();
-        let holder = Holder {
-            source: address,
-            address,
-        };
-        let now = network.next_deadline().unwrap_or_default();
-        network
-            .register(now, &host, None, holder, &mut vec![])
-            .unwrap();
-    }
-    let environments = Arc::new(Environments::new(BOUND));
-    let (zone, network) = (published.zone.clone(), Arc::new(network));
-    let view = ZoneView::keeping(zone, network, environments.clone());
-    for _ in 0..2 {
-        for number in 0..PEERS {
-            let label = format!("host-{number}");
-            let below = [&[4][..], b"_env", &[label.len() as u8], label.as_bytes()].concat();
-            let name = view.peer_name(&below).unwrap();
-            let found = view.lookup(&name, &view.locate(&name).unwrap()).unwrap();
-            let server = IpAddr::from([127, 0, 0, 1]);
-            for _ in 0..2 {
-                let mut octets = Vec::new();
-                view.write(&found, name.form, 16, server, &mut octets)
-                    .unwrap();
-                let id = format!("CORE_PEER_ID=vp{number}");
-                let has_id = octets.windows(id.len()).any(|part| part == id.as_bytes());
-                assert!(has_id, "{label}");
-            }
-            assert!(environments.octets() <= BOUND, "{}", environments.octets());
-        }
-    }
-    // A few dozen have room.
-    assert!(
-        environments.octets() > BOUND / 2,
-        "{}",
-        environments.octets()
-    );
 }
 
 /// An option that hickory's parser knows, and a signature, have the same answer.
