@@ -225,9 +225,10 @@ plain_container_joins() {
 }
 
 # The script brings dig and curl, and otherwise needs only busybox.
+# It asks the engine's resolver, which has a second server to ask.
 busybox_alone_registers() {
     local container address
-    container=$(docker run -d --hostname small --dns "$PARAM_DNS" -e CONSEN=tools \
+    container=$(docker run -d --hostname small --dns "$PARAM_DNS" --dns "$gateway" -e CONSEN=tools \
         -v /var/run/docker.sock:/var/run/docker.sock \
         -e CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE=fabric_unnamed "$images:busybox-peer")
     eventually 20 "it is registered" says "$container" '^start_peer: small is '
