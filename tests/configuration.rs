@@ -7,7 +7,10 @@ mod common;
 use std::fs;
 
 use certificates::Certificates;
-use common::{Options, PARAMD, Service, fails_with, run, shipped_zones, simple_zone, zones};
+use common::{
+    Options, PARAMD, Service, fails_with, rejected_configuration, run, shipped_zones, simple_zone,
+    zones,
+};
 
 #[test]
 fn mistakes_in_tls_are_shown_with_their_lines() {
@@ -152,17 +155,7 @@ fn mistakes_in_limits_are_shown_with_their_line() {
             "unknown key `burst` in [limits]: expected one of responses_per_second, slip,",
         ),
     ] {
-        let config = zones(&[("c.toml", &format!("[limits]\n{line}\n"))]);
-        let path = config.path().join("c.toml");
-        let shipped = shipped_zones();
-        let arguments = [
-            "check",
-            "--zones",
-            shipped.to_str().unwrap(),
-            "--config",
-            path.to_str().unwrap(),
-        ];
-        let said = fails_with(1, PARAMD, &arguments);
+        let said = rejected_configuration(&format!("[limits]\n{line}\n"));
         assert!(said.contains(&format!("c.toml:2: {expected}")), "{said}");
     }
 }

@@ -1,5 +1,4 @@
-//! Real resolvers in front of the service, set up as docs/resolvers.md says: BIND and
-//! Unbound, which forward the zone for clients that know nothing else.
+//! BIND and Unbound in front of the service, configured as in docs/resolvers.md.
 
 mod common;
 #[path = "common/namespaces.rs"]

@@ -13,7 +13,10 @@ use std::{
 };
 
 use certificates::Certificates;
-use common::{Options, PARAMD, Service, attempt, eventually, fails_with, pipe, simple_zone, zones};
+use common::{
+    Options, PARAMD, Service, attempt, check_configuration, eventually, pipe,
+    rejected_configuration, simple_zone, zones,
+};
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query},
     rr::{Name, RecordType},
@@ -261,20 +264,9 @@ fn a_service_ends_cleanly_whatever_is_transferred() {
 
 #[test]
 fn mistakes_in_limits_are_shown() {
-    let config = zones(&[(
-        "c.toml",
+    let said = rejected_configuration(
         "[limits]\ntransfer_time = \"0s\"\ntransfer_mebibytes = 0\ntransfers = -1\n",
-    )]);
-    let path = config.path().join("c.toml");
-    let zones = common::shipped_zones();
-    let arguments = [
-        "check",
-        "--zones",
-        zones.to_str().unwrap(),
-        "--config",
-        path.to_str().unwrap(),
-    ];
-    let said = fails_with(1, PARAMD, &arguments);
+    );
     for expected in [
         "c.toml:2: `transfer_time` must be between 1s and 86400s",
         "c.toml:3: `transfer_mebibytes`: expected an integer from 1 to 16777216",
@@ -282,6 +274,6 @@ fn mistakes_in_limits_are_shown() {
     ] {
         assert!(said.contains(expected), "{said}");
     }
-    fs::write(&path, "[limits]\n").unwrap();
-    common::run(PARAMD, &arguments);
+    let output = check_configuration("[limits]\n");
+    assert!(output.status.success(), "{output:?}");
 }

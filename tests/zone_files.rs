@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{PARAMD, fails_with, run, shipped_zones, simple_zone, zones};
+use common::{PARAMD, fails_with, rejected_configuration, run, shipped_zones, simple_zone, zones};
 
 /// The output of `paramd check` for a zone file.
 fn said_of(zone: &str) -> String {
@@ -352,20 +352,7 @@ fn mistakes_stop_the_start_as_well() {
 
 #[test]
 fn mistakes_in_a_configuration_are_shown() {
-    let config = zones(&[(
-        "c.toml",
-        "[access]\nquery = [\"10.0.0.0/33\"]\nregsiter = []\n",
-    )]);
-    let path = config.path().join("c.toml");
-    let shipped = shipped_zones();
-    let arguments = [
-        "check",
-        "--zones",
-        shipped.to_str().unwrap(),
-        "--config",
-        path.to_str().unwrap(),
-    ];
-    let said = fails_with(1, PARAMD, &arguments);
+    let said = rejected_configuration("[access]\nquery = [\"10.0.0.0/33\"]\nregsiter = []\n");
     assert!(
         said.contains("c.toml:2: `10.0.0.0/33` is no network"),
         "{said}"

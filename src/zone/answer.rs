@@ -17,8 +17,8 @@ const MOST_ALIASES: usize = 8;
 /// type, class, TTL and length, six of numbers, and its target.
 const LEAST_SERVICE_OCTETS: usize = 20;
 
-/// PeerRecord to whoever asks for the parameters of a peer by its ID: it may be a host
-/// that is named like an ID, which would never be registered.
+/// The extended error for a query that asks for the parameters of a peer by its ID: the
+/// client may be a host that is named like an ID, which is never registered.
 pub const NO_HOST_NAME: &str = "the name is an ID, not a host name: it registers nobody";
 
 /// Whether an ID is kept for a host of that name.

@@ -284,6 +284,21 @@ pub fn eventually(within: Duration, what: &str, mut holds: impl FnMut() -> bool)
     }
 }
 
+/// Runs `paramd check` on a configuration file `c.toml`.
+pub fn check_configuration(text: &str) -> Output {
+    let config = zones(&[("c.toml", text)]);
+    let (path, zones) = (config.path().join("c.toml"), shipped_zones());
+    let (path, zones) = (path.to_str().unwrap(), zones.to_str().unwrap());
+    attempt(PARAMD, &["check", "--zones", zones, "--config", path])
+}
+
+/// What `paramd check` says of a configuration file `c.toml` that it rejects.
+pub fn rejected_configuration(text: &str) -> String {
+    let output = check_configuration(text);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 /// Opens a store. A process that another test starts shares the lock for a
 /// moment, until it executes its program.
 pub fn unlocked<T>(open: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {

@@ -155,15 +155,17 @@ fn bind(address: SocketAddr) -> io::Result<Listener> {
     }
 }
 
-fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
+/// A socket for addresses of that family only: IPv4 has a socket of its own.
+fn socket_for(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    Ok(socket)
+}
+
+fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket_for(address, Type::DGRAM, Protocol::UDP)?;
     // Where it listens on all addresses, each packet says which of them it was
     // sent to, so that the answer can be sent from there, and by which interface it
     // came.
@@ -183,14 +185,7 @@ fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
+    let socket = socket_for(address, Type::STREAM, Protocol::TCP)?;
     // Connections of a service that has just ended must not keep a new one out.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
