@@ -2,7 +2,7 @@
 
 #![no_main]
 
-#[path = "../../tests/transfers/axfr.rs"]
+#[path = "../../tests/server/transfers/axfr.rs"]
 mod axfr;
 
 use std::{

@@ -3,7 +3,7 @@
 //!
 //! This module is pure. It knows no clock (time comes in as an argument), no
 //! disk, no DNS and no threads, so random histories can be played through it
-//! and its laws checked (`tests/laws.rs`). What must survive a restart it says
+//! and its laws checked (`tests/network/laws.rs`). What must survive a restart it says
 //! as a list of [`Change`]s; whoever calls it makes them durable.
 //!
 //! * [`Rules`]: what a network allows: sequences, roles, lease, reclaim.

@@ -16,9 +16,9 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    certificates::Certificates,
+    common::certificates::Certificates,
+    common::namespaces::Network,
     common::{PARAMD, attempt, run, simple_zone},
-    namespaces::Network,
 };
 
 pub const SERVICE: [&str; 2] = ["10.77.1.1", "fd78:0:100::1"];

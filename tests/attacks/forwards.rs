@@ -9,9 +9,9 @@ use std::{
 
 use crate::{
     attacker::{Attacker, drain},
+    common::namespaces::enter,
     field::UPSTREAM,
     message::{TXT, framed, query},
-    namespaces::enter,
 };
 
 /// How many strings of 255 octets the large answer has.

@@ -11,10 +11,10 @@ use std::{
 
 use crate::{
     attacker::{Attacker, drain},
+    common::namespaces::enter,
     common::pipe,
     field::{Field, UPSTREAM, service_for},
     message::{self, TXT, framed, query},
-    namespaces::enter,
 };
 
 /// Sends queries by one connection at a time, and reads the answers.

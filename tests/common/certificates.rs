@@ -1,12 +1,10 @@
 //! Certificates that are created with `openssl`.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
 
-use super::common::run;
+use super::run;
 
 /// A directory with a `NAME.pem` and a `NAME.key` for each certificate.
 pub struct Certificates(TempDir);

@@ -1,6 +1,9 @@
 //! Shared by the tests: a service of their own, and real tools to query it.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, reason = "each suite uses a part of it")]
+
+pub mod certificates;
+pub mod namespaces;
 
 use std::{
     fs,

@@ -1,7 +1,5 @@
 //! Hosts for the tests: network namespaces on one bridge.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 use std::{
     fs,
     os::fd::AsFd as _,
@@ -12,7 +10,7 @@ use std::{
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::common::{Options, Service, run};
+use super::{Options, Service, run};
 
 /// Moves this thread, and what it starts, into the network namespace.
 pub fn enter(namespace: &str) {

@@ -4,7 +4,7 @@
 //! A file is served as BIND would serve it, or refused with the line. No record
 //! is left out or changed: what has no place in a zone of this service, what no
 //! message can carry, and what servers read in different ways is a mistake.
-//! `tests/master_files.rs` compares that with BIND, and lists the differences.
+//! `tests/zones/master_files.rs` compares that with BIND, and lists the differences.
 //!
 //! * `files`: the file itself and those that it includes, within bounds.
 //! * `token`: the syntax, `name`: names, `layout`: the record types and their

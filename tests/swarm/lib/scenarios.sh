@@ -1,4 +1,4 @@
-# Networks of peers whose tasks are replaced. tests/fabric.rs tests more of this,
+# Networks of peers whose tasks are replaced. tests/peers/fabric.rs tests more of this,
 # in network namespaces. For scripts/test-swarm.
 # shellcheck shell=bash disable=SC2154
 

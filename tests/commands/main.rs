@@ -1,0 +1,10 @@
+//! The commands, the configuration file, and what is printed.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod administration;
+mod configuration;
+mod health;
+mod messages;
+mod readme;

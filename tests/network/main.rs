@@ -1,0 +1,8 @@
+//! The rules of a network, and the writer that applies them.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod laws;
+mod leases;
+mod registry;
