@@ -122,11 +122,14 @@ impl Scene<'_> {
             for attack in attacks {
                 for (number, address) in ATTACKERS.iter().enumerate() {
                     scope.spawn(move || {
-                        let (namespace, address) = match attack.is_local {
-                            true => (self.field.container(), "127.0.0.1"),
-                            false => (self.field.attackers(), *address),
+                        let (namespace, address) = if attack.is_local {
+                            (self.field.container(), "127.0.0.1")
+                        } else {
+                            (self.field.attackers(), *address)
                         };
                         enter(namespace);
+                        // Real attackers have processors of their own.
+                        rustix::process::nice(10).unwrap();
                         let address = address.parse().unwrap();
                         (attack.run)(&Attacker {
                             address,
