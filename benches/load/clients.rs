@@ -23,6 +23,9 @@ const BUFFER: usize = 4 << 20;
 /// How long an answer may take before it counts as lost.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The length of a message's header.
+const HEADER: usize = 12;
+
 /// A query that is on its way.
 #[derive(Debug, Clone, Copy)]
 struct Pending {
@@ -149,9 +152,7 @@ impl Clients {
         let mut answers = 0;
         for place in 0..received {
             let datagram = self.batch.datagram(place);
-            let Some(&[id_high, id_low, flags, code, _, _, high, low, ..]) =
-                datagram.first_chunk::<12>()
-            else {
+            let Some(&[id_high, id_low, ..]) = datagram.first_chunk::<HEADER>() else {
                 continue;
             };
             let id = u16::from_be_bytes([id_high, id_low]);
@@ -160,19 +161,9 @@ impl Clients {
                 continue;
             };
             receiver.waits_for -= 1;
-            let failed = code & 0xf != 0;
-            let truncated = flags & 2 != 0;
-            let empty = u16::from_be_bytes([high, low]) == 0;
-            self.tally.answered += 1;
-            self.tally.failed += u64::from(failed);
-            self.tally.truncated += u64::from(truncated);
-            self.tally.empty += u64::from(empty);
+            let good = self.tally.count(datagram);
             answers += 1;
-            took(Answered {
-                query,
-                at,
-                good: !(failed || truncated || empty),
-            });
+            took(Answered { query, at, good });
         }
         Ok(answers)
     }
@@ -217,6 +208,22 @@ impl Client {
 }
 
 impl Tally {
+    /// Counts an answer; says whether it is what was asked for.
+    pub fn count(&mut self, message: &[u8]) -> bool {
+        let Some(&[_, _, flags, code, _, _, high, low, ..]) = message.first_chunk::<HEADER>()
+        else {
+            return false;
+        };
+        let failed = code & 0xf != 0;
+        let truncated = flags & 2 != 0;
+        let empty = u16::from_be_bytes([high, low]) == 0;
+        self.answered += 1;
+        self.failed += u64::from(failed);
+        self.truncated += u64::from(truncated);
+        self.empty += u64::from(empty);
+        !(failed || truncated || empty)
+    }
+
     /// What has come since.
     pub fn since(&self, earlier: &Self) -> Self {
         Self {

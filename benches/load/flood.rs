@@ -10,6 +10,7 @@ use crate::{
     Span, Target,
     batch::BATCH,
     clients::{Clients, Tally},
+    connections::Connections,
     process,
     queries::Queries,
     say,
@@ -34,6 +35,75 @@ pub struct Flood {
     /// How many queries are on their way
     #[arg(long, default_value_t = 256)]
     outstanding: usize,
+
+    /// By TCP, on connections that stay open
+    #[arg(long)]
+    tcp: bool,
+}
+
+/// Clients by UDP or by TCP.
+trait Senders {
+    fn count(&self) -> usize;
+    fn now(&self) -> u64;
+    fn tally(&self) -> Tally;
+    fn receive(&mut self, client: usize) -> anyhow::Result<usize>;
+    fn send(&mut self, client: usize, queries: &Queries, wanted: &[Wanted]) -> anyhow::Result<()>;
+    /// Gives up what waits for too long; says of which client it was.
+    fn give_up(&mut self, gave_up: impl FnMut(usize));
+}
+
+/// A query, and when it should be sent.
+type Wanted = (u32, u64);
+
+impl Senders for Clients {
+    fn count(&self) -> usize {
+        self.count()
+    }
+
+    fn now(&self) -> u64 {
+        self.now()
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    fn receive(&mut self, client: usize) -> anyhow::Result<usize> {
+        self.receive(client, |_| {})
+    }
+
+    fn send(&mut self, client: usize, queries: &Queries, wanted: &[Wanted]) -> anyhow::Result<()> {
+        self.send(client, queries, wanted)
+    }
+
+    fn give_up(&mut self, gave_up: impl FnMut(usize)) {
+        self.give_up(gave_up);
+    }
+}
+
+impl Senders for Connections {
+    fn count(&self) -> usize {
+        self.count()
+    }
+
+    fn now(&self) -> u64 {
+        self.now()
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    fn receive(&mut self, client: usize) -> anyhow::Result<usize> {
+        self.receive(client)
+    }
+
+    fn send(&mut self, client: usize, queries: &Queries, wanted: &[Wanted]) -> anyhow::Result<()> {
+        self.send(client, queries, wanted)
+    }
+
+    /// TCP loses nothing.
+    fn give_up(&mut self, _: impl FnMut(usize)) {}
 }
 
 /// What has been done at a moment.
@@ -46,8 +116,16 @@ struct Mark {
 impl Flood {
     pub fn run(&self) -> anyhow::Result<()> {
         let server = self.target.server;
-        let mut queries = Queries::new(&self.target.asked, server)?;
-        let mut clients = Clients::new(server, self.outstanding.min(CLIENTS))?;
+        let queries = Queries::new(&self.target.asked, server)?;
+        let count = self.outstanding.min(CLIENTS);
+        if self.tcp {
+            self.ask(queries, Connections::new(server, count)?)
+        } else {
+            self.ask(queries, Clients::new(server, count)?)
+        }
+    }
+
+    fn ask(&self, mut queries: Queries, mut clients: impl Senders) -> anyhow::Result<()> {
         let mut free = self.rooms(clients.count());
         let warm = self.span.warm.as_nanos() as u64;
         let end = warm + self.span.seconds.as_nanos() as u64;
@@ -62,7 +140,7 @@ impl Flood {
                 break;
             }
             for (client, free) in free.iter_mut().enumerate() {
-                *free += clients.receive(client, |_| {})?;
+                *free += clients.receive(client)?;
                 while *free > 0 {
                     wanted.clear();
                     let now = clients.now();
@@ -96,11 +174,11 @@ impl Flood {
         (0..clients).map(room).collect()
     }
 
-    fn mark(&self, clients: &Clients) -> anyhow::Result<Mark> {
+    fn mark(&self, clients: &impl Senders) -> anyhow::Result<Mark> {
         Ok(Mark {
             at: clients.now(),
             processor: process::processor_time(&self.target.process)?,
-            tally: clients.tally,
+            tally: clients.tally(),
         })
     }
 }

@@ -2,7 +2,7 @@
 //! lines of a word, a tab and a number.
 //!
 //! * `queries`: what is asked.
-//! * `clients`: the sockets, and what is on its way.
+//! * `clients`: the sockets, and what is on its way; `connections`: the same by TCP.
 //! * `flood`: as much as the server can answer.
 //! * `steady`: so many queries a second, and how long each answer takes.
 //! * `storm`: all hosts at once, each until it has an answer.
@@ -10,6 +10,7 @@
 //! * `histogram`, `process`: times, and the processor time of the server.
 
 mod clients;
+mod connections;
 mod flood;
 mod histogram;
 mod process;

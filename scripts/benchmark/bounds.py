@@ -2,7 +2,7 @@
 
 from registrations import AT_ONCE, ONE_BY_ONE
 from report import Table, median
-from servers import COOKIES, FLOOR, FLOOR_BY_LINK, HEARTBEATS, READS, ratio
+from servers import COOKIES, ENVIRONMENTS, FLOOR, FLOOR_BY_LINK, HEARTBEATS, READS, ratio
 
 
 def of_servers(rows):
@@ -12,6 +12,7 @@ def of_servers(rows):
         for other, most in ((FLOOR, 1.10), ("NSD", 1.0), ("Knot", 1.0)):
             found.append((f"{name}: CPU × {other}", ratio(rows[name], rows[other]), most))
     found.append((f"{COOKIES}: CPU × {FLOOR_BY_LINK}", ratio(rows[COOKIES], rows[FLOOR_BY_LINK]), 1.10))
+    found.append((f"{ENVIRONMENTS}: CPU × {FLOOR}", ratio(rows[ENVIRONMENTS], rows[FLOOR]), 1.60))
     for name in (READS, HEARTBEATS):
         latency = ratio(rows[name], rows["NSD"], "p99")
         found.append((f"{name}: p99 at half load × NSD", latency, 1.0))

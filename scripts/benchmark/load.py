@@ -57,6 +57,8 @@ class Asked:
     namespace: str = ""
     # Whether empty answers are correct: the floor has no records.
     empty: bool = False
+    # By TCP, on connections that stay open.
+    tcp: bool = False
 
     def arguments(self):
         host, port = self.server.address
@@ -73,6 +75,7 @@ def flood(machine, asked, plan, outstanding=256, seconds=None):
     """Measures the maximum rate of a server."""
     span = ["--warm", str(plan.warm), "--seconds", str(seconds or plan.seconds)]
     arguments = ["flood", "--outstanding", str(outstanding)] + span
+    arguments += ["--tcp"] if asked.tcp else []
     return ask(machine, asked, arguments, plan)
 
 
@@ -85,7 +88,7 @@ def in_turn(machine, all_asked, plan, at_half=False):
     for _ in range(plan.parts):
         for asked, found in zip(all_asked, parts):
             part = flood(machine, asked, plan, seconds=seconds)
-            if at_half:
+            if at_half and not asked.tcp:
                 half = steady(machine, asked, plan, part["rate"] / 2, seconds)
                 part |= {name: half.get(name) for name in LATENCIES}
                 part["lost at half"] = half["lost"] / max(half["sent"], 1)

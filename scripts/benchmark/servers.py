@@ -6,7 +6,7 @@ import rivals
 from load import BUSY, Asked, in_turn
 from machine import SERVER_SIDE, SOA
 from report import Table, median
-from service import FIRST_ADDRESS, ORIGIN, Service, with_cookies
+from service import FABRIC_ENVIRONMENT, FIRST_ADDRESS, ORIGIN, Service, with_cookies
 
 NAMES = 1_000
 
@@ -15,6 +15,8 @@ READS = "service, reads"
 HEARTBEATS = "service, heartbeats with address"
 COOKIES = "service, heartbeats with cookie (link)"
 FLOOR, FLOOR_BY_LINK = "floor", "floor (link)"
+ENVIRONMENTS = "service, environments by their holders"
+BY_TCP = "service, heartbeats (TCP)"
 
 
 @dataclass
@@ -52,6 +54,9 @@ def start(machine, plan):
     hearing = Service(machine, "service heartbeats")
     hearing.fill(NAMES, plan.within)
     hearer = hearing.started("30s")
+    telling = Service(machine, "service environments", FABRIC_ENVIRONMENT)
+    telling.fill(NAMES, plan.within)
+    teller = telling.started("30s")
     zone = reading.master_file(reader, plan.within)
     link = machine.link()
     server_side, client_side = link
@@ -63,7 +68,9 @@ def start(machine, plan):
         READS: Row(Asked(reader, names=NAMES)),
         FLOOR: Row(Asked(bare, names=NAMES, empty=True)),
         HEARTBEATS: Row(Asked(hearer, hosts, NAMES, subnet=FIRST_ADDRESS)),
+        ENVIRONMENTS: Row(Asked(teller, f"_env.{hosts}", NAMES, subnet=FIRST_ADDRESS)),
     }
+    by_tcp = {BY_TCP: Row(Asked(hearer, hosts, NAMES, subnet=FIRST_ADDRESS, tcp=True), BY_TCP)}
     for name, rival in (
         ("NSD", rivals.nsd),
         ("Knot", rivals.knot),
@@ -74,6 +81,9 @@ def start(machine, plan):
         server = rival(machine, zone)
         server.wait_for_answer(f"vp0.{ORIGIN}")
         rows[name] = Row(Asked(server, names=NAMES))
+        if name in ("NSD", "Knot"):
+            by_tcp[f"{name} (TCP)"] = Row(Asked(server, names=NAMES, tcp=True), BY_TCP)
+    rows |= by_tcp
 
     server = with_cookies(machine, link, NAMES, plan.within)
     by_link = Asked(server, hosts, NAMES, cookie=True, namespace=client_side)
@@ -91,9 +101,17 @@ def cost(rows, name):
 
 
 def ratio(row, other, name="processor"):
-    """The median ratio of interleaved runs."""
+    """The median ratio of interleaved runs; None between UDP and TCP."""
+    if row.asked.tcp != other.asked.tcp:
+        return None
     pairs = zip(row.each(name), other.each(name))
     return median([mine / its for mine, its in pairs if mine and its])
+
+
+def share(numbers):
+    """The median as a percentage."""
+    found = median(numbers)
+    return None if found is None else found * 100
 
 
 def table(rows, plan):
@@ -113,8 +131,8 @@ def table(rows, plan):
                 median(row.each("p50")),
                 median(row.each("p99")),
                 median(row.each("p99 of all")),
-                median(row.each("lost at half")) * 100,
-                median(row.each("busy")) * 100,
+                share(row.each("lost at half")),
+                share(row.each("busy")),
             ]
         )
     idle = [name for name, row in rows.items() if median(row.each("busy")) < BUSY]
@@ -128,7 +146,8 @@ def table(rows, plan):
         "µs CPU: processor time of the server for each query that it answered, at its most.",
         "p50, p99: how long answers take at half of that rate, the median of spans of 2,000 queries; "
         "of all: the p99 of all queries; lost: those without an answer.",
-        "Compared are rows of the same network: loopback, or the link between two namespaces.",
+        "Compared are rows of the same network, loopback or the link between two namespaces, and of "
+        "the same transport. By TCP: 16 connections that stay open, with 16 queries each on their way.",
     ]
     if plan.quick:
         made.notes.append("A quick run: one run of each.")

@@ -10,8 +10,6 @@ ORIGIN = "bench.internal"
 # The first of the addresses that registered hosts state.
 FIRST_ADDRESS = "10.0.0.1"
 
-# The environment is small, so that a zone of a million peers can be written to a
-# file.
 ZONE = """\
 origin = "{origin}"
 lease = "{lease}"
@@ -25,10 +23,42 @@ limit = 2000000
 [roles.mixed]
 sequence = "vp"
 [environment]
-CORE_PEER_ID = "{{{{ id }}}}"
-CORE_PEER_ADDRESS = "{{{{ address }}}}:{{{{ ports.grpc }}}}"
-CORE_PEER_DISCOVERY_ROOTNODE = "{{{{ roots | join(',') }}}}"
+{environment}
 """
+
+# The environment is small, so that a zone of a million peers can be written to a
+# file.
+SMALL_ENVIRONMENT = """\
+CORE_PEER_ID = "{{ id }}"
+CORE_PEER_ADDRESS = "{{ address }}:{{ ports.grpc }}"
+CORE_PEER_DISCOVERY_ROOTNODE = "{{ roots | join(',') }}"
+"""
+
+# As many variables, of the same lengths, as a mixed peer gets from zones/pbft.toml.
+FABRIC_ENVIRONMENT = '''\
+CORE_PEER_ID = "{{ id }}"
+CORE_PEER_NETWORKID = "{{ origin | replace('.', '-') }}"
+CORE_PEER_ADDRESS = "{{ name }}:{{ ports.grpc }}"
+CORE_PEER_LISTENADDRESS = "0.0.0.0:{{ ports.grpc }}"
+CORE_PEER_DISCOVERY_ROOTNODE = """\\
+{% for k in range(4) if k != number %}vp{{ k }}.{{ origin }}:{{ ports.grpc }},{% endfor %}\\
+{% for k in range(4) %}nvp{{ k }}.{{ origin }}:{{ ports.grpc }}{{ ',' if not loop.last }}{% endfor %}"""
+CORE_VM_DOCKER_HOSTCONFIG_DNS = "{{ server }}"
+CORE_PEER_FILESYSTEMPATH = "/var/hyperledger/production/{{ origin }}/{{ id }}"
+CORE_PEER_SYNC_BLOCKS_CHANNELSIZE = "100"
+CORE_PEER_SYNC_STATE_SNAPSHOT_CHANNELSIZE = "500"
+CORE_PEER_SYNC_STATE_DELTAS_CHANNELSIZE = "200"
+CORE_PEER_VALIDATOR_CONSENSUS_PLUGIN = "pbft"
+CORE_PEER_VALIDATOR_CONSENSUS_BUFFERSIZE = "7500"
+CORE_PEER_VALIDATOR_EVENTS_BUFFERSIZE = "1000"
+CORE_PBFT_GENERAL_MODE = "batch"
+CORE_PBFT_GENERAL_N = "4"
+CORE_PBFT_GENERAL_F = "1"
+CORE_REST_ENABLED = "true"
+CORE_REST_ADDRESS = "0.0.0.0:7050"
+CORE_PEER_VALIDATOR_ENABLED = "true"
+CORE_PEER_VALIDATOR_EVENTS_ADDRESS = "0.0.0.0:7053"
+'''
 
 # All hosts have the same source address, so its limit is removed.
 CONFIGURATION = "[limits]\nnew_hosts_per_source = 0\n"
@@ -37,9 +67,10 @@ CONFIGURATION = "[limits]\nnew_hosts_per_source = 0\n"
 class Service:
     """The service's files, on which it can be started repeatedly."""
 
-    def __init__(self, machine, name):
+    def __init__(self, machine, name, environment=SMALL_ENVIRONMENT):
         self.machine = machine
         self.name = name
+        self.environment = environment
         self.directory = machine.make(name.replace(" ", "-"))
         self.data = self.directory / "data"
         self.configuration = self.directory / "paramd.toml"
@@ -68,7 +99,8 @@ class Service:
         are measured."""
         zones = self.directory / "zones"
         zones.mkdir(exist_ok=True)
-        (zones / "bench.toml").write_text(ZONE.format(origin=ORIGIN, lease=lease))
+        zone = ZONE.format(origin=ORIGIN, lease=lease, environment=self.environment)
+        (zones / "bench.toml").write_text(zone)
         address = (SERVER_SIDE if namespace else "127.0.0.1", free_port())
         command = [self.machine.program("paramd"), "--log", "warn", "serve"]
         command += ["--zones", str(zones), "--data", str(self.data)]
