@@ -23,7 +23,7 @@ use crate::network::Time;
 
 /// A loop that has not ticked for this long does not hear its peers. Idle loops
 /// tick every 100 ms.
-pub const LONGEST_BREAK: Duration = Duration::from_secs(1);
+pub const MAX_BREAK: Duration = Duration::from_secs(1);
 
 /// Milliseconds since the start of the service, counted from 1. The clock is
 /// monotonic, independent of the time of day, and includes the time for which the
@@ -96,7 +96,7 @@ impl Clock {
 
     /// Records a break between two ticks of a loop, if there was one.
     fn judge(&self, last: u64, now: Time) {
-        let longest = LONGEST_BREAK.as_millis() as u64;
+        let longest = MAX_BREAK.as_millis() as u64;
         let lasted = now.0.saturating_sub(last);
         if lasted <= longest {
             return;

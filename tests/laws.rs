@@ -153,7 +153,7 @@ fn a_heartbeat_never_revives_a_lease_that_has_ended() {
                 let now = clock.fetch_add(LEASE - 1 + jump % 3, Ordering::SeqCst);
                 network.expire(Time(now), usize::MAX);
                 if !network.is_live(peer.id) {
-                    assert!(!peer.lease.runs(Time(now), lasting));
+                    assert!(!peer.lease.is_running(Time(now), lasting));
                     break;
                 }
             }

@@ -1,4 +1,4 @@
-//! RDATA as a master file writes it, words in and octets out.
+//! Parses the RDATA of a master file into wire format.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,10 +10,10 @@ use super::{
     token::{Mistake, Token},
 };
 
-/// The longest character-string (RFC 1035, section 3.3).
+/// The maximum length of a character-string (RFC 1035, section 3.3).
 const TEXT_OCTETS: usize = 255;
 
-/// The RDATA that the tokens are, in wire form. `line` is that of the type.
+/// Parses RDATA into wire format. `line` is the line of the record type.
 pub(super) fn read(
     rtype: Type,
     line: usize,
@@ -30,7 +30,7 @@ pub(super) fn read(
         (Type::Opaque(_), Some(rdata)) => return Ok(rdata),
         (Type::Opaque(code), None) => {
             let message = format!(
-                "nothing is known of type {code} but its octets: write \\# 2 0a0b (RFC 3597)"
+                "type {code} is unknown: write its RDATA as octets, as in \\# 2 0a0b (RFC 3597)"
             );
             return Err(words.mistake(message));
         }
@@ -44,10 +44,10 @@ pub(super) fn read(
     }
 }
 
-/// The tokens of an entry that are still to be read.
+/// The remaining tokens of an entry.
 struct Words<'e> {
     rest: &'e [Token<'e>],
-    /// Of the token before.
+    /// The line of the previous token.
     line: usize,
     origin: &'e [u8],
 }
@@ -69,28 +69,28 @@ impl<'e> Words<'e> {
         Ok(token)
     }
 
-    /// A word, without quotes and escapes.
+    /// A word without quotes and escapes.
     fn word(&mut self, what: &str) -> Result<&'e str, Mistake> {
         let token = self.next(what)?;
-        let shown = token.shown();
+        let excerpt = token.excerpt();
         token.word().ok_or_else(|| {
             token.mistake(format!(
-                "`{shown}` is in quotes, or no plain word: write {what}"
+                "`{excerpt}` is quoted or not a plain word: write {what}"
             ))
         })
     }
 
-    fn number(&mut self, most: u16) -> Result<u16, Mistake> {
-        let what = format!("a number from 0 to {most}");
+    fn number(&mut self, max: u16) -> Result<u16, Mistake> {
+        let what = format!("a number from 0 to {max}");
         let word = self.word(&what)?;
         let is_number = word.bytes().all(|digit| digit.is_ascii_digit());
-        let number = word.parse().ok().filter(|number| *number <= most);
+        let number = word.parse().ok().filter(|number| *number <= max);
         number
             .filter(|_| is_number)
             .ok_or_else(|| self.mistake(format!("`{word}` is not {what}")))
     }
 
-    /// All words that are left, put together.
+    /// All remaining words, joined.
     fn digits(&mut self, what: &str) -> Result<String, Mistake> {
         let mut digits = self.word(what)?.to_owned();
         while !self.rest.is_empty() {
@@ -99,7 +99,8 @@ impl<'e> Words<'e> {
         Ok(digits)
     }
 
-    /// RDATA as `\# 2 0a0b`, whatever the type. In quotes the mark is a text.
+    /// RDATA of any type in the generic format `\# 2 0a0b` (RFC 3597, section 5). A quoted
+    /// `\#` is ordinary text.
     fn generic(&mut self) -> Result<Option<Vec<u8>>, Mistake> {
         let is_mark = |token: &Token<'_>| !token.is_quoted && token.text == b"\\#";
         if !self.rest.first().is_some_and(is_mark) {
@@ -113,11 +114,11 @@ impl<'e> Words<'e> {
         };
         let rdata = HEXLOWER_PERMISSIVE
             .decode(digits.as_bytes())
-            .map_err(|_| self.mistake("after \\# and a number come octets in hexadecimal"))?;
+            .map_err(|_| self.mistake("expected hexadecimal octets after \\# and a number"))?;
         if rdata.len() == usize::from(length) {
             return Ok(Some(rdata));
         }
-        let message = format!("there are {} octets: write \\# {0} …", rdata.len());
+        let message = format!("the RDATA has {} octets: write \\# {0} …", rdata.len());
         Err(self.mistake(message))
     }
 
@@ -130,8 +131,9 @@ impl<'e> Words<'e> {
         match self.rest.first() {
             None => Ok(rdata),
             Some(token) => Err(token.mistake(format!(
-                "`{}` is too much for one {mnemonic} record: write a line for each, or take it out",
-                token.shown()
+                "`{}` is unexpected after one {mnemonic} record: write a line for each record, or \
+                 remove it",
+                token.excerpt()
             ))),
         }
     }
@@ -143,13 +145,15 @@ impl<'e> Words<'e> {
             Field::Ipv4 => {
                 let word = self.word("an IPv4 address")?;
                 let address: Option<Ipv4Addr> = word.parse().ok();
-                let message = || format!("`{word}` is no IPv4 address: write one as 10.0.0.1");
+                let message =
+                    || format!("`{word}` is not an IPv4 address: write one such as 10.0.0.1");
                 rdata.extend(address.ok_or_else(|| self.mistake(message()))?.octets());
             }
             Field::Ipv6 => {
                 let word = self.word("an IPv6 address")?;
                 let address: Option<Ipv6Addr> = word.parse().ok();
-                let message = || format!("`{word}` is no IPv6 address: write one as fd00::1");
+                let message =
+                    || format!("`{word}` is not an IPv6 address: write one such as fd00::1");
                 rdata.extend(address.ok_or_else(|| self.mistake(message()))?.octets());
             }
             Field::Name => {
@@ -174,20 +178,20 @@ impl<'e> Words<'e> {
             Field::Target => {
                 let token = self.next("a URI in quotes")?;
                 if !token.is_quoted {
-                    let shown = token.shown();
-                    return Err(token.mistake(format!("write the URI in quotes: \"{shown}\"")));
+                    let excerpt = token.excerpt();
+                    return Err(token.mistake(format!("write the URI in quotes: \"{excerpt}\"")));
                 }
                 rdata.extend(token.value()?);
             }
             Field::Hex => {
                 let digits = self.digits("octets in hexadecimal")?;
                 let octets = HEXLOWER_PERMISSIVE.decode(digits.as_bytes());
-                rdata.extend(octets.map_err(|_| self.mistake("that is not in hexadecimal"))?);
+                rdata.extend(octets.map_err(|_| self.mistake("the data is not hexadecimal"))?);
             }
             Field::Base64 => {
                 let digits = self.digits("octets in base64")?;
                 let octets = BASE64.decode(digits.as_bytes());
-                rdata.extend(octets.map_err(|_| self.mistake("that is not in base64"))?);
+                rdata.extend(octets.map_err(|_| self.mistake("the data is not base64"))?);
             }
             Field::Parameters => {
                 rdata.extend(svcb::read(self.rest)?);
@@ -207,7 +211,8 @@ impl<'e> Words<'e> {
                 Ok(())
             }
             Err(_) => Err(token.mistake(format!(
-                "a string has {} octets, of which {TEXT_OCTETS} fit: write several, each in quotes",
+                "a string has {} octets, more than {TEXT_OCTETS}: split it into several, each in \
+                 quotes",
                 text.len()
             ))),
         }
