@@ -98,26 +98,9 @@ impl Network {
     /// for one lease from `now`, so that a peer that starts right after the service does
     /// not believe that it is the first.
     ///
-    /// # Errors
-    ///
-    /// The first conflict.
+    /// Omits registrations and pins that contradict the rules or an earlier one, and
+    /// returns all these conflicts.
     pub fn restore(
-        rules: Arc<Rules>,
-        revision: u64,
-        peers: impl IntoIterator<Item = StoredPeer>,
-        pins: impl IntoIterator<Item = (Hostname, PeerId)>,
-        now: Time,
-    ) -> Result<Self, Conflict> {
-        let (network, conflicts) = Self::restore_with_conflicts(rules, revision, peers, pins, now);
-        match conflicts.into_iter().next() {
-            Some(conflict) => Err(conflict),
-            None => Ok(network),
-        }
-    }
-
-    /// Like [`restore`](Self::restore), but leaves out registrations and pins that
-    /// contradict the rules or an earlier one, and returns all these conflicts.
-    pub fn restore_with_conflicts(
         rules: Arc<Rules>,
         revision: u64,
         peers: impl IntoIterator<Item = StoredPeer>,

@@ -17,7 +17,7 @@ use super::{
     stored::{pin, registration},
 };
 use crate::{
-    network::{Change, Hostname, Network, Peer, PeerId},
+    network::{Change, Hostname, Network, PeerId},
     store::{Store, Write},
 };
 
@@ -96,12 +96,7 @@ impl Committer {
         }
         let mut writes: Vec<Write> = changes
             .iter()
-            .map(|(place, change)| match change {
-                Change::Put(peer) => self.put(*place, peer),
-                Change::Delete(host, id) => self.delete(*place, host, *id),
-                Change::Pin(host, id) => self.pin(*place, host, *id),
-                Change::Unpin(host) => self.unpin(*place, host),
-            })
+            .map(|(place, change)| self.write_of(*place, change))
             .collect();
         let mut reserved = self.reserved.clone();
         for (place, network) in networks.iter().enumerate() {
@@ -138,12 +133,14 @@ impl Committer {
             let network = self.zones[*place].network();
             let peer = network.host(host);
             let others = ids.iter().filter(|id| peer.is_none_or(|it| it.id != **id));
-            writes.extend(others.map(|id| self.delete(*place, host, *id)));
-            writes.extend(peer.map(|peer| self.put(*place, peer)));
-            writes.push(match network.pinned(host) {
-                Some(id) => self.pin(*place, host, id),
-                None => self.unpin(*place, host),
-            });
+            let deletes = others.map(|id| Change::Delete(host.clone(), *id));
+            let put = peer.map(|peer| Change::Put(peer.clone()));
+            let pin = match network.pinned(host) {
+                Some(id) => Change::Pin(host.clone(), id),
+                None => Change::Unpin(host.clone()),
+            };
+            let changes = deletes.chain(put).chain([pin]);
+            writes.extend(changes.map(|change| self.write_of(*place, &change)));
         }
         let written = self.write(&writes);
         if written {
@@ -172,34 +169,28 @@ impl Committer {
         }
     }
 
-    fn put(&self, place: usize, peer: &Peer) -> Write {
-        Write::Put {
-            origin: self.origins[place].clone(),
-            registration: registration(&self.zones[place].zone, peer),
-        }
-    }
-
-    fn delete(&self, place: usize, host: &Hostname, id: PeerId) -> Write {
-        let rules = &self.zones[place].zone.rules;
-        Write::Delete {
-            origin: self.origins[place].clone(),
-            host: host.to_string(),
-            sequence: rules.sequence(id.sequence).name.clone(),
-            number: id.number,
-        }
-    }
-
-    fn pin(&self, place: usize, host: &Hostname, id: PeerId) -> Write {
-        Write::Pin {
-            origin: self.origins[place].clone(),
-            pin: pin(&self.zones[place].zone, host, id),
-        }
-    }
-
-    fn unpin(&self, place: usize, host: &Hostname) -> Write {
-        Write::Unpin {
-            origin: self.origins[place].clone(),
-            host: host.to_string(),
+    /// The write to the store that makes a change durable.
+    fn write_of(&self, place: usize, change: &Change) -> Write {
+        let (origin, zone) = (self.origins[place].clone(), &self.zones[place].zone);
+        match change {
+            Change::Put(peer) => Write::Put {
+                origin,
+                registration: registration(zone, peer),
+            },
+            Change::Delete(host, id) => Write::Delete {
+                origin,
+                host: host.to_string(),
+                sequence: zone.rules.sequence(id.sequence).name.clone(),
+                number: id.number,
+            },
+            Change::Pin(host, id) => Write::Pin {
+                origin,
+                pin: pin(zone, host, *id),
+            },
+            Change::Unpin(host) => Write::Unpin {
+                origin,
+                host: host.to_string(),
+            },
         }
     }
 }

@@ -90,7 +90,7 @@ fn fit(zone: &Zone, contents: Contents, clock: &Clock) -> (Network, Vec<Misfit>)
     }
     let serial = contents.serial.max(1);
     let (network, conflicts) =
-        Network::restore_with_conflicts(zone.rules.clone(), serial, peers, pins, clock.now());
+        Network::restore(zone.rules.clone(), serial, peers, pins, clock.now());
     misfits.extend(conflicts.iter().map(|conflict| Misfit {
         reason: conflict.to_string(),
         remedy: "raise n or the limit again, or release the host with `paramd release`",

@@ -99,7 +99,7 @@ impl ZoneView {
                 }
                 answer
             }
-            QueryName::Peer { peer, form } => match self.registered(peer) {
+            QueryName::Peer { peer, form } => match self.lookup_reference(peer) {
                 Some(lookup) => self.peer_answer(&lookup, *form, question),
                 None if zone.has_names_below(owner) => zone.no_data(network),
                 // The name exists, since an ID is pinned to it.
@@ -272,6 +272,13 @@ impl Answer {
                 Some(target.0.clone())
             }
             _ => None,
+        }
+    }
+
+    pub(super) fn error(code: ResponseCode, reason: String) -> Self {
+        Self {
+            reason: Some(reason),
+            ..Self::empty(code)
         }
     }
 

@@ -110,8 +110,8 @@ impl Inputs {
     ) -> Self {
         let roots = network.root_nodes().into_iter();
         let roots = roots.map(|root| (root.id, root.holder.address)).collect();
-        let names_members = |profile: &super::Profile| profile.environment.names("members");
-        let members = if zone.profiles.iter().any(names_members) {
+        let uses_members = |profile: &super::Profile| profile.environment.uses("members");
+        let members = if zone.profiles.iter().any(uses_members) {
             let member = |id| {
                 let peer = network.peer(id)?;
                 Some((peer.holder.address, network.is_live(id)))

@@ -27,7 +27,7 @@ const ADDITIONAL: std::ops::Range<usize> = 10..12;
 
 impl ZoneView {
     /// The registered peer of a reference. If that names a role, it must be the peer's.
-    pub(super) fn registered(&self, peer: &PeerRef) -> Option<Lookup<'_>> {
+    pub(super) fn lookup_reference(&self, peer: &PeerRef) -> Option<Lookup<'_>> {
         match peer {
             PeerRef::Id(id) => {
                 let peer = self.network.peer(*id)?;
@@ -76,12 +76,18 @@ impl ZoneView {
             return self.zone.no_data(&self.network);
         };
         match why {
-            NoRecords::NoRoot => self.zone.refused(self.zone.no_root_text(peer.role)),
+            NoRecords::NoRoot => {
+                Answer::error(ResponseCode::Refused, self.zone.no_root_text(peer.role))
+            }
             NoRecords::Any => self
                 .zone
                 .positive(owner, self.zone.ttl, vec![minimal_any()]),
             NoRecords::LeaseEnded => self.zone.lease_ended(&self.network, peer),
-            NoRecords::NotRendered(error) => self.zone.not_rendered(peer, &error),
+            // No peer starts with a part of its environment.
+            NoRecords::NotRendered(error) => Answer::error(
+                ResponseCode::ServFail,
+                format!("the environment of {}: {error}", peer.host),
+            ),
             NoRecords::NoData => self.zone.no_data(&self.network),
         }
     }
@@ -129,13 +135,6 @@ impl Zone {
         )
     }
 
-    fn refused(&self, reason: String) -> Answer {
-        Answer {
-            reason: Some(reason),
-            ..Answer::empty(ResponseCode::Refused)
-        }
-    }
-
     /// Logs an error in the environments of a role, unless the previous one failed too.
     pub(super) fn log_render_error(&self, peer: &Peer, error: Option<&RenderError>) {
         let is_failing = &self.profiles[usize::from(peer.role.0)].is_failing;
@@ -145,14 +144,6 @@ impl Zone {
                 error!("zone {self}: the environment of {}: {error}", peer.host);
             }
             Some(_) => {}
-        }
-    }
-
-    /// The answer if the environment cannot be rendered: no peer starts with a part of it.
-    fn not_rendered(&self, peer: &Peer, error: &RenderError) -> Answer {
-        Answer {
-            reason: Some(format!("the environment of {}: {error}", peer.host)),
-            ..Answer::empty(ResponseCode::ServFail)
         }
     }
 

@@ -202,8 +202,8 @@ impl ZoneView {
         out: &mut Vec<u8>,
     ) -> Result<u16, RenderError> {
         let profile = &self.zone.profiles[usize::from(peer.role.0)];
-        let server_named = profile.environment.names("server").then_some(server);
-        let key = self.inputs.key_of(peer, server_named, ttl);
+        let server_used = profile.environment.uses("server").then_some(server);
+        let key = self.inputs.key_of(peer, server_used, ttl);
         let hash = self.environments.hash_of(&key);
         if let Some(records) = self.environments.write(&key, hash, out) {
             return Ok(records);

@@ -98,7 +98,7 @@ impl Zone {
         let environment = &self.profiles[usize::from(peer.role.0)].environment;
         let roots = network.roots(peer);
         let roots = roots.map(|root| self.member(network, root.id)).collect();
-        let members = if environment.names("members") {
+        let members = if environment.uses("members") {
             let ids = self.member_ids();
             ids.map(|id| self.member(network, id)).collect()
         } else {

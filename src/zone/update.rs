@@ -21,23 +21,21 @@ pub struct Update {
     edits: Vec<Edit>,
 }
 
-/// A prerequisite (RFC 2136, section 2.4).
+/// A prerequisite (RFC 2136, section 2.4) for the RRset of the type, or for the name if the
+/// type is ANY.
 #[derive(Debug, Clone)]
-enum Prerequisite {
-    /// The name is in use, or it is not.
-    Name { name: Name, exists: bool },
-    /// The RRset exists, or it does not.
-    Set {
-        name: Name,
-        rtype: RecordType,
-        exists: bool,
-    },
+struct Prerequisite {
+    name: Name,
+    rtype: RecordType,
+    condition: Condition,
+}
+
+#[derive(Debug, Clone)]
+enum Condition {
+    Exists,
+    Missing,
     /// The RRset exists with exactly this data.
-    Equal {
-        name: Name,
-        rtype: RecordType,
-        data: Vec<RData>,
-    },
+    Equals(Vec<RData>),
 }
 
 #[derive(Debug, Clone)]
@@ -104,30 +102,21 @@ impl Zone {
             return Err(malformed("a prerequisite must have the TTL 0"));
         }
         self.check_name(&record.name)?;
-        let name = record.name.clone();
-        let rtype = record.record_type();
-        let exists = match record.dns_class {
-            DNSClass::ANY => true,
-            DNSClass::NONE => false,
+        let (name, rtype) = (&record.name, record.record_type());
+        let condition = match record.dns_class {
+            DNSClass::ANY => Condition::Exists,
+            DNSClass::NONE => Condition::Missing,
             DNSClass::IN => {
                 // RFC 2136, section 3.2.3: records of one name and type form an RRset.
-                let data = record.data.clone();
-                for prerequisite in prerequisites.iter_mut() {
-                    if let Prerequisite::Equal {
-                        name: other_name,
-                        rtype: other_type,
-                        data: rrset,
-                    } = prerequisite
-                        && *other_name == name
-                        && *other_type == rtype
+                for other in prerequisites.iter_mut() {
+                    if let Condition::Equals(rrset) = &mut other.condition
+                        && (&other.name, other.rtype) == (name, rtype)
                     {
-                        rrset.push(data);
+                        rrset.push(record.data.clone());
                         return Ok(());
                     }
                 }
-                let data = vec![data];
-                prerequisites.push(Prerequisite::Equal { name, rtype, data });
-                return Ok(());
+                Condition::Equals(vec![record.data.clone()])
             }
             _ => {
                 return Err(malformed(
@@ -135,18 +124,15 @@ impl Zone {
                 ));
             }
         };
-        if !is_empty(record) {
+        if !matches!(condition, Condition::Equals(_)) && !is_empty(record) {
             return Err(malformed(
                 "a prerequisite of class ANY or NONE must have no data",
             ));
         }
-        prerequisites.push(match rtype {
-            RecordType::ANY => Prerequisite::Name { name, exists },
-            rtype => Prerequisite::Set {
-                name,
-                rtype,
-                exists,
-            },
+        prerequisites.push(Prerequisite {
+            name: name.clone(),
+            rtype,
+            condition,
         });
         Ok(())
     }
@@ -267,34 +253,17 @@ impl Zone {
 
 impl ZoneView {
     fn check(&self, prerequisite: &Prerequisite) -> Result<(), UpdateRefusal> {
-        let (is_satisfied, code, name) = match prerequisite {
-            Prerequisite::Name { name, exists } => {
-                let found = !self.records_at(name, RecordType::ANY).is_empty();
-                let code = if *exists {
-                    ResponseCode::NXDomain
-                } else {
-                    ResponseCode::YXDomain
-                };
-                (found == *exists, code, name)
-            }
-            Prerequisite::Set {
-                name,
-                rtype,
-                exists,
-            } => {
-                let found = !self.records_at(name, *rtype).is_empty();
-                let code = if *exists {
-                    ResponseCode::NXRRSet
-                } else {
-                    ResponseCode::YXRRSet
-                };
-                (found == *exists, code, name)
-            }
-            Prerequisite::Equal { name, rtype, data } => {
-                let current = self.records_at(name, *rtype);
+        let Prerequisite { name, rtype, .. } = prerequisite;
+        let current = self.records_at(name, *rtype);
+        let (is_satisfied, code) = match (&prerequisite.condition, rtype) {
+            (Condition::Exists, RecordType::ANY) => (!current.is_empty(), ResponseCode::NXDomain),
+            (Condition::Exists, _) => (!current.is_empty(), ResponseCode::NXRRSet),
+            (Condition::Missing, RecordType::ANY) => (current.is_empty(), ResponseCode::YXDomain),
+            (Condition::Missing, _) => (current.is_empty(), ResponseCode::YXRRSet),
+            (Condition::Equals(data), _) => {
                 let equal = current.iter().all(|record| data.contains(record))
                     && data.iter().all(|record| current.contains(record));
-                (equal, ResponseCode::NXRRSet, name)
+                (equal, ResponseCode::NXRRSet)
             }
         };
         if !is_satisfied {

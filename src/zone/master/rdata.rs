@@ -1,8 +1,11 @@
 //! Parses the RDATA of a master file into wire format.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
-use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+use data_encoding::{BASE64, Encoding, HEXLOWER_PERMISSIVE};
 
 use super::{
     layout::{Field, Layout, Type},
@@ -90,6 +93,20 @@ impl<'e> Words<'e> {
             .ok_or_else(|| self.mistake(format!("`{word}` is not {what}")))
     }
 
+    /// A word in the text format of its type.
+    fn parsed<T: FromStr>(&mut self, what: &str, example: &str) -> Result<T, Mistake> {
+        let word = self.word(what)?;
+        let message = || format!("`{word}` is not {what}: write one such as {example}");
+        word.parse().map_err(|_| self.mistake(message()))
+    }
+
+    /// All remaining words, joined and decoded.
+    fn decoded(&mut self, encoding: &Encoding, name: &str) -> Result<Vec<u8>, Mistake> {
+        let digits = self.digits(&format!("octets in {name}"))?;
+        let octets = encoding.decode(digits.as_bytes());
+        octets.map_err(|_| self.mistake(format!("the data is not {name}")))
+    }
+
     /// All remaining words, joined.
     fn digits(&mut self, what: &str) -> Result<String, Mistake> {
         let mut digits = self.word(what)?.to_owned();
@@ -143,18 +160,12 @@ impl<'e> Words<'e> {
             Field::Byte => rdata.extend(self.number(u8::MAX.into())?.to_be_bytes().last()),
             Field::Short => rdata.extend(self.number(u16::MAX)?.to_be_bytes()),
             Field::Ipv4 => {
-                let word = self.word("an IPv4 address")?;
-                let address: Option<Ipv4Addr> = word.parse().ok();
-                let message =
-                    || format!("`{word}` is not an IPv4 address: write one such as 10.0.0.1");
-                rdata.extend(address.ok_or_else(|| self.mistake(message()))?.octets());
+                let address: Ipv4Addr = self.parsed("an IPv4 address", "10.0.0.1")?;
+                rdata.extend(address.octets());
             }
             Field::Ipv6 => {
-                let word = self.word("an IPv6 address")?;
-                let address: Option<Ipv6Addr> = word.parse().ok();
-                let message =
-                    || format!("`{word}` is not an IPv6 address: write one such as fd00::1");
-                rdata.extend(address.ok_or_else(|| self.mistake(message()))?.octets());
+                let address: Ipv6Addr = self.parsed("an IPv6 address", "fd00::1")?;
+                rdata.extend(address.octets());
             }
             Field::Name => {
                 let token = self.next("a name")?;
@@ -184,15 +195,9 @@ impl<'e> Words<'e> {
                 rdata.extend(token.value()?);
             }
             Field::Hex => {
-                let digits = self.digits("octets in hexadecimal")?;
-                let octets = HEXLOWER_PERMISSIVE.decode(digits.as_bytes());
-                rdata.extend(octets.map_err(|_| self.mistake("the data is not hexadecimal"))?);
+                rdata.extend(self.decoded(&HEXLOWER_PERMISSIVE, "hexadecimal")?);
             }
-            Field::Base64 => {
-                let digits = self.digits("octets in base64")?;
-                let octets = BASE64.decode(digits.as_bytes());
-                rdata.extend(octets.map_err(|_| self.mistake("the data is not base64"))?);
-            }
+            Field::Base64 => rdata.extend(self.decoded(&BASE64, "base64")?),
             Field::Parameters => {
                 rdata.extend(svcb::read(self.rest)?);
                 self.rest = &[];

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
 };
 
 use data_encoding::BASE64;
@@ -21,8 +22,6 @@ const KEYS: [&str; 8] = [
     "ipv6hint",
     "dohpath",
 ];
-
-const NOT_A_PORT: &str = "is not a port: write a number from 0 to 65535";
 
 const MANDATORY: u16 = 0;
 const ALPN: u16 = 1;
@@ -100,27 +99,24 @@ fn parameter(name: &[u8], value: Option<&[u8]>) -> Result<(u16, Vec<u8>), String
             keys.into_iter().flat_map(u16::to_be_bytes).collect()
         }
         ALPN => protocols(&octets)?,
-        PORT if text.bytes().all(|digit| digit.is_ascii_digit()) => {
-            let port: u16 = text.parse().map_err(|_| NOT_A_PORT)?;
+        PORT => {
+            let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
+            let port: Option<u16> = text.parse().ok().filter(|_| is_number);
+            let port = port.ok_or("is not a port: write a number from 0 to 65535")?;
             port.to_be_bytes().to_vec()
         }
-        PORT => return Err(NOT_A_PORT.into()),
-        IPV4_HINT => {
-            let addresses = items().map(|item| item.parse::<Ipv4Addr>());
-            let addresses = addresses.collect::<Result<Vec<_>, _>>();
-            let addresses = addresses.map_err(|_| "is not a list of IPv4 addresses")?;
-            addresses.iter().flat_map(Ipv4Addr::octets).collect()
-        }
-        IPV6_HINT => {
-            let addresses = items().map(|item| item.parse::<Ipv6Addr>());
-            let addresses = addresses.collect::<Result<Vec<_>, _>>();
-            let addresses = addresses.map_err(|_| "is not a list of IPv6 addresses")?;
-            addresses.iter().flat_map(Ipv6Addr::octets).collect()
-        }
+        IPV4_HINT => addresses(&text, Ipv4Addr::octets).ok_or("is not a list of IPv4 addresses")?,
+        IPV6_HINT => addresses(&text, Ipv6Addr::octets).ok_or("is not a list of IPv6 addresses")?,
         ECH => BASE64.decode(&octets).map_err(|_| "is not base64")?,
         _ => octets,
     };
     Ok((key, value))
+}
+
+/// A list of addresses in wire format.
+fn addresses<A: FromStr, const N: usize>(list: &str, octets: fn(&A) -> [u8; N]) -> Option<Vec<u8>> {
+    let addresses: Result<Vec<A>, _> = list.split(',').map(str::parse).collect();
+    Some(addresses.ok()?.iter().flat_map(octets).collect())
 }
 
 /// The number of a key, from its name or from `key99` (section 2.1).
