@@ -21,7 +21,7 @@ use hickory_proto::{
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     server::policy::{cookie, source::Source},
-    zone::{Form, QueryName, PeerRef},
+    zone::{Form, PeerRef, QueryName},
 };
 use param_daemon_fuzz::{
     law,

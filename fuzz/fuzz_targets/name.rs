@@ -17,7 +17,7 @@ use hickory_proto::{
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     network::{Holder, Hostname, Network, Time},
-    zone::{Answer, Form, QueryName, Question, PeerRef, Zone, ZoneView, master},
+    zone::{Answer, Form, PeerRef, QueryName, Question, Zone, ZoneView, master},
 };
 use param_daemon_fuzz::zones;
 

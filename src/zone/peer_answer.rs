@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::{Name, RData, Record, RecordType, rdata::TXT},
+    rr::{Name, RData, RecordType, rdata::TXT},
 };
 use tracing::error;
 
@@ -55,9 +55,9 @@ impl ZoneView {
         let mut message = packet::question(question.owner, rtype);
         let counts = self.write(lookup, form, rtype, question.server, &mut message);
         match counts.map(|counts| decode(message, counts)) {
-            Ok(Some((answers, additional))) => Answer {
-                answers,
-                additional,
+            Ok(Some(message)) => Answer {
+                answers: message.answers,
+                additional: message.additionals,
                 reason: lookup.extended_error(rtype).map(str::to_owned),
                 ..Answer::empty(ResponseCode::NoError)
             },
@@ -101,16 +101,12 @@ impl Lookup<'_> {
     }
 }
 
-/// Decodes the answers and the additional records of a message without counts.
-pub(super) fn decode(
-    mut message: Vec<u8>,
-    counts: RecordCounts,
-) -> Option<(Vec<Record>, Vec<Record>)> {
+/// Decodes a message whose header has no counts of answers and additional records.
+pub(super) fn decode(mut message: Vec<u8>, counts: RecordCounts) -> Option<Message> {
     let header = message.first_chunk_mut::<HEADER>()?;
     header[ANSWERS].copy_from_slice(&counts.answers.to_be_bytes());
     header[ADDITIONAL].copy_from_slice(&counts.additional.to_be_bytes());
-    let message = Message::from_vec(&message).ok()?;
-    Some((message.answers, message.additionals))
+    Message::from_vec(&message).ok()
 }
 
 impl Zone {

@@ -64,9 +64,9 @@ impl ZoneView {
             Lookup::Host { peer, in_role } => (&PeerRecord::from(&***peer), *in_role, 0),
             Lookup::Id(peer) => (peer, false, self.zone.ttl),
         };
-        let written = match (form, rtype, peer.address) {
+        let counts = match (form, rtype, peer.address) {
             (_, TXT | SRV, _) if !self.may_start(peer) => return Err(NoRecords::NoRoot),
-            (Form::Plain, TXT, _) => self.summary(peer, ttl, out).map(|()| (1, 0, out.len())),
+            (Form::Plain, TXT, _) => self.summary(peer, ttl, out).map(|()| one_answer(out)),
             (Form::Environment, TXT, _) => {
                 return self.write_environment(lookup, peer, ttl, server, out);
             }
@@ -80,17 +80,12 @@ impl ZoneView {
             {
                 out.extend(packet::QUESTION_NAME);
                 packet::address_record(address, self.zone.ttl, out);
-                Some((1, 0, out.len()))
+                Some(one_answer(out))
             }
             (_, ANY, _) => return Err(NoRecords::Any),
             _ => None,
         };
-        let (answers, additional, additional_at) = written.ok_or(NoRecords::NoData)?;
-        Ok(RecordCounts {
-            answers,
-            additional,
-            additional_at,
-        })
+        counts.ok_or(NoRecords::NoData)
     }
 
     /// Writes the variables, and the summary as an additional record. It names the
@@ -165,14 +160,18 @@ impl ZoneView {
         peer: &PeerRecord,
         ttl: u32,
         out: &mut Vec<u8>,
-    ) -> Option<(u16, u16, usize)> {
+    ) -> Option<RecordCounts> {
         let count = self.services(peer, ttl, out)?;
         let additional_at = out.len();
         for root in self.roots_for(Some(peer.address)) {
             out.extend(&root.name);
             packet::address_record(root.address, self.zone.ttl, out);
         }
-        (count > 0).then_some((count, count, additional_at))
+        (count > 0).then_some(RecordCounts {
+            answers: count,
+            additional: count,
+            additional_at,
+        })
     }
 
     /// Writes the SRV records of the root nodes, best first, and returns their number. The
@@ -214,6 +213,15 @@ impl ZoneView {
         let records = write_variables(&rendered?, ttl, out);
         self.environments.insert(key, hash, records, &out[start..]);
         Ok(records)
+    }
+}
+
+/// The counts of a single answer, which has been written.
+fn one_answer(out: &[u8]) -> RecordCounts {
+    RecordCounts {
+        answers: 1,
+        additional: 0,
+        additional_at: out.len(),
     }
 }
 

@@ -51,8 +51,7 @@ impl RecordSet {
             additional: 0,
             additional_at: message.len(),
         };
-        let (answers, _) = decode(message, counts)?;
-        Some(answers)
+        Some(decode(message, counts)?.answers)
     }
 
     fn begin(&mut self, labels: &[&str]) {
