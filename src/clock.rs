@@ -1,12 +1,12 @@
-//! The clock of the service, which also knows whether the service was able to
-//! hear its peers.
+//! The clock of the service, which also records whether the service could hear its
+//! peers.
 //!
-//! A lease ends because its peer is silent. A service that stands still hears
-//! nobody: it was stopped, the machine was suspended, or a thread did not get the
-//! processor or waited for a disk. That time says nothing about the peers. So
-//! every receive loop, and the writer, ticks on each iteration ([`LoopTick`]),
-//! and before leases end, [`Clock::moment`] tells since when all of them have
-//! ticked without a break.
+//! A lease expires because its peer is silent. A service that stands still hears no
+//! peer: it was stopped, the machine was suspended, or a thread did not get the
+//! processor or waited for a disk. Silence during that time does not count. So every
+//! receive loop, and the writer, ticks on each iteration ([`LoopTick`]), and before
+//! leases expire, [`Clock::moment`] returns the time since which all of them have ticked
+//! without a break.
 
 use std::{
     sync::{
@@ -21,9 +21,9 @@ use tracing::warn;
 
 use crate::network::Time;
 
-/// A loop that has not ticked for this long does not hear its peers. Idle loops
-/// tick every 100 ms.
-pub const LONGEST_BREAK: Duration = Duration::from_secs(1);
+/// The maximum time between two ticks of a loop that hears its peers. Idle loops tick
+/// every 100 ms.
+pub const MAX_BREAK: Duration = Duration::from_secs(1);
 
 /// Milliseconds since the start of the service, counted from 1. The clock is
 /// monotonic, independent of the time of day, and includes the time for which the
@@ -43,8 +43,8 @@ struct Shared {
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     pub now: Time,
-    /// Since when the service has heard its peers without a break; `now` if the
-    /// break is not over yet.
+    /// The time since which the service has heard its peers without a break; `now` if
+    /// the break is not over yet.
     pub heard_since: Time,
 }
 
@@ -57,8 +57,12 @@ pub struct LoopTick {
 
 impl Clock {
     pub fn start() -> Self {
+        Self::started_at(since_boot())
+    }
+
+    fn started_at(started: Duration) -> Self {
         Self(Arc::new(Shared {
-            started: since_boot(),
+            started,
             loops: Mutex::default(),
             heard_since: AtomicU64::new(0),
         }))
@@ -69,15 +73,14 @@ impl Clock {
         Time(1 + u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX >> 1))
     }
 
-    /// The present moment. The time is read before the ticks, so that a break in
-    /// between cannot make it look as if peers had been heard later than they
-    /// were.
+    /// The current moment. The time is read before the ticks, so that a break in between
+    /// cannot make peers appear to have been heard later than they were.
     pub fn moment(&self) -> Moment {
         let now = self.now();
         let mut loops = self.0.loops.lock().unwrap_or_else(PoisonError::into_inner);
         loops.retain(|last| last.strong_count() > 0);
         for last in loops.iter().filter_map(Weak::upgrade) {
-            self.judge(last.load(Ordering::Acquire), now);
+            self.record_break(last.load(Ordering::Acquire), now);
         }
         let heard_since = Time(self.0.heard_since.load(Ordering::Acquire));
         Moment { now, heard_since }
@@ -95,17 +98,17 @@ impl Clock {
     }
 
     /// Records a break between two ticks of a loop, if there was one.
-    fn judge(&self, last: u64, now: Time) {
-        let longest = LONGEST_BREAK.as_millis() as u64;
-        let lasted = now.0.saturating_sub(last);
-        if lasted <= longest {
+    fn record_break(&self, last: u64, now: Time) {
+        let max = MAX_BREAK.as_millis() as u64;
+        let elapsed = now.0.saturating_sub(last);
+        if elapsed <= max {
             return;
         }
         let before = self.0.heard_since.fetch_max(now.0, Ordering::AcqRel);
         // Every loop notices the same break; log it once.
-        if before + longest < now.0 {
-            let lasted = humantime::format_duration(Duration::from_millis(lasted));
-            warn!("the service stood still for {lasted}: every lease is extended by one lease");
+        if before + max < now.0 {
+            let elapsed = humantime::format_duration(Duration::from_millis(elapsed));
+            warn!("the service stood still for {elapsed}: every lease is extended by one lease");
         }
     }
 }
@@ -114,7 +117,8 @@ impl LoopTick {
     /// Call this on each iteration, after the loop has waited.
     pub fn tick(&self) {
         let now = self.clock.now();
-        self.clock.judge(self.last.load(Ordering::Acquire), now);
+        self.clock
+            .record_break(self.last.load(Ordering::Acquire), now);
         self.last.store(now.0, Ordering::Release);
     }
 }
@@ -135,17 +139,14 @@ mod tests {
         tick.last.store(then, Ordering::Release);
     }
 
-    fn clock_of_an_hour() -> Clock {
-        Clock(Arc::new(Shared {
-            started: since_boot().saturating_sub(Duration::from_secs(3_600)),
-            loops: Mutex::default(),
-            heard_since: AtomicU64::new(0),
-        }))
+    /// A clock that was started an hour ago.
+    fn old_clock() -> Clock {
+        Clock::started_at(since_boot().saturating_sub(Duration::from_secs(3_600)))
     }
 
     #[test]
-    fn who_ticks_is_heard() {
-        let clock = clock_of_an_hour();
+    fn a_loop_that_ticks_has_no_break() {
+        let clock = old_clock();
         let tick = clock.register_loop();
         tick.tick();
         assert_eq!(clock.moment().heard_since, Time(0));
@@ -153,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_break_that_lasts_is_seen_by_the_others() {
-        let clock = clock_of_an_hour();
+        let clock = old_clock();
         let (silent, busy) = (clock.register_loop(), clock.register_loop());
         backdate(&silent, &clock, Duration::from_secs(40));
         busy.tick();
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_break_that_is_over_is_remembered() {
-        let clock = clock_of_an_hour();
+        let clock = old_clock();
         let tick = clock.register_loop();
         backdate(&tick, &clock, Duration::from_secs(40));
         let before = clock.now();
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_loop_that_has_ended_is_not_missed() {
-        let clock = clock_of_an_hour();
+        let clock = old_clock();
         let tick = clock.register_loop();
         backdate(&tick, &clock, Duration::from_secs(40));
         drop(tick);

@@ -71,9 +71,10 @@ impl Key {
     /// One of the arguments is invalid; the error says what to write instead.
     pub fn new(name_text: &str, algorithm: &str, secret: &str) -> Result<Self, String> {
         let name = name(name_text)?;
-        let wanted = algorithm.trim_end_matches('.').to_ascii_lowercase();
-        let known = ALGORITHMS.into_iter().find(|(known, _)| *known == wanted);
-        let (_, algorithm) = known.ok_or_else(|| {
+        let algorithm_name = algorithm.trim_end_matches('.').to_ascii_lowercase();
+        let mut supported = ALGORITHMS.into_iter();
+        let supported = supported.find(|(name, _)| *name == algorithm_name);
+        let (_, algorithm) = supported.ok_or_else(|| {
             format!(
                 "unknown algorithm `{algorithm}`: write hmac-sha256, hmac-sha384 or hmac-sha512"
             )
@@ -133,14 +134,14 @@ fn parse(text: &str) -> Result<Vec<Key>, Mistake> {
     const SHAPE: &str = "write key \"NAME\" { algorithm hmac-sha256; secret \"…\"; };";
     let mut tokens = tokens(text)?.into_iter();
     let end = text.lines().count().max(1);
-    let mut next = |wanted: Option<&str>| {
+    let mut next = |expected: Option<&str>| {
         let token = tokens
             .next()
             .ok_or_else(|| mistake(end, format!("the file ends within a key: {SHAPE}")))?;
-        match wanted {
-            Some(wanted) if token.text != wanted => Err(mistake(
+        match expected {
+            Some(expected) if token.text != expected => Err(mistake(
                 token.line,
-                format!("expected `{wanted}`, found `{}`: {SHAPE}", token.text),
+                format!("expected `{expected}`, found `{}`: {SHAPE}", token.text),
             )),
             _ => Ok(token),
         }
@@ -219,9 +220,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, Mistake> {
             tokens.push(Token { text, line });
             end
         };
-        let (passed, left) = rest.split_at(length);
-        line += passed.matches('\n').count();
-        rest = left;
+        let (token, remainder) = rest.split_at(length);
+        line += token.matches('\n').count();
+        rest = remainder;
     }
     Ok(tokens)
 }
@@ -250,8 +251,8 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_by_line() {
-        for (text, line, what) in [
+    fn mistakes_are_reported_with_their_line() {
+        for (text, line, expected) in [
             ("", 1, "there is no key"),
             (
                 "key \"a\" {\n algorithm hmac-md5;\n secret \"SECRET\"; };",
@@ -281,13 +282,10 @@ mod tests {
             ("key \"a\" { name x; };", 1, "unknown statement"),
         ] {
             let text = text.replace("SECRET", SECRET);
-            let Mistake {
-                line: found,
-                message,
-            } = parse(&text).unwrap_err();
+            let mistake = parse(&text).unwrap_err();
             assert!(
-                found == line && message.contains(what),
-                "{text}: {found}: {message}"
+                mistake.line == line && mistake.message.contains(expected),
+                "{text}: {mistake:?}"
             );
         }
         let key = format!("key a {{ algorithm hmac-sha256; secret {SECRET}; }};\n");

@@ -1,6 +1,6 @@
 //! A DNS server that gives identical containers an identity.
 //!
-//! From the top down; a module uses only those below it:
+//! The modules, from the top down; a module uses only those below it:
 //!
 //! | module | contents |
 //! | --- | --- |
@@ -13,7 +13,7 @@
 //! | [`params`] | the templates of the environment |
 //! | [`keys`] | TSIG keys and their files |
 //! | [`settings`] | reads TOML files |
-//! | [`clock`] | the clock |
+//! | [`clock`] | the clock, and whether the service could hear its peers |
 //! | [`log`] | the log, with a rate limit |
 //! | [`text`] | text for messages |
 //! | [`network`] | the rules: who holds which ID, leases, root nodes |

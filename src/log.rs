@@ -21,12 +21,12 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// How many lines of a kind are logged at once, and how many a second after that.
+/// The number of lines of a kind in a burst, and the number per second after that.
 const BURST: f64 = 200.0;
 const PER_SECOND: f64 = 5.0;
 
-/// How often suppressed lines are reported.
-const REPORTS: Duration = Duration::from_secs(10);
+/// The interval between reports of suppressed lines.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Starts the log with this level. Messages of hickory about malformed packets
 /// appear at the debug level only, since anyone could fill the log with them.
@@ -52,7 +52,7 @@ pub fn start(level: LevelFilter) {
     // The debug level is not limited.
     let limit = (!is_debugging).then(Limit::default);
     if let Some(limit) = &limit {
-        limit.report_from_now_on();
+        limit.start_reports();
     }
     tracing_subscriber::registry()
         .with(lines.with_filter(limit))
@@ -70,10 +70,10 @@ struct Limit {
 struct Kind {
     /// The file and line of the source that logs them.
     place: String,
-    /// How many lines may be logged now.
+    /// The number of lines that may be logged now.
     allowance: f64,
     since: Instant,
-    left_out: u64,
+    suppressed: u64,
 }
 
 impl Limit {
@@ -88,13 +88,13 @@ impl Limit {
             ),
             allowance: BURST,
             since: now,
-            left_out: 0,
+            suppressed: 0,
         });
         let passed = now.saturating_duration_since(kind.since).as_secs_f64();
         kind.allowance = (kind.allowance + passed * PER_SECOND).min(BURST);
         kind.since = now;
         if kind.allowance < 1.0 {
-            kind.left_out += 1;
+            kind.suppressed += 1;
             return false;
         }
         kind.allowance -= 1.0;
@@ -102,22 +102,22 @@ impl Limit {
     }
 
     /// Takes the counts of suppressed lines, by place.
-    fn left_out(&self) -> Vec<(String, u64)> {
+    fn take_suppressed(&self) -> Vec<(String, u64)> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        let left_out = kinds.values_mut().filter(|kind| kind.left_out > 0);
-        left_out
-            .map(|kind| (kind.place.clone(), std::mem::take(&mut kind.left_out)))
+        let suppressed = kinds.values_mut().filter(|kind| kind.suppressed > 0);
+        suppressed
+            .map(|kind| (kind.place.clone(), std::mem::take(&mut kind.suppressed)))
             .collect()
     }
 
-    fn report_from_now_on(&self) {
+    fn start_reports(&self) {
         let limit = self.clone();
         // Without the thread, only the counts are missing.
         let _ = thread::Builder::new().name("log".into()).spawn(move || {
             loop {
-                thread::sleep(REPORTS);
-                for (place, count) in limit.left_out() {
-                    warn!("{count} lines from {place} were suppressed");
+                thread::sleep(REPORT_INTERVAL);
+                for (place, count) in limit.take_suppressed() {
+                    warn!("suppressed lines from {place}: {count}");
                 }
             }
         });
@@ -171,8 +171,8 @@ mod tests {
             (0..lines).filter(|_| limit.admits(metadata(), now)).count()
         };
         assert_eq!(admitted(0, 1_000), 200);
-        assert_eq!(limit.left_out(), [("src/x.rs:7".to_owned(), 800)]);
-        assert!(limit.left_out().is_empty());
+        assert_eq!(limit.take_suppressed(), [("src/x.rs:7".to_owned(), 800)]);
+        assert!(limit.take_suppressed().is_empty());
         assert_eq!(admitted(10, 1_000), 50);
         assert_eq!(admitted(1_000, 1_000), 200);
     }

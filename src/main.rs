@@ -10,7 +10,7 @@ use param_daemon::{
 fn main() -> ExitCode {
     let cli = Cli::read();
     log::start(cli.log);
-    let done = match cli.command {
+    let result = match cli.command {
         Command::Serve(options) => commands::serve::run(&options),
         Command::Check(options) => commands::check::run(&options),
         Command::Dump(options) => commands::dump::run(&options),
@@ -19,9 +19,9 @@ fn main() -> ExitCode {
         Command::Release(options) => commands::release::run(&options),
         Command::Health(options) => commands::health::run(&options),
     };
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
-        // The reader of our output has seen enough.
+        // The reader of the output has closed the pipe, as `head` does.
         Err(error) if commands::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("paramd: {}", commands::printable(&format!("{error:#}")));

@@ -1,10 +1,9 @@
 //! Renders a peer's environment from templates.
 //!
-//! The templates are part of a zone file, in the syntax of Jinja. They may use
-//! the values of [`Parameters`]; a template that uses any other value is an error
-//! when the file is read. A template that cannot be rendered for a peer is an
-//! error when that peer asks, so that no peer starts with an incomplete
-//! environment.
+//! The templates are part of a zone file, in the syntax of Jinja. They may use the values
+//! of [`Parameters`]; a template that uses any other value is an error when the file is
+//! read. A template that cannot be rendered for a peer is an error in the answer to that
+//! peer, so that no peer starts with an incomplete environment.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,7 +45,7 @@ pub struct Parameters<'a> {
     pub origin: &'a str,
     /// Rises whenever the ID passes to another holder.
     pub epoch: u64,
-    /// The address at which the service was asked.
+    /// The address at which the service was queried.
     pub server: IpAddr,
 }
 
@@ -107,7 +106,7 @@ impl Parameters<'_> {
         let list = |members: &[Member]| -> Value {
             members.iter().cloned().map(Value::from_object).collect()
         };
-        // A variable that renders to nothing is left out, so a number that the
+        // A variable that renders to an empty string is omitted, so a number that the
         // zone does not have is an empty string.
         let number = |number: Option<u32>| number.map_or(Value::from(""), Value::from);
         context! {
@@ -150,13 +149,12 @@ const FUNCTIONS: [&str; 3] = ["range", "dict", "namespace"];
 /// fit one variable.
 pub const MAX_MEMBERS: u32 = 512;
 
-/// How many steps a template may take. A loop over [`MAX_MEMBERS`] takes about
-/// ten thousand. A template that loops longer would occupy the service whenever a
-/// peer asks.
+/// The maximum number of steps of a template. A loop over [`MAX_MEMBERS`] takes about ten
+/// thousand. A template that loops longer would occupy the service at each query of a
+/// peer.
 const FUEL: u64 = 100_000;
 
-/// The maximum length of a value. A whole environment has to fit a message of 64
-/// kB.
+/// The maximum length of a value. A whole environment must fit in a message of 64 kB.
 const MAX_VALUE_BYTES: usize = 32_768;
 
 /// The environment of the peers of one role.
@@ -167,7 +165,7 @@ pub struct Environment {
     /// The same for all peers.
     ports: Value,
     /// The values and functions that the templates use.
-    named: BTreeSet<String>,
+    used: BTreeSet<String>,
 }
 
 /// A variable that cannot be rendered.
@@ -193,10 +191,10 @@ impl Environment {
         engine.set_undefined_behavior(UndefinedBehavior::Strict);
         engine.set_fuel(Some(FUEL));
         let mut errors = Vec::new();
-        let mut named = BTreeSet::new();
+        let mut used = BTreeSet::new();
         for (variable, template) in templates {
             match compile(&mut engine, variable, template) {
-                Ok(names) => named.extend(names),
+                Ok(names) => used.extend(names),
                 Err(reason) => errors.push(RenderError {
                     variable: variable.clone(),
                     reason,
@@ -210,17 +208,17 @@ impl Environment {
             engine,
             variables: templates.keys().cloned().collect(),
             ports: Value::from(ports),
-            named,
+            used,
         })
     }
 
     /// Whether a template uses this value.
-    pub fn names(&self, value: &str) -> bool {
-        self.named.contains(value)
+    pub fn uses(&self, value: &str) -> bool {
+        self.used.contains(value)
     }
 
-    /// Renders the variables of a peer. A variable that renders to nothing is
-    /// left out.
+    /// Renders the variables of a peer. A variable that renders to an empty string is
+    /// omitted.
     pub fn render(&self, parameters: &Parameters<'_>) -> Result<Vec<(&str, String)>, RenderError> {
         let values = parameters.values(&self.ports);
         let mut variables = Vec::with_capacity(self.variables.len());
@@ -287,15 +285,15 @@ fn compile(
     let compiled = engine
         .get_template(variable)
         .map_err(|error| reason(&error))?;
-    let named = compiled.undeclared_variables(false);
+    let used = compiled.undeclared_variables(false);
     let is_known = |name: &str| NAMES.contains(&name) || FUNCTIONS.contains(&name);
-    if let Some(unknown) = named.iter().find(|name| !is_known(name)) {
+    if let Some(unknown) = used.iter().find(|name| !is_known(name)) {
         return Err(format!(
             "uses the unknown value `{unknown}`: expected one of {}",
             NAMES.join(", ")
         ));
     }
-    Ok(named.into_iter())
+    Ok(used.into_iter())
 }
 
 /// The engine's message, without its position: the caller knows a better one.

@@ -21,7 +21,7 @@ use hickory_proto::{
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     server::policy::{cookie, source::Source},
-    zone::{Form, QueryName, Who},
+    zone::{Form, PeerRef, QueryName},
 };
 use param_daemon_fuzz::{
     law,
@@ -234,7 +234,7 @@ fn host_of(service: &Service, name: &Name) -> Option<(usize, String)> {
     let (place, zone) = service.zone_of(name)?;
     match zone.parse(name) {
         QueryName::Peer {
-            who: Who::Host { host, .. },
+            peer: PeerRef::Host { host, .. },
             form: Form::Plain,
         } => Some((place, host.to_string())),
         _ => None,

@@ -12,7 +12,7 @@ use hickory_proto::{
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     network::Network,
-    zone::{Asked, Question, ZoneView, master},
+    zone::{Question, ZoneView, master},
 };
 use param_daemon_fuzz::zones;
 
@@ -24,7 +24,7 @@ thread_local! {
 fuzz_target!(|text: &[u8]| {
     ZONES.with_borrow_mut(|zones| {
         let zone = &mut zones[0];
-        zone.further = master::Records::default();
+        zone.static_records = master::StaticRecords::default();
         let path = Path::new("zone");
         let further = match master::parse(path, text, zone) {
             Ok(further) => further,
@@ -47,19 +47,17 @@ fuzz_target!(|text: &[u8]| {
         assert!(again.iter().eq(further.iter()), "{lines:?}");
         let names: Vec<_> = further.iter().map(|record| record.name.clone()).collect();
         let mut zone = zones.swap_remove(0);
-        zone.further = further;
+        zone.static_records = further;
         let network = Network::new(zone.rules.clone(), 1);
         let view = ZoneView::new(Arc::new(zone), Arc::new(network));
         for name in names {
             for rtype in [RecordType::A, RecordType::ANY, RecordType::MX] {
                 let question = Question {
                     name: &view.zone.parse(&name),
-                    asked: Asked {
-                        rtype,
-                        owner: &name,
-                        server: Ipv4Addr::LOCALHOST.into(),
-                    },
-                    room: 1_232,
+                    rtype,
+                    owner: &name,
+                    server: Ipv4Addr::LOCALHOST.into(),
+                    max_octets: 1_232,
                 };
                 let answer = view.answer(&question);
                 let mut message = Message::new(0, MessageType::Response, OpCode::Query);

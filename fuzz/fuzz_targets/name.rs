@@ -17,7 +17,7 @@ use hickory_proto::{
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     network::{Holder, Hostname, Network, Time},
-    zone::{Answer, Asked, Form, QueryName, Question, Who, Zone, ZoneView, master},
+    zone::{Answer, Form, PeerRef, QueryName, Question, Zone, ZoneView, master},
 };
 use param_daemon_fuzz::zones;
 
@@ -125,12 +125,10 @@ fn check(view: &ZoneView, name: &Name) {
 fn answer(view: &ZoneView, name: &Name, rtype: RecordType) -> Answer {
     view.answer(&Question {
         name: &view.zone.parse(name),
-        asked: Asked {
-            rtype,
-            owner: name,
-            server: Ipv4Addr::LOCALHOST.into(),
-        },
-        room: 1_232,
+        rtype,
+        owner: name,
+        server: Ipv4Addr::LOCALHOST.into(),
+        max_octets: 1_232,
     })
 }
 
@@ -149,7 +147,7 @@ fn host_of(parsed: &QueryName) -> Option<&Hostname> {
     match parsed {
         QueryName::Leave(host)
         | QueryName::Peer {
-            who: Who::Host { host, .. },
+            peer: PeerRef::Host { host, .. },
             ..
         } => Some(host),
         _ => None,
@@ -164,16 +162,16 @@ fn spelled(zone: &Zone, parsed: &QueryName) -> Option<Vec<String>> {
         QueryName::Service(port) => vec![format!("_{port}"), "_tcp".to_owned()],
         QueryName::Status => vec!["_peers".to_owned()],
         QueryName::Leave(host) => vec!["_leave".to_owned(), host.to_string()],
-        QueryName::Peer { who, form } => {
+        QueryName::Peer { peer, form } => {
             let environment = (*form == Form::Environment).then(|| "_env".to_owned());
-            let who = match who {
-                Who::Id(id) => vec![zone.rules.id_text(*id)],
-                Who::Host { host, role } => {
+            let labels = match peer {
+                PeerRef::Id(id) => vec![zone.rules.id_text(*id)],
+                PeerRef::Host { host, role } => {
                     let role = role.map(|role| zone.rules.role(role).name.clone());
                     std::iter::once(host.to_string()).chain(role).collect()
                 }
             };
-            environment.into_iter().chain(who).collect()
+            environment.into_iter().chain(labels).collect()
         }
         QueryName::Empty | QueryName::Unknown => return None,
     };

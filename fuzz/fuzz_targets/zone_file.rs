@@ -19,7 +19,7 @@ use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     network::{Holder, Network, Role, Time},
     server::transfer::Content,
-    zone::{self, Asked, QueryName, Question, Zone, ZoneView},
+    zone::{self, QueryName, Question, Zone, ZoneView},
 };
 
 fuzz_target!(|text: &str| {
@@ -48,12 +48,10 @@ fn serve(zone: &Arc<Zone>) {
     let mut network = Network::new(zone.rules.clone(), 1);
     let question = Question {
         name: &QueryName::Apex,
-        asked: Asked {
-            rtype: RecordType::SOA,
-            owner: &zone.origin,
-            server: Ipv4Addr::LOCALHOST.into(),
-        },
-        room: 1_232,
+        rtype: RecordType::SOA,
+        owner: &zone.origin,
+        server: Ipv4Addr::LOCALHOST.into(),
+        max_octets: 1_232,
     };
     let view = ZoneView::new(zone.clone(), Arc::new(network.clone()));
     let apex = view.answer(&question);

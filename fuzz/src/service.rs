@@ -13,7 +13,7 @@ use hickory_proto::rr::Name;
 use param_daemon::{
     clock::Clock,
     keys::Key,
-    registry::{Published, Registry},
+    registry::{PublishedZone, Registry},
     server::{
         config::{Config, Identity, access::Access, keys::Keys, limits::Limits},
         policy::{
@@ -131,7 +131,7 @@ static COMMITS: AtomicU64 = AtomicU64::new(1);
 /// A service without sockets.
 pub struct Service {
     responder: Responder,
-    pub zones: Vec<Arc<Published>>,
+    pub zones: Vec<Arc<PublishedZone>>,
     pub access: Access,
     pub cookies: Arc<Cookies>,
     runtime: Runtime,

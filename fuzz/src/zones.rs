@@ -38,7 +38,7 @@ pub fn small() -> Vec<Zone> {
         parsed(&text("dns.x", "reclaim = \"never\"", "limit = 2")),
     ];
     let further = master::parse(Path::new("x.zone"), MASTER.as_bytes(), &zones[0]);
-    zones[0].further = further.expect("the master file is right");
+    zones[0].static_records = further.expect("the master file is right");
     zones
 }
 

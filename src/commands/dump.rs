@@ -31,7 +31,7 @@ pub fn run(options: &cli::Dump) -> anyhow::Result<()> {
             }
         }
         (Registrations::Server(server), Format::Json) => {
-            let records = transfer::begin(&server, &origin, &zone::status_of(&origin)?)?;
+            let records = transfer::begin(&server, &origin, &zone::status_origin(&origin)?)?;
             of_status(&origin, records)?.write(&mut out)?;
         }
         (Registrations::Store(mut store), Format::Master) => {
@@ -67,8 +67,8 @@ fn of_status(
         let record = record?;
         if let RData::SOA(soa) = &record.data {
             dump.head.serial = soa.serial.into();
-        } else if let Some(Status { pin, registered }) = zone::status_in(&record) {
-            dump.peers.extend(registered.map(|peer| peer.registration));
+        } else if let Some(Status { pin, peer }) = zone::parse_status(&record) {
+            dump.peers.extend(peer.map(|peer| peer.registration));
             dump.pins.extend(pin);
         }
     }

@@ -14,7 +14,7 @@ use std::{
 use tracing::{info, warn};
 
 use crate::{
-    registry::Published,
+    registry::PublishedZone,
     store::{
         dumps::{Dumps, Generation, Head},
         journal,
@@ -41,7 +41,7 @@ pub struct Dumper {
 }
 
 struct Zone {
-    published: Arc<Published>,
+    published: Arc<PublishedZone>,
     origin: String,
     /// The last commit in the newest dump, the serial in it, and its size.
     commit: u64,
@@ -52,7 +52,7 @@ struct Zone {
 }
 
 impl Dumper {
-    pub fn new(data: &Path, dumps: Dumps, zones: &[Arc<Published>]) -> Self {
+    pub fn new(data: &Path, dumps: Dumps, zones: &[Arc<PublishedZone>]) -> Self {
         let zones = zones.iter().map(|published| Zone {
             published: published.clone(),
             origin: published.zone.origin_text(),

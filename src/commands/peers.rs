@@ -62,14 +62,14 @@ pub fn run(options: &Peers) -> anyhow::Result<()> {
 
 fn running(server: &Client, origin: &Name) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for record in transfer::begin(server, origin, &zone::status_of(origin)?)? {
-        let Some(status) = zone::status_in(&record?) else {
+    for record in transfer::begin(server, origin, &zone::status_origin(origin)?)? {
+        let Some(status) = zone::parse_status(&record?) else {
             continue;
         };
-        match (status.registered, status.pin) {
+        match (status.peer, status.pin) {
             (Some(peer), pin) => {
                 let state = if peer.is_live { "live" } else { "gone" };
-                let heard = format!("{} ago", humantime::format_duration(peer.heard));
+                let heard = format!("{} ago", humantime::format_duration(peer.since_heard));
                 rows.push(row(peer.registration, pin.is_some(), state, heard));
             }
             (None, Some(pin)) => rows.push(unregistered_pin(pin)),

@@ -1,4 +1,4 @@
-//! Numbers with a time each, found by number and in order of time.
+//! A set of numbers with one time each, indexed by number and by time.
 
 use imbl::OrdSet;
 
@@ -11,15 +11,15 @@ pub(super) struct Agenda {
 }
 
 impl Agenda {
-    /// Notes the number at that time, instead of any other time it had.
+    /// Sets the time of the number.
     pub fn insert(&mut self, number: u32, time: Time) {
-        if let Some(earlier) = self.times.insert(number, time) {
-            self.order.remove(&(earlier, number));
+        if let Some(previous) = self.times.insert(number, time) {
+            self.order.remove(&(previous, number));
         }
         self.order.insert((time, number));
     }
 
-    /// Strikes the number out; gives the time it had.
+    /// Removes the number and returns its time.
     pub fn remove(&mut self, number: u32) -> Option<Time> {
         let time = self.times.remove(number)?;
         self.order.remove(&(time, number));
@@ -34,12 +34,13 @@ impl Agenda {
         self.times.len()
     }
 
-    /// The earliest time and its number; of equal times the lowest number.
+    /// The earliest time and its number. Among equal times, the lowest number is
+    /// first.
     pub fn first(&self) -> Option<(Time, u32)> {
         self.order.get_min().copied()
     }
 
-    /// The numbers in their own order.
+    /// The numbers in ascending order.
     pub fn numbers(&self) -> impl Iterator<Item = u32> {
         self.times.iter().map(|(number, _)| number)
     }

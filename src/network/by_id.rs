@@ -1,4 +1,4 @@
-//! The peers of a sequence by their numbers.
+//! The peers of a sequence, indexed by number.
 
 use std::{
     hint::black_box,
@@ -8,12 +8,12 @@ use std::{
 
 use super::{Peer, PeerId, Role, numbered::Numbered};
 
-/// What everyone is told of a peer.
+/// The public data of a peer: what an answer about it contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerRecord {
     pub id: PeerId,
     pub role: Role,
-    /// Where other peers reach it.
+    /// The address at which other peers reach it.
     pub address: IpAddr,
     pub epoch: u64,
 }
@@ -29,62 +29,62 @@ impl From<&Peer> for PeerRecord {
     }
 }
 
-/// Who has which number, and what everyone is told of them.
+/// The peers of a sequence, and a compact copy of their public data.
 ///
-/// The latter stands here a second time, so densely that what is asked by ID of
-/// a million peers stays in a processor's cache. The peers themselves, with their
-/// names and leases, are somewhere in very many more pages of memory,
-/// and to go there for each query cost a fifth of all that a query costs.
+/// The copy is so dense that the data for queries by ID stays in the processor's
+/// cache even with a million peers. The peers themselves, with their names and
+/// leases, are spread over many more pages of memory; reading them for each query
+/// took a fifth of the cost of a query.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PeersById {
     peers: Numbered<Arc<Peer>>,
-    brief: Numbered<Compact, COMPACT_RUN>,
+    records: Numbered<CompactRecord, COMPACT_LEAF>,
 }
 
-/// How many stand next to each other: two pages of memory.
-const COMPACT_RUN: usize = 512;
+/// The number of contiguous compact records: two pages of memory.
+const COMPACT_LEAF: usize = 512;
 
-/// What is told of a peer, if that goes into sixteen octets.
+/// The public data of a peer in sixteen bytes.
 #[derive(Debug, Clone, Copy)]
-enum Compact {
+enum CompactRecord {
     V4(Ipv4Addr, Role, u64),
-    /// Only the peer itself says it.
-    Elsewhere,
+    /// An IPv6 address does not fit: the data is read from the peer itself.
+    V6,
 }
 
-impl Compact {
+impl CompactRecord {
     fn of(peer: &Peer) -> Self {
         match peer.holder.address {
             IpAddr::V4(address) => Self::V4(address, peer.role, peer.epoch),
-            IpAddr::V6(_) => Self::Elsewhere,
+            IpAddr::V6(_) => Self::V6,
         }
     }
 }
 
-/// Where it stands who has an ID, or that nobody has.
+/// The slot of an ID in memory, which may be empty.
 #[derive(Clone, Copy)]
 pub struct IdSlot<'s> {
     id: PeerId,
-    brief: &'s Option<Compact>,
+    record: &'s Option<CompactRecord>,
     peers: &'s PeersById,
 }
 
 impl IdSlot<'_> {
-    /// Has the processor fetch it from memory, and does not wait for it.
+    /// Makes the processor fetch the slot from memory, without waiting for it.
     pub fn prefetch(&self) {
-        black_box(*self.brief);
+        black_box(*self.record);
     }
 
-    /// What everyone is told of the peer that has the ID.
+    /// The public data of the peer that has the ID.
     pub fn record(&self) -> Option<PeerRecord> {
-        match *self.brief {
-            Some(Compact::V4(address, role, epoch)) => Some(PeerRecord {
+        match *self.record {
+            Some(CompactRecord::V4(address, role, epoch)) => Some(PeerRecord {
                 id: self.id,
                 role,
                 address: address.into(),
                 epoch,
             }),
-            Some(Compact::Elsewhere) => {
+            Some(CompactRecord::V6) => {
                 let peer = self.peers.get(self.id.number)?;
                 Some(PeerRecord::from(&**peer))
             }
@@ -98,32 +98,32 @@ impl PeersById {
         self.peers.get(number)
     }
 
-    /// Where it stands who has the number of that ID, in this sequence.
+    /// The slot of an ID of this sequence.
     pub fn slot(&self, id: PeerId) -> Option<IdSlot<'_>> {
         Some(IdSlot {
             id,
-            brief: self.brief.place(id.number)?,
+            record: self.records.slot(id.number)?,
             peers: self,
         })
     }
 
     pub fn contains(&self, number: u32) -> bool {
-        self.brief.contains(number)
+        self.records.contains(number)
     }
 
-    /// Puts a peer at its number.
+    /// Inserts a peer at its number.
     pub fn insert(&mut self, peer: Arc<Peer>) {
         let number = peer.id.number;
-        self.brief.insert(number, Compact::of(&peer));
+        self.records.insert(number, CompactRecord::of(&peer));
         self.peers.insert(number, peer);
     }
 
     pub fn remove(&mut self, number: u32) {
-        self.brief.remove(number);
+        self.records.remove(number);
         self.peers.remove(number);
     }
 
-    /// All of them, lowest number first.
+    /// All peers, lowest number first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Peer>> {
         self.peers.iter().map(|(_, peer)| peer)
     }
@@ -131,11 +131,11 @@ impl PeersById {
 
 #[cfg(test)]
 mod tests {
-    use super::Compact;
+    use super::CompactRecord;
 
-    /// Where that is not so, what it is for is lost.
+    /// A larger record would defeat the purpose of the copy.
     #[test]
-    fn it_is_brief() {
-        assert_eq!(size_of::<Option<Compact>>(), 16);
+    fn a_compact_record_has_sixteen_bytes() {
+        assert_eq!(size_of::<Option<CompactRecord>>(), 16);
     }
 }

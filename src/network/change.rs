@@ -1,24 +1,24 @@
-//! What a decision changes.
+//! The changes that a decision makes.
 
 use std::sync::Arc;
 
 use super::{Hostname, Peer, PeerId};
 
-/// What must be made durable before anyone may be told of it.
+/// A change that must be durable before any client may learn of it.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// The host is registered so.
+    /// The host is registered with this data.
     Put(Arc<Peer>),
-    /// The host no longer has that number.
+    /// The host no longer has this ID.
     Delete(Hostname, PeerId),
-    /// The number is kept for the host.
+    /// The ID is reserved for the host.
     Pin(Hostname, PeerId),
-    /// No number is kept for the host any more.
+    /// No ID is reserved for the host any more.
     Unpin(Hostname),
 }
 
 impl Change {
-    /// Whom it concerns.
+    /// The host that changes.
     pub fn host(&self) -> &Hostname {
         match self {
             Self::Put(peer) => &peer.host,
@@ -26,7 +26,7 @@ impl Change {
         }
     }
 
-    /// The number that is given or taken away.
+    /// The ID that is assigned or removed.
     pub fn id(&self) -> Option<PeerId> {
         match self {
             Self::Put(peer) => Some(peer.id),

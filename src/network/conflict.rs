@@ -1,8 +1,8 @@
-//! What contradicts the rules of a network: records of the store, and pins.
+//! Contradictions between the rules of a network and stored records or pins.
 
 use super::Hostname;
 
-/// A record of the store contradicts the rules or another record.
+/// A stored record contradicts the rules or another record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     #[error("{host} holds {id}, which is out of the range of its sequence")]
@@ -30,7 +30,7 @@ pub enum Conflict {
 pub enum PinRefusal {
     #[error("{host} has another ID: release it first")]
     HasAnother { host: Hostname },
-    #[error("the ID is that of {other}: release that first")]
+    #[error("the ID belongs to {other}: release that host first")]
     Taken { other: Hostname },
     #[error("the network has no such ID")]
     OutOfRange,

@@ -1,18 +1,17 @@
-//! The numbers of a sequence that nobody holds, as ranges.
+//! The free numbers of a sequence, as ranges.
 
 use imbl::OrdMap;
 
-/// A set of numbers. It takes memory for its ranges, not for its numbers, so
-/// that one peer with a high number costs no more than one with a low one.
+/// A set of numbers. Its size depends on the number of ranges, not of numbers, so
+/// that a peer with a high number costs no more than one with a low number.
 #[derive(Debug, Clone)]
-pub(super) struct Free {
-    /// Where each range starts, and where the next number is that is taken.
-    /// No two ranges touch.
+pub(super) struct FreeNumbers {
+    /// The start of each range, and its exclusive end. No two ranges touch.
     ranges: OrdMap<u32, u32>,
 }
 
-impl Free {
-    /// All numbers from `start`, but for the very last, which is never given.
+impl FreeNumbers {
+    /// All numbers from `start`, except for `u32::MAX`, which is never assigned.
     pub fn from(start: u32) -> Self {
         Self {
             ranges: OrdMap::unit(start, u32::MAX),
@@ -61,16 +60,16 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::Free;
+    use super::FreeNumbers;
 
     proptest! {
-        /// The same as a set that has every number.
+        /// The ranges behave like a set that contains each number.
         #[test]
         fn ranges_are_a_set(
             start in 0u32..5,
             steps in prop::collection::vec((any::<bool>(), 0u32..40), 0..200),
         ) {
-            let mut free = Free::from(start);
+            let mut free = FreeNumbers::from(start);
             let mut taken = BTreeSet::new();
             for (take, number) in steps {
                 let number = number + start;
@@ -90,8 +89,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_number_is_never_given() {
-        let mut free = Free::from(u32::MAX - 1);
+    fn the_last_number_is_never_assigned() {
+        let mut free = FreeNumbers::from(u32::MAX - 1);
         assert_eq!(free.lowest(), Some(u32::MAX - 1));
         free.remove(u32::MAX - 1);
         assert_eq!(free.lowest(), None);

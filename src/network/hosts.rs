@@ -1,4 +1,4 @@
-//! The peers, found by their hosts.
+//! The peers, indexed by host name.
 
 use std::{
     borrow::Borrow,
@@ -12,33 +12,34 @@ use siphasher::sip::SipHasher13;
 
 use super::{Hostname, Peer};
 
-/// A set of peers, of each host one. The name stands in the peer alone: beside
-/// it in the map it would take twice the room.
+/// A set of peers, one for each host. The name is stored in the peer only: as the
+/// key of a map it would take twice the memory.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Hosts(GenericHashMap<ByHost, (), OfNames, DefaultSharedPtr>);
+pub(super) struct Hosts(GenericHashMap<HostEntry, (), NameHashBuilder, DefaultSharedPtr>);
 
-/// A label that may be a host's name, with its hash: so that many can be
-/// looked up next to each other, and memory is waited for once, not once for each.
+/// A label that may be a host name, with its hash: many can be looked up together,
+/// so that memory latency is paid once and not for each.
 #[derive(Debug, Clone, Copy)]
 pub struct HostKey<'n> {
-    /// Of the label as it is spelt, which nearly always is in lower case.
+    /// The hash of the label in its original case, which is nearly always lower
+    /// case.
     hash: u64,
     label: &'n [u8],
 }
 
-/// Equal to another peer of the same host.
+/// A peer that compares equal to any other peer of its host.
 #[derive(Debug, Clone)]
-struct ByHost(Arc<Peer>);
+struct HostEntry(Arc<Peer>);
 
 impl Hosts {
-    /// The peer of the host of that name, in lower case.
+    /// The peer of a host, whose name is in lower case.
     pub fn get(&self, host: &str) -> Option<&Arc<Peer>> {
-        let (ByHost(peer), ()) = self.0.get_key_value(host)?;
+        let (HostEntry(peer), ()) = self.0.get_key_value(host)?;
         Some(peer)
     }
 
-    /// What [`find`](Self::find) is to find, in this set or in one that has become
-    /// of it.
+    /// Prepares a label for [`find`](Self::find) in this set or any set derived from
+    /// it.
     pub fn host_key<'n>(&self, label: &'n [u8]) -> HostKey<'n> {
         let mut hasher = self.0.hasher().build_hasher();
         hasher.write(label);
@@ -46,23 +47,23 @@ impl Hosts {
         HostKey { hash, label }
     }
 
-    /// The peer that is sought, or seldom another one whose host has the same hash;
-    /// nobody if it is not spelt in lower case. Nothing of the peer itself is read.
-    pub fn likely(&self, sought: &HostKey<'_>) -> Option<&Arc<Peer>> {
-        let (ByHost(peer), ()) = self.0.get_key_value(&ByHash(sought.hash))?;
+    /// The peer of the key's host, or in rare cases another one with the same hash;
+    /// `None` if the label is not in lower case. Reads nothing of the peer itself.
+    pub fn find_by_hash(&self, key: &HostKey<'_>) -> Option<&Arc<Peer>> {
+        let (HostEntry(peer), ()) = self.0.get_key_value(&HashKey(key.hash))?;
         Some(peer)
     }
 
-    /// The peer that is sought, in any case.
-    pub fn find(&self, sought: &HostKey<'_>) -> Option<&Arc<Peer>> {
-        let host = Hostname::from_label(sought.label).ok()?;
+    /// The peer of the key's host; the label may be in any case.
+    pub fn find(&self, key: &HostKey<'_>) -> Option<&Arc<Peer>> {
+        let host = Hostname::from_label(key.label).ok()?;
         self.get(host.as_str())
     }
 
-    /// Puts the peer in the place of any other of its host.
+    /// Inserts the peer, and replaces any other one of its host.
     pub fn insert(&mut self, peer: Arc<Peer>) {
-        // The map puts the new key in the place of an equal one.
-        self.0.insert(ByHost(peer), ());
+        // The map replaces an equal key by the new one.
+        self.0.insert(HostEntry(peer), ());
     }
 
     pub fn remove(&mut self, host: &Hostname) {
@@ -78,58 +79,58 @@ impl Hosts {
     }
 }
 
-impl Borrow<str> for ByHost {
+impl Borrow<str> for HostEntry {
     fn borrow(&self) -> &str {
         self.0.host.as_str()
     }
 }
 
-impl PartialEq for ByHost {
+impl PartialEq for HostEntry {
     fn eq(&self, other: &Self) -> bool {
         self.0.host == other.0.host
     }
 }
 
-impl Eq for ByHost {}
+impl Eq for HostEntry {}
 
 impl HostKey<'_> {
-    /// Whether it is this peer's host.
-    pub fn is(&self, peer: &Peer) -> bool {
+    /// Whether the label is the host name of this peer.
+    pub fn matches(&self, peer: &Peer) -> bool {
         let host = peer.host.as_str().as_bytes();
-        // Nearly always they are spelt alike, which is sooner seen.
+        // The bytes are nearly always equal, and comparing them is faster.
         host == self.label || host.eq_ignore_ascii_case(self.label)
     }
 }
 
-/// Equal to whoever has this hash, since the map asks no key that has another.
-struct ByHash(u64);
+/// Equal to every entry with this hash: the map compares no entry with another hash.
+struct HashKey(u64);
 
-impl Equivalent<ByHost> for ByHash {
-    fn equivalent(&self, _: &ByHost) -> bool {
+impl Equivalent<HostEntry> for HashKey {
+    fn equivalent(&self, _: &HostEntry) -> bool {
         true
     }
 }
 
-impl Hash for ByHash {
+impl Hash for HashKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.0);
     }
 }
 
-/// As the name itself is hashed, by which it is looked up.
-impl Hash for ByHost {
+/// The same hash as that of the host name, by which entries are looked up.
+impl Hash for HostEntry {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.host.hash(state);
     }
 }
 
-/// Hashes names as the standard library does, by a random key, so that nobody can
-/// choose hosts whose hashes are the same; but each in one piece, for a third of
-/// the time.
+/// Hashes names with SipHash-1-3 and a random key, like the standard library, so
+/// that nobody can choose hosts whose hashes collide; but it hashes each name in one
+/// piece, which takes a third of the time.
 #[derive(Clone, Copy)]
-struct OfNames(SipHasher13);
+struct NameHashBuilder(SipHasher13);
 
-impl Default for OfNames {
+impl Default for NameHashBuilder {
     fn default() -> Self {
         let random = RandomState::new();
         Self(SipHasher13::new_with_keys(
@@ -139,18 +140,18 @@ impl Default for OfNames {
     }
 }
 
-// The key is nobody's business.
-impl std::fmt::Debug for OfNames {
+// Does not print the key.
+impl std::fmt::Debug for NameHashBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OfNames")
+        f.write_str("NameHashBuilder")
     }
 }
 
-impl BuildHasher for OfNames {
-    type Hasher = OfName;
+impl BuildHasher for NameHashBuilder {
+    type Hasher = NameHasher;
 
-    fn build_hasher(&self) -> OfName {
-        OfName {
+    fn build_hasher(&self) -> NameHasher {
+        NameHasher {
             key: self.0,
             hash: 0,
         }
@@ -158,23 +159,22 @@ impl BuildHasher for OfNames {
 }
 
 /// Hashes one name.
-struct OfName {
+struct NameHasher {
     key: SipHasher13,
     hash: u64,
 }
 
-impl Hasher for OfName {
-    fn write(&mut self, octets: &[u8]) {
-        self.hash = self.key.hash(octets);
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.hash = self.key.hash(bytes);
     }
 
-    /// What is hashed already.
+    /// Sets a hash that is known already ([`HashKey`]).
     fn write_u64(&mut self, hash: u64) {
         self.hash = hash;
     }
 
-    /// The end of a text: nothing comes after it that it would have to be told
-    /// from.
+    /// Ignores the terminator of a string: a name is the only value that is hashed.
     fn write_u8(&mut self, _: u8) {}
 
     fn finish(&self) -> u64 {
@@ -207,31 +207,35 @@ mod tests {
         })
     }
 
-    /// The map looks at 32 bits of a hash, which some of so many hosts have in
-    /// common: there is a chance of one in a hundred million that none have.
+    /// The map uses 32 bits of a hash, which some of so many hosts have in common: the
+    /// probability that none have is one in a hundred million.
     #[test]
-    fn a_host_is_found_also_where_another_has_its_hash() {
+    fn a_host_is_found_if_another_has_its_hash() {
         let mut hosts = Hosts::default();
         let peers: Vec<_> = (0..400_000).map(peer).collect();
         for peer in &peers {
             hosts.insert(peer.clone());
         }
-        let mut others = 0;
+        let mut collisions = 0;
         for peer in &peers {
             let name = peer.host.as_str();
-            let spelt = name.to_uppercase();
-            let sought = hosts.host_key(spelt.as_bytes());
-            assert!(Arc::ptr_eq(hosts.find(&sought).unwrap(), peer));
+            let uppercase = name.to_uppercase();
+            let key = hosts.host_key(uppercase.as_bytes());
+            assert!(Arc::ptr_eq(hosts.find(&key).unwrap(), peer));
             assert!(Arc::ptr_eq(hosts.get(name).unwrap(), peer));
-            let sought = hosts.host_key(name.as_bytes());
-            assert!(Arc::ptr_eq(hosts.find(&sought).unwrap(), peer));
-            let likely = hosts.likely(&sought).unwrap();
-            assert_eq!(sought.is(likely), Arc::ptr_eq(likely, peer));
-            others += u32::from(!sought.is(likely));
+            let key = hosts.host_key(name.as_bytes());
+            assert!(Arc::ptr_eq(hosts.find(&key).unwrap(), peer));
+            let candidate = hosts.find_by_hash(&key).unwrap();
+            assert_eq!(key.matches(candidate), Arc::ptr_eq(candidate, peer));
+            collisions += u32::from(!key.matches(candidate));
         }
-        assert!(others > 0, "no two hosts have the same hash");
-        let sought = hosts.host_key(b"host-x");
-        assert!(hosts.find(&sought).is_none());
-        assert!(hosts.likely(&sought).is_none_or(|peer| !sought.is(peer)));
+        assert!(collisions > 0, "no two hosts have the same hash");
+        let key = hosts.host_key(b"host-x");
+        assert!(hosts.find(&key).is_none());
+        assert!(
+            hosts
+                .find_by_hash(&key)
+                .is_none_or(|peer| !key.matches(peer))
+        );
     }
 }

@@ -4,16 +4,16 @@ use std::{fmt, str::FromStr};
 
 use smol_str::SmolStr;
 
-/// A host's name: one label of letters, digits, `-` and `_` that starts with a
-/// letter or a digit, at most 63 octets (RFC 1035, section 2.3.4). Kept in
+/// A host name: one label of letters, digits, `-` and `_` that starts with a
+/// letter or a digit, at most 63 octets (RFC 1035, section 2.3.4). It is kept in
 /// lower case, since DNS names compare without regard to case (RFC 4343).
 ///
-/// Names of up to 23 octets, which nearly all are, stand in the value itself:
-/// there may be very many, and a heartbeat compares one.
+/// Names of up to 23 bytes, which nearly all are, are stored inline: there may be
+/// very many, and each heartbeat compares one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hostname(SmolStr);
 
-/// The text is no host name.
+/// The text is not a host name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a host name is one label of at most 63 letters, digits, - and _ that starts with a letter or digit"
@@ -21,7 +21,7 @@ pub struct Hostname(SmolStr);
 pub struct NotAHostname;
 
 impl Hostname {
-    /// Reads a label in any case.
+    /// Parses a label in any case.
     pub fn from_label(label: &[u8]) -> Result<Self, NotAHostname> {
         let first = label.first().ok_or(NotAHostname)?;
         let valid = first.is_ascii_alphanumeric()
@@ -49,7 +49,7 @@ impl FromStr for Hostname {
     }
 }
 
-/// Lets maps that are keyed by host names be asked with a plain string.
+/// Allows lookups by `&str` in maps that are keyed by host names.
 impl std::borrow::Borrow<str> for Hostname {
     fn borrow(&self) -> &str {
         &self.0
@@ -68,11 +68,11 @@ impl fmt::Debug for Hostname {
     }
 }
 
-/// A sequence of IDs: its place in [`Rules::sequences`](super::Rules).
+/// A sequence of IDs, as an index into [`Rules::sequences`](super::Rules).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sequence(pub u16);
 
-/// A role: its place in [`Rules::roles`](super::Rules).
+/// A role, as an index into [`Rules::roles`](super::Rules).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Role(pub u16);
 

@@ -1,4 +1,4 @@
-//! A lease: the time for which its holder may stay silent.
+//! A lease: the time for which a holder may stay silent.
 
 use std::{
     fmt,
@@ -20,63 +20,63 @@ impl Add<Duration> for Time {
     }
 }
 
-/// When a peer was last heard, and whether its lease has been ended since.
+/// The time at which a peer was last heard, and whether its lease has ended since.
 ///
-/// Both live in one atomic word, so that a heartbeat is a single store that
-/// takes no lock, and cannot race with the end of the lease: either it comes
-/// before the end and prolongs the lease, or it is told that there is none.
+/// Both are in one atomic word, so that a heartbeat is one lock-free update that
+/// cannot race with the end of the lease: either it comes first and renews the
+/// lease, or it fails.
 pub struct Lease(AtomicU64);
 
-/// Set when the lease was ended: by its holder, or because it ran out.
+/// Set once the lease has ended: its holder left, or the lease expired.
 const ENDED: u64 = 1 << 63;
 
 impl Lease {
-    /// A lease that was renewed at `now`.
+    /// A lease that starts at `now`.
     pub fn granted(now: Time) -> Self {
         Self(AtomicU64::new(now.0))
     }
 
-    /// When the holder was last heard, or the lease was granted.
-    pub fn heard(&self) -> Time {
+    /// The time at which the holder was last heard or the lease was granted.
+    pub fn last_heard(&self) -> Time {
         Time(self.0.load(Ordering::Relaxed) & !ENDED)
     }
 
-    /// Whether the lease, `lasting` that long, runs at `now`.
-    pub fn runs(&self, now: Time, lasting: Duration) -> bool {
-        Self::word_runs(self.0.load(Ordering::Acquire), now, lasting)
+    /// Whether the lease, of the given duration, is running at `now`.
+    pub fn is_running(&self, now: Time, duration: Duration) -> bool {
+        Self::is_word_running(self.0.load(Ordering::Acquire), now, duration)
     }
 
-    fn word_runs(word: u64, now: Time, lasting: Duration) -> bool {
-        word & ENDED == 0 && now < Time(word) + lasting
+    fn is_word_running(word: u64, now: Time, duration: Duration) -> bool {
+        word & ENDED == 0 && now < Time(word) + duration
     }
 
-    /// Renews a lease that runs; says `false`, and does nothing, where it has ended.
-    pub fn renew(&self, now: Time, lasting: Duration) -> bool {
+    /// Renews a running lease. Returns `false`, without an effect, if it has ended.
+    pub fn renew(&self, now: Time, duration: Duration) -> bool {
         self.0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                Self::word_runs(word, now, lasting).then(|| word.max(now.0))
+                Self::is_word_running(word, now, duration).then(|| word.max(now.0))
             })
             .is_ok()
     }
 
-    /// Ends the lease if it has run out by `now`; says whether it is ended. The
-    /// silence before `heard_since`, when nobody listened, does not count.
-    pub(super) fn expire(&self, now: Time, lasting: Duration, heard_since: Time) -> bool {
-        let is_vouched_for = now >= heard_since + lasting;
+    /// Ends the lease if it has expired by `now`, and returns whether it has ended.
+    /// Silence before `heard_since`, when the service did not listen, does not count.
+    pub(super) fn expire(&self, now: Time, duration: Duration, heard_since: Time) -> bool {
+        let has_listened = now >= heard_since + duration;
         self.0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                let ends = is_vouched_for && !Self::word_runs(word, now, lasting);
+                let ends = has_listened && !Self::is_word_running(word, now, duration);
                 (ends || word & ENDED != 0).then_some(word | ENDED)
             })
             .is_ok()
     }
 
-    /// Ends the lease at once.
+    /// Ends the lease immediately.
     pub(super) fn end(&self) {
         self.0.fetch_or(ENDED, Ordering::AcqRel);
     }
 
-    /// Grants the lease anew, after it had ended.
+    /// Grants the lease again after its end.
     pub(super) fn grant(&self, now: Time) {
         self.0.store(now.0 & !ENDED, Ordering::Release);
     }

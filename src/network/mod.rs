@@ -1,15 +1,15 @@
-//! The law of one network of peers: who holds which ID, whose lease runs, who
-//! is a root node.
+//! The rules of a network of peers: who holds which ID, which leases are running,
+//! and who is a root node.
 //!
-//! This module is pure. It knows no clock (time comes in as an argument), no
-//! disk, no DNS and no threads, so random histories can be played through it
-//! and its laws checked (`tests/network/laws.rs`). What must survive a restart it says
-//! as a list of [`Change`]s; whoever calls it makes them durable.
+//! This module is pure. It uses no clock (time is an argument), no disk, no DNS and
+//! no threads, so that tests can run random histories through it and check its laws
+//! (`tests/network/laws.rs`). It returns what must survive a restart as a list of
+//! [`Change`]s, which the caller makes durable.
 //!
-//! * [`Rules`]: what a network allows: sequences, roles, lease, reclaim.
-//! * [`Peer`], [`Holder`], [`Lease`]: one registered host; [`PeerRecord`]: what everyone
-//!   is told of it.
-//! * [`Network`]: all of them, and the decisions.
+//! * [`Rules`]: the rules of a network: sequences, roles, lease, reclaim.
+//! * [`Peer`], [`Holder`], [`Lease`]: a registered host; [`PeerRecord`]: its public
+//!   data.
+//! * [`Network`]: all peers, and the decisions.
 
 mod agenda;
 mod by_id;

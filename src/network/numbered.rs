@@ -1,35 +1,35 @@
-//! Values by number, for the numbers of a sequence.
+//! A map from the numbers of a sequence to values.
 
 use std::{array, sync::Arc};
 
-/// How many children a branch has: two to that. To change one, all are copied,
-/// and each of them is touched for it.
+/// The number of children of a branch is two to this power. A change of one child
+/// copies all of them, and touches each for it.
 const BITS: u32 = 5;
 const WIDTH: usize = 1 << BITS;
 
-/// A persistent map from numbers: a clone shares all that does not change
-/// afterwards.
+/// A persistent map from numbers (a radix tree): a clone shares everything that does
+/// not change afterwards.
 ///
-/// The numbers of a sequence are given lowest first, so they are next to each
-/// other, and a number is the way to its value: five bits of it for each level
-/// of a tree that is as high as the highest number needs. Nothing is compared
-/// on that way, and with a million of peers all but its last step stays in a
-/// processor's cache. A tree of sorted keys took seven steps through memory.
-/// One value at a high number takes a node for each level, seven at the most.
+/// The numbers of a sequence are assigned lowest first, so they are dense, and a
+/// number is the path to its value: five bits of it for each level of a tree that is
+/// as high as the highest number needs. A lookup compares nothing, and with a million
+/// peers all but its last step stays in the processor's cache; a tree of sorted keys
+/// took seven steps through memory. A single value at a high number takes one node
+/// for each level, at most seven.
 ///
-/// `LEAF` is how many values stand next to each other, a power of two. Many are
-/// good for small values that are read often, since then they lie on few pages
-/// of memory; but all of them are copied when one changes.
+/// `LEAF` is the number of contiguous values, a power of two. A large leaf suits small
+/// values that are read often, since they occupy few pages of memory; but a change of
+/// one value copies all of them.
 #[derive(Debug, Clone)]
 pub(super) struct Numbered<T, const LEAF: usize = WIDTH> {
     root: Option<Node<T, LEAF>>,
-    /// How many levels the tree has.
+    /// The height of the tree.
     levels: u32,
     len: usize,
 }
 
-/// What kind it is stands beside the pointer to it, so that of a leaf nothing is
-/// read but the value.
+/// A node. Its kind is stored beside the pointer, so that a lookup reads nothing of a
+/// leaf but the value.
 #[derive(Debug, Clone)]
 enum Node<T, const LEAF: usize> {
     Branch(Arc<[Option<Node<T, LEAF>>; WIDTH]>),
@@ -48,11 +48,11 @@ impl<T, const LEAF: usize> Default for Numbered<T, LEAF> {
 
 impl<T, const LEAF: usize> Numbered<T, LEAF> {
     pub fn get(&self, number: u32) -> Option<&T> {
-        self.place(number)?.as_ref()
+        self.slot(number)?.as_ref()
     }
 
-    /// Where the value of a number stands, without a look at it.
-    pub fn place(&self, number: u32) -> Option<&Option<T>> {
+    /// The slot of a number, without reading its value.
+    pub fn slot(&self, number: u32) -> Option<&Option<T>> {
         if self.is_beyond(number) {
             return None;
         }
@@ -81,13 +81,13 @@ impl<T, const LEAF: usize> Numbered<T, LEAF> {
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         let mut from = Some(0);
         std::iter::from_fn(move || {
-            let found = self.at_or_after(from?)?;
-            from = found.0.checked_add(1);
-            Some(found)
+            let (number, value) = self.at_or_after(from?)?;
+            from = number.checked_add(1);
+            Some((number, value))
         })
     }
 
-    /// The value at the number, or at the next one that has any.
+    /// The value at the number, or at the next number that has one.
     fn at_or_after(&self, number: u32) -> Option<(u32, &T)> {
         if self.is_beyond(number) {
             return None;
@@ -96,14 +96,14 @@ impl<T, const LEAF: usize> Numbered<T, LEAF> {
         root.at_or_after(number, self.levels - 1)
     }
 
-    /// Whether the tree is not high enough for the number.
+    /// Whether the tree is too low for the number.
     fn is_beyond(&self, number: u32) -> bool {
         u64::from(number) >> shift::<LEAF>(self.levels) > 0
     }
 }
 
 impl<T: Clone, const LEAF: usize> Numbered<T, LEAF> {
-    /// Puts a value at a number; gives the one that was there.
+    /// Inserts a value at a number, and returns the previous one.
     pub fn insert(&mut self, number: u32, value: T) -> Option<T> {
         while self.is_beyond(number) {
             self.levels += 1;
@@ -113,14 +113,14 @@ impl<T: Clone, const LEAF: usize> Numbered<T, LEAF> {
                 self.root = Some(Node::Branch(Arc::new(children)));
             }
         }
-        let earlier = insert(&mut self.root, number, value, self.levels - 1);
-        self.len += usize::from(earlier.is_none());
-        earlier
+        let previous = insert(&mut self.root, number, value, self.levels - 1);
+        self.len += usize::from(previous.is_none());
+        previous
     }
 
-    /// Takes out the value at a number.
+    /// Removes the value at a number, and returns it.
     pub fn remove(&mut self, number: u32) -> Option<T> {
-        // What is not there must not cost a copy of the way to it.
+        // A number without a value must not cost a copy of its path.
         if !self.contains(number) {
             return None;
         }
@@ -130,7 +130,7 @@ impl<T: Clone, const LEAF: usize> Numbered<T, LEAF> {
     }
 }
 
-/// How many bits of a number the levels below that one take; leaves are level 0.
+/// The number of bits that the levels below this one use; leaves are level 0.
 const fn shift<const LEAF: usize>(level: u32) -> u32 {
     match level {
         0 => 0,
@@ -138,13 +138,13 @@ const fn shift<const LEAF: usize>(level: u32) -> u32 {
     }
 }
 
-/// The place of a number in a node of that level.
+/// The index of a number in a node of the level.
 fn digit<const LEAF: usize>(number: u32, level: u32) -> usize {
     let width = if level == 0 { LEAF } else { WIDTH };
     (number >> shift::<LEAF>(level)) as usize % width
 }
 
-/// Where there is no node yet, one is made.
+/// Inserts a value, and creates the nodes on its path.
 fn insert<T: Clone, const LEAF: usize>(
     node: &mut Option<Node<T, LEAF>>,
     number: u32,
@@ -162,7 +162,7 @@ fn insert<T: Clone, const LEAF: usize>(
     }
 }
 
-/// A node that becomes empty is taken out as well.
+/// Removes a value, and the nodes that become empty.
 fn remove<T: Clone, const LEAF: usize>(
     node: &mut Option<Node<T, LEAF>>,
     number: u32,
@@ -203,10 +203,11 @@ impl<T, const LEAF: usize> Node<T, LEAF> {
                 places
                     .filter_map(|(place, child)| Some((place, child.as_ref()?)))
                     .find_map(|(place, child)| {
-                        // Of later children even the first number is good.
-                        let from = match place == first {
-                            true => number,
-                            false => with_digit::<LEAF>(number, level, place),
+                        // Later children are searched from their first number.
+                        let from = if place == first {
+                            number
+                        } else {
+                            with_digit::<LEAF>(number, level, place)
                         };
                         child.at_or_after(from, level.saturating_sub(1))
                     })
@@ -221,11 +222,11 @@ impl<T, const LEAF: usize> Node<T, LEAF> {
     }
 }
 
-/// The first number with that digit at that level, and those of `number` above.
+/// The first number with the digit at the level, and the digits of `number` above it.
 fn with_digit<const LEAF: usize>(number: u32, level: u32, digit: usize) -> u32 {
     let (this, above) = (shift::<LEAF>(level), shift::<LEAF>(level + 1));
-    let kept = u64::from(number) >> above << above;
-    (kept | (digit as u64) << this) as u32
+    let prefix = u64::from(number) >> above << above;
+    (prefix | (digit as u64) << this) as u32
 }
 
 #[cfg(test)]
@@ -236,7 +237,7 @@ mod tests {
 
     use super::{Numbered, WIDTH};
 
-    /// Low ones, as a sequence gives them, and some of any size.
+    /// Low numbers, as a sequence assigns them, and some of any size.
     fn number() -> impl Strategy<Value = u32> {
         prop_oneof![
             6 => 0u32..100,
@@ -246,10 +247,10 @@ mod tests {
         ]
     }
 
-    /// The same as a map of the standard library; and a clone stays as it was.
+    /// The map behaves like that of the standard library, and a clone does not change.
     fn play<const LEAF: usize>(steps: &[(u32, Option<u8>)]) -> Result<(), TestCaseError> {
         let (mut map, mut model) = (Numbered::<u8, LEAF>::default(), BTreeMap::new());
-        let mut earlier = (map.clone(), model.clone());
+        let mut snapshot = (map.clone(), model.clone());
         for (place, &(number, value)) in steps.iter().enumerate() {
             match value {
                 Some(value) => {
@@ -260,13 +261,13 @@ mod tests {
             prop_assert_eq!(map.get(number), model.get(&number));
             prop_assert_eq!(map.len(), model.len());
             if place % 16 == 0 {
-                earlier = (map.clone(), model.clone());
+                snapshot = (map.clone(), model.clone());
             }
         }
-        for (map, model) in [(&map, &model), (&earlier.0, &earlier.1)] {
-            let found: Vec<_> = map.iter().map(|(number, value)| (number, *value)).collect();
+        for (map, model) in [(&map, &model), (&snapshot.0, &snapshot.1)] {
+            let values: Vec<_> = map.iter().map(|(number, value)| (number, *value)).collect();
             let expected = model.iter().map(|(number, value)| (*number, *value));
-            prop_assert_eq!(found, expected.collect::<Vec<_>>());
+            prop_assert_eq!(values, expected.collect::<Vec<_>>());
         }
         Ok(())
     }
@@ -287,13 +288,12 @@ mod tests {
             for number in &numbers {
                 map.insert(*number, ());
             }
-            let found = map.at_or_after(from).map(|(number, ())| number);
-            prop_assert_eq!(found, numbers.range(from..).next().copied());
+            let next = map.at_or_after(from).map(|(number, ())| number);
+            prop_assert_eq!(next, numbers.range(from..).next().copied());
         }
 
-        /// Nothing is left of what is taken out.
         #[test]
-        fn empty_nodes_are_gone(numbers in prop::collection::vec(number(), 0..50)) {
+        fn empty_nodes_are_removed(numbers in prop::collection::vec(number(), 0..50)) {
             let mut map = Numbered::<_>::default();
             for number in &numbers {
                 map.insert(*number, ());

@@ -1,17 +1,18 @@
-//! A registered host, and who holds its registration.
+//! A registered host, and the holder of its registration.
 
 use std::net::IpAddr;
 
 use super::{Hostname, Lease, PeerId, Role};
 
-/// Who holds a registration: whoever asks from `source` and states `address`.
-/// Either alone is not enough, since a neighbour can state another's address,
-/// and containers behind one node's masquerading share their source.
+/// The holder of a registration: the client that queries from `source` and states
+/// `address`. Either alone does not identify it, since a neighbour can state
+/// another's address, and containers behind the masquerading of a node share their
+/// source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Holder {
-    /// Where its queries come from.
+    /// The source address of its queries.
     pub source: IpAddr,
-    /// Where other peers reach it.
+    /// The address at which other peers reach it.
     pub address: IpAddr,
 }
 
@@ -22,11 +23,12 @@ pub struct Peer {
     pub id: PeerId,
     pub role: Role,
     pub holder: Holder,
-    /// Rises whenever an ID gets another holder, and never falls: the revision of
-    /// the network at which this holder was registered. Of two processes that were
-    /// told one ID, the one with the lower epoch has lost it.
+    /// The revision of the network at which this holder was registered. It rises
+    /// whenever the ID passes to another holder, and never falls: of two processes
+    /// with one ID, the one with the lower epoch has lost it.
     pub epoch: u64,
-    /// Shared with everyone who has seen this peer; a heartbeat writes here.
+    /// Shared by all states of the network that contain this peer; a heartbeat
+    /// updates it.
     pub lease: Lease,
 }
 

@@ -1,17 +1,17 @@
-//! Pins: numbers that an administrator keeps for a host.
+//! Pins: IDs that an administrator reserves for hosts.
 //!
-//! A pinned number is given to nobody else, also when its host is gone for
-//! long. The host need not be registered yet: it gets the number when it asks.
+//! A pinned ID never passes to another host, however long its own host is gone. The
+//! host need not be registered yet: it gets the ID when it registers.
 
 use super::{Change, Hostname, Network, PeerId, PinRefusal, Role};
 
 impl Network {
-    /// The number that is kept for the host.
+    /// The ID that is pinned to the host.
     pub fn pinned(&self, host: &Hostname) -> Option<PeerId> {
         self.pins.get(host).copied()
     }
 
-    /// Whose the ID is, registered or pinned.
+    /// The host that has the ID, by registration or by a pin.
     pub fn holder_of(&self, id: PeerId) -> Option<&Hostname> {
         let registered = self.peer(id).map(|peer| &peer.host);
         registered.or(self.numbers(id.sequence).pinned.get(&id.number))
@@ -22,7 +22,7 @@ impl Network {
         self.pins.iter().map(|(host, id)| (host, *id))
     }
 
-    /// Keeps a number for a host. Where that is so already, nothing changes.
+    /// Pins an ID to a host. Has no effect if it is pinned to it already.
     pub fn pin(
         &mut self,
         host: &Hostname,
@@ -32,14 +32,14 @@ impl Network {
         if self.pinned(host) == Some(id) {
             return Ok(());
         }
-        self.may_pin(host, id)?;
+        self.check_pin(host, id)?;
         self.insert_pin(host.clone(), id);
         self.revision += 1;
         changes.push(Change::Pin(host.clone(), id));
         Ok(())
     }
 
-    fn may_pin(&self, host: &Hostname, id: PeerId) -> Result<(), PinRefusal> {
+    fn check_pin(&self, host: &Hostname, id: PeerId) -> Result<(), PinRefusal> {
         if !self.rules.sequence(id.sequence).contains(id.number) || id.number == u32::MAX {
             return Err(PinRefusal::OutOfRange);
         }
@@ -59,19 +59,19 @@ impl Network {
         }
     }
 
-    /// Notes a pin that may be made.
-    pub(super) fn insert_pin(&mut self, host: Hostname, id: PeerId) {
+    /// Inserts a pin that has been checked.
+    fn insert_pin(&mut self, host: Hostname, id: PeerId) {
         let numbers = self.numbers_mut(id.sequence);
         numbers.free.remove(id.number);
         numbers.pinned.insert(id.number, host.clone());
-        if let Some(ran_out) = numbers.ended.remove(id.number) {
-            numbers.ended_pinned.insert(id.number, ran_out);
+        if let Some(expired_at) = numbers.ended.remove(id.number) {
+            numbers.ended_pinned.insert(id.number, expired_at);
         }
         self.pins.insert(host, id);
     }
 
-    /// Keeps no number for the host any more; if it is registered, it stays so
-    /// like any other. Says whether there was a pin.
+    /// Removes the pin of a host, and returns whether there was one. A registered
+    /// host stays registered.
     pub fn unpin(&mut self, host: &Hostname, changes: &mut Vec<Change>) -> bool {
         let Some(id) = self.pins.remove(host) else {
             return false;
@@ -81,16 +81,16 @@ impl Network {
         if !numbers.taken.contains(id.number) {
             numbers.free.insert(id.number);
         }
-        if let Some(ran_out) = numbers.ended_pinned.remove(id.number) {
-            numbers.ended.insert(id.number, ran_out);
+        if let Some(expired_at) = numbers.ended_pinned.remove(id.number) {
+            numbers.ended.insert(id.number, expired_at);
         }
         self.revision += 1;
         changes.push(Change::Unpin(host.clone()));
         true
     }
 
-    /// The role of a host that states none and is to have that ID: the default
-    /// one, or the first that draws from the ID's sequence.
+    /// The role of a host that states none and gets the ID: the default role, or
+    /// else the first role that draws from the sequence of the ID.
     pub(super) fn role_for(&self, id: PeerId) -> Option<Role> {
         let draws = |role: &Role| self.rules.role(*role).sequence == id.sequence;
         let all = (0..self.rules.roles.len()).map(|place| Role(place as u16));
@@ -99,9 +99,9 @@ impl Network {
             .find(draws)
     }
 
-    /// A pin that is stored, checked like what is pinned anew.
+    /// Restores a stored pin, with the same checks as for a new one.
     pub(super) fn restore_pin(&mut self, host: Hostname, id: PeerId) -> Result<(), PinRefusal> {
-        self.may_pin(&host, id)?;
+        self.check_pin(&host, id)?;
         self.insert_pin(host, id);
         Ok(())
     }

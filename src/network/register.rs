@@ -1,88 +1,88 @@
-//! The decisions: registering, renewing, taking over, reclaiming, leaving,
-//! releasing, and the end of a lease.
+//! The decisions: to register, renew, take over, reclaim, leave and release, and to
+//! expire a lease.
 
 use std::sync::Arc;
 
 use super::{Change, Holder, Hostname, Lease, Network, Peer, PeerId, Role, Sequence, Time};
 
-/// How many leases are looked at for a decision. Nearly always all that may have
-/// run out.
-const LOOKS: usize = 64;
+/// The number of leases that a decision checks at most. These are nearly always all
+/// that may have expired.
+const MAX_CHECKS: usize = 64;
 
 /// Why a host is not registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The host registered with another role.
     OtherRole(Role),
-    /// No root node is live, and a peer of this role may not be the first.
+    /// No root node is live, and a peer of this role cannot be the first.
     NoRoot(Role),
-    /// The host is to have this ID, which no peer of the role has.
+    /// This ID is pinned to the host, and is not in the sequence of the role.
     Pinned(PeerId),
-    /// Every number of the sequence is taken, and none may be reclaimed yet.
+    /// Every number of the sequence is assigned, and none can be reclaimed yet.
     Full { sequence: Sequence, limit: u32 },
 }
 
-/// Why a lease is not ended.
+/// Why a host cannot leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaveRefusal {
-    /// No such host is registered.
+    /// The host is not registered.
     Unknown,
-    /// The lease belongs to another.
+    /// Another client holds the lease.
     NotTheHolder,
 }
 
 impl Network {
-    /// A host asks for its parameters.
+    /// Registers a host, or renews its lease.
     ///
-    /// Gives the peer as it stands afterwards, which is the asker only if
-    /// [`Peer::holder`] says so: while another's lease runs, the answer is the
-    /// other's, unchanged. `role` is `None` where the asker states none.
-    /// What must become durable is added to `changes`.
+    /// Returns the registered peer. The client is its holder only if [`Peer::holder`]
+    /// is equal to it: while the lease of another holder is running, that peer is
+    /// returned unchanged. `role` is `None` if the client states none. Whatever must
+    /// become durable is appended to `changes`.
     pub fn register(
         &mut self,
         now: Time,
         host: &Hostname,
         role: Option<Role>,
-        asker: Holder,
+        client: Holder,
         changes: &mut Vec<Change>,
     ) -> Result<Arc<Peer>, Refusal> {
         self.advance(now, host);
         match self.hosts.get(host.as_str()).cloned() {
-            Some(peer) => self.return_of(peer, role, asker, changes),
-            None => self.arrival_of(host, role, asker, changes),
+            Some(peer) => self.register_known(peer, role, client, changes),
+            None => self.register_new(host, role, client, changes),
         }
     }
 
-    /// A host that is registered.
-    fn return_of(
+    /// Renews the registration of a host, or passes it to the client.
+    fn register_known(
         &mut self,
         peer: Arc<Peer>,
         role: Option<Role>,
-        asker: Holder,
+        client: Holder,
         changes: &mut Vec<Change>,
     ) -> Result<Arc<Peer>, Refusal> {
         if role.is_some_and(|role| role != peer.role) {
             return Err(Refusal::OtherRole(peer.role));
         }
         let now = self.now;
-        let is_holder = peer.holder == asker;
+        let is_holder = peer.holder == client;
         if self.is_live(peer.id) {
-            // A lease that was ended by a change which could not be made
-            // durable, and so was undone, is granted again.
+            // If the lease was ended by a change that was undone because it could not
+            // be made durable, it is granted again.
             if is_holder && !peer.lease.renew(now, self.rules.lease) {
                 peer.lease.grant(now);
             }
             return Ok(peer);
         }
-        if !self.finds_root(peer.id.sequence, asker.address) {
+        if !self.may_start(peer.id.sequence, client.address) {
             return Err(Refusal::NoRoot(peer.role));
         }
-        // The lease has ended: whoever asks becomes the holder, with the same ID.
+        // The lease has ended: the client becomes the holder, with the same ID.
         if is_holder {
             peer.lease.grant(now);
             let deadline = now + self.rules.lease;
             let numbers = self.numbers_mut(peer.id.sequence);
-            numbers.lives(peer.id.number, deadline);
+            numbers.insert_live(peer.id.number, deadline);
             self.revision += 1;
             return Ok(peer);
         }
@@ -90,7 +90,7 @@ impl Network {
             host: peer.host.clone(),
             id: peer.id,
             role: peer.role,
-            holder: asker,
+            holder: client,
             epoch: self.revision + 1,
             lease: Lease::granted(now),
         });
@@ -98,27 +98,26 @@ impl Network {
         Ok(peer)
     }
 
-    /// A host that is not registered: it gets the lowest free number, or that
-    /// of the peer that has been gone for longest.
-    fn arrival_of(
+    /// Registers a new host, with its pinned ID or a newly assigned one.
+    fn register_new(
         &mut self,
         host: &Hostname,
         role: Option<Role>,
-        asker: Holder,
+        client: Holder,
         changes: &mut Vec<Change>,
     ) -> Result<Arc<Peer>, Refusal> {
         let pinned = self.pinned(host);
         let role = role.or_else(|| self.role_for(pinned?));
         let role = role.unwrap_or(self.rules.default_role);
         let sequence = self.rules.role(role).sequence;
-        if !self.finds_root(sequence, asker.address) {
+        if !self.may_start(sequence, client.address) {
             return Err(Refusal::NoRoot(role));
         }
         let id = match pinned {
             Some(id) if id.sequence == sequence => id,
             Some(id) => return Err(Refusal::Pinned(id)),
             None => {
-                let number = self.number_for_new(sequence, changes)?;
+                let number = self.assign_number(sequence, changes)?;
                 PeerId { sequence, number }
             }
         };
@@ -126,7 +125,7 @@ impl Network {
             host: host.clone(),
             id,
             role,
-            holder: asker,
+            holder: client,
             epoch: self.revision + 1,
             lease: Lease::granted(self.now),
         });
@@ -134,8 +133,9 @@ impl Network {
         Ok(peer)
     }
 
-    /// The lowest free number, or that of the peer that has been gone longest.
-    fn number_for_new(
+    /// The lowest free number, or that of the peer whose lease ended longest ago, which
+    /// is removed.
+    fn assign_number(
         &mut self,
         sequence: Sequence,
         changes: &mut Vec<Change>,
@@ -143,10 +143,10 @@ impl Network {
         if let Some(number) = self.free_number(sequence) {
             return Ok(number);
         }
-        let gone = self.reclaimable(sequence)?;
-        self.remove(&gone);
-        changes.push(Change::Delete(gone.host.clone(), gone.id));
-        Ok(gone.id.number)
+        let peer = self.reclaimable(sequence)?;
+        self.remove(&peer);
+        changes.push(Change::Delete(peer.host.clone(), peer.id));
+        Ok(peer.id.number)
     }
 
     fn free_number(&self, sequence: Sequence) -> Option<u32> {
@@ -157,12 +157,12 @@ impl Network {
             .then_some(number)
     }
 
-    /// The peer whose lease ran out longest ago, if that is long enough ago.
+    /// The peer whose lease expired longest ago, if it can be reclaimed.
     fn reclaimable(&self, sequence: Sequence) -> Result<Arc<Peer>, Refusal> {
         let numbers = self.numbers(sequence);
-        let longest_gone = numbers.ended.first().zip(self.rules.reclaim);
-        let reclaimable = longest_gone
-            .filter(|((ran_out, _), reclaim)| self.now >= *ran_out + *reclaim)
+        let oldest = numbers.ended.first().zip(self.rules.reclaim);
+        let reclaimable = oldest
+            .filter(|((expired_at, _), reclaim)| self.now >= *expired_at + *reclaim)
             .and_then(|((_, number), _)| numbers.taken.get(number));
         reclaimable.cloned().ok_or_else(|| Refusal::Full {
             sequence,
@@ -170,12 +170,12 @@ impl Network {
         })
     }
 
-    /// The holder ends its lease. Its number stays with the host.
+    /// Ends the lease of the holder. The host keeps its ID.
     pub fn leave(
         &mut self,
         now: Time,
         host: &Hostname,
-        asker: Holder,
+        client: Holder,
     ) -> Result<Arc<Peer>, LeaveRefusal> {
         self.advance(now, host);
         let peer = self
@@ -183,20 +183,20 @@ impl Network {
             .get(host.as_str())
             .ok_or(LeaveRefusal::Unknown)?
             .clone();
-        if peer.holder != asker {
+        if peer.holder != client {
             return Err(LeaveRefusal::NotTheHolder);
         }
         peer.lease.end();
         let now = self.now;
         let numbers = self.numbers_mut(peer.id.sequence);
         if numbers.live.remove(peer.id.number).is_some() {
-            numbers.gone(peer.id.number, now);
+            numbers.insert_ended(peer.id.number, now);
             self.revision += 1;
         }
         Ok(peer)
     }
 
-    /// Frees the host's number, pinned or not; says whether it had one.
+    /// Releases the ID of a host and its pin, and returns whether it had either.
     pub fn release(&mut self, host: &Hostname, changes: &mut Vec<Change>) -> bool {
         let was_pinned = self.unpin(host, changes);
         let Some(peer) = self.hosts.get(host.as_str()).cloned() else {
@@ -208,31 +208,30 @@ impl Network {
         true
     }
 
-    /// Ends the leases that have run out by `now`; looks at `most` of those that
-    /// may have, so that nobody waits for long. Where there are more, as there are
-    /// one lease after a start, [`next_deadline`](Self::next_deadline) says that it
-    /// has passed.
+    /// Ends the leases that have expired by `now`. Checks at most `max_checks` of those
+    /// whose deadline has passed, so that no request waits for long. If there are more,
+    /// as there are one lease after a start, [`next_deadline`](Self::next_deadline)
+    /// stays in the past.
     ///
-    /// Heartbeats only store a time in the lease, so a lease whose look-out
-    /// time has come may have been renewed meanwhile; it is then looked at
-    /// again when it would run out. Each look is logarithmic in the number of
-    /// peers, and each live peer is looked at once a lease.
-    pub fn expire(&mut self, now: Time, most: usize) {
+    /// A heartbeat only stores a time in the lease, so a lease may have been renewed
+    /// when its deadline passes; it then gets a new deadline. Each check is logarithmic
+    /// in the number of peers, and each live peer is checked once per lease.
+    pub fn expire(&mut self, now: Time, max_checks: usize) {
         self.now = self.now.max(now);
-        let mut left = most;
+        let mut left = max_checks;
         for place in 0..self.sequences.len() {
             while left > 0
                 && let Some((deadline, number)) = self.sequences[place].live.first()
                 && deadline <= self.now
             {
-                self.look_at(place, number);
+                self.check_lease(place, number);
                 left -= 1;
             }
         }
     }
 
-    /// Ends the lease of a live peer if it has run out, or notes when it will.
-    fn look_at(&mut self, place: usize, number: u32) {
+    /// Ends the lease of a live peer if it has expired, or sets its new deadline.
+    fn check_lease(&mut self, place: usize, number: u32) {
         let Some(peer) = self.sequences[place].taken.get(number).cloned() else {
             self.sequences[place].live.remove(number);
             return;
@@ -240,28 +239,28 @@ impl Network {
         let ended = peer
             .lease
             .expire(self.now, self.rules.lease, self.heard_since);
-        let runs_out = self.runs_out(&peer);
+        let expires_at = self.expiry(&peer);
         let numbers = &mut self.sequences[place];
         if ended {
             numbers.live.remove(number);
-            numbers.gone(number, runs_out);
+            numbers.insert_ended(number, expires_at);
             self.revision += 1;
         } else {
-            numbers.live.insert(number, runs_out);
+            numbers.live.insert(number, expires_at);
         }
     }
 
-    /// Lets time pass before a decision about that host: its own lease is looked
-    /// at in any case, and some of the others.
+    /// Advances the time before a decision about a host: checks some leases, and its
+    /// own in any case.
     fn advance(&mut self, now: Time, host: &Hostname) {
-        self.expire(now, LOOKS);
+        self.expire(now, MAX_CHECKS);
         let id = self.hosts.get(host.as_str()).map(|peer| peer.id);
         if let Some(id) = id.filter(|id| self.is_live(*id)) {
-            self.look_at(usize::from(id.sequence.0), id.number);
+            self.check_lease(usize::from(id.sequence.0), id.number);
         }
     }
 
-    /// Takes the peer out of every map, and frees its number.
+    /// Removes the peer from every map, and frees its number.
     fn remove(&mut self, peer: &Peer) {
         peer.lease.end();
         self.hosts.remove(&peer.host);

@@ -1,4 +1,4 @@
-//! What a network allows; read from its zone file.
+//! The rules of a network, which its zone file defines.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use super::{PeerId, Role, Sequence};
 
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// How long a peer may stay silent before it no longer counts as live.
+    /// The time for which a peer may stay silent and still counts as live.
     pub lease: Duration,
-    /// How long after the end of its lease a peer's number may pass to a new
-    /// host when the sequence is full; `None` for never.
+    /// The time after the end of a lease when the number may pass to a new host, if
+    /// the sequence is full; `None` for never.
     pub reclaim: Option<Duration>,
-    /// How many root nodes a peer is told.
+    /// The number of root nodes that an answer names.
     pub roots: usize,
     pub sequences: Vec<SequenceRule>,
     pub roles: Vec<RoleRule>,
@@ -21,24 +21,24 @@ pub struct Rules {
     pub root_sequence: Sequence,
 }
 
-/// How many numbers a sequence has that states none: more than any network has
-/// peers, and few enough that invented hosts fill neither memory nor disk.
+/// The size of a sequence without a `limit`: more than any network has peers, and few
+/// enough that invented hosts fill neither memory nor disk.
 pub const DEFAULT_LIMIT: u32 = 1 << 20;
 
 #[derive(Debug, Clone)]
 pub struct SequenceRule {
-    /// What stands before the number: `vp`.
+    /// The prefix of the IDs: `vp`.
     pub name: String,
     /// The first number.
     pub start: u32,
-    /// How many numbers there are.
+    /// The count of numbers.
     pub limit: u32,
 }
 
 #[derive(Debug, Clone)]
 pub struct RoleRule {
     pub name: String,
-    /// The sequence that peers of this role draw their ID from.
+    /// The sequence from which peers of this role draw their ID.
     pub sequence: Sequence,
 }
 
@@ -51,17 +51,17 @@ impl Rules {
         &self.roles[usize::from(role.0)]
     }
 
-    /// The role of that name, in any case.
+    /// The role with the name, in any case.
     pub fn role_named(&self, name: &str) -> Option<Role> {
         let mut roles = self.roles.iter();
         let place = roles.position(|role| role.name.eq_ignore_ascii_case(name))?;
         Some(Role(place as u16))
     }
 
-    /// The ID that a text names, in any case: `vp1`.
+    /// Parses an ID, in any case: `vp1`.
     pub fn id_named(&self, text: &str) -> Option<PeerId> {
         self.sequences.iter().enumerate().find_map(|(place, rule)| {
-            let digits = str::from_utf8(rule.behind_name(text.as_bytes())?).ok()?;
+            let digits = str::from_utf8(rule.strip_name(text.as_bytes())?).ok()?;
             let canonical = digits == "0" || !digits.starts_with('0');
             let decimal = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
             let number = digits.parse().ok().filter(|_| canonical && decimal)?;
@@ -72,8 +72,8 @@ impl Rules {
         })
     }
 
-    /// Whether a text has the shape of an ID: a sequence's name and digits.
-    /// No host may be called so, not even `vp01` or `vp99999999999`.
+    /// Whether a text has the shape of an ID: the name of a sequence and digits. No
+    /// host may have such a name, not even `vp01` or `vp99999999999`.
     pub fn is_id_shaped(&self, text: &[u8]) -> bool {
         self.sequences.iter().any(|rule| rule.has_shape(text))
     }
@@ -85,14 +85,14 @@ impl Rules {
 }
 
 impl SequenceRule {
-    /// Whether a text is the sequence's name, in any case, and digits.
+    /// Whether a text is the name of the sequence, in any case, and digits.
     pub fn has_shape(&self, text: &[u8]) -> bool {
-        self.behind_name(text)
+        self.strip_name(text)
             .is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit))
     }
 
-    /// What stands behind the sequence's name.
-    fn behind_name<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
+    /// The part of a text after the name of the sequence.
+    fn strip_name<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
         let (name, rest) = text.split_at_checked(self.name.len())?;
         name.eq_ignore_ascii_case(self.name.as_bytes())
             .then_some(rest)

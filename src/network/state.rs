@@ -1,4 +1,4 @@
-//! The state of a network: its peers, in the orders that decisions need.
+//! The state of a network: its peers, with the indexes that decisions need.
 
 use std::sync::Arc;
 
@@ -8,29 +8,29 @@ use super::{
     Conflict, Hostname, Lease, Peer, PeerId, Role, Rules, Sequence, StoredPeer, Time,
     agenda::Agenda,
     by_id::{IdSlot, PeersById},
-    free::Free,
+    free::FreeNumbers,
     hosts::{HostKey, Hosts},
 };
 
 /// All registered peers of one network.
 ///
-/// The maps are persistent: a clone costs a few reference counts, shares all
-/// that did not change, and stays as it was. So the one writer can work on a
-/// clone and drop it when the disk refuses, readers hold a consistent state
-/// without a lock, and a zone transfer can take its time.
+/// The maps are persistent: a clone costs a few reference counts, shares everything
+/// unchanged, and is not affected by later changes. So the one writer can work on a
+/// clone and drop it when a write fails, readers hold a consistent state without a
+/// lock, and a zone transfer can take its time.
 #[derive(Debug, Clone)]
 pub struct Network {
     pub(super) rules: Arc<Rules>,
     pub(super) hosts: Hosts,
-    /// Whether they are registered or not.
+    /// The pinned IDs of hosts, registered or not.
     pub(super) pins: OrdMap<Hostname, PeerId>,
-    /// By [`Sequence`].
+    /// Indexed by [`Sequence`].
     pub(super) sequences: Vec<Numbers>,
-    /// Rises with each change of what the network says to anyone.
+    /// Rises with each change that an answer can show.
     pub(super) revision: u64,
-    /// The latest time that was seen: a clock set back changes nothing.
+    /// The latest time seen so far: a clock that is set back has no effect.
     pub(super) now: Time,
-    /// Since when the service hears its peers without a break.
+    /// The time since which the service has heard its peers without a break.
     pub(super) heard_since: Time,
 }
 
@@ -38,28 +38,29 @@ pub struct Network {
 #[derive(Debug, Clone)]
 pub(super) struct Numbers {
     pub taken: PeersById,
-    pub free: Free,
-    /// Who counts as live, and when that must be looked at again: never later
-    /// than the end of the lease.
+    pub free: FreeNumbers,
+    /// The live peers, and the deadline at which each lease must be checked: never
+    /// later than its end.
     pub live: Agenda,
-    /// Whose lease has ended, and when it ran out.
+    /// The peers whose lease has ended, and the time at which it expired.
     pub ended: Agenda,
-    /// The same of those that are pinned, and so are never reclaimed.
+    /// The same for pinned numbers, which are never reclaimed.
     pub ended_pinned: Agenda,
     pub pinned: OrdMap<u32, Hostname>,
 }
 
 impl Numbers {
-    /// Notes that a lease has ended.
-    pub fn gone(&mut self, number: u32, ran_out: Time) {
-        match self.pinned.contains_key(&number) {
-            true => self.ended_pinned.insert(number, ran_out),
-            false => self.ended.insert(number, ran_out),
+    /// Records the end of a lease.
+    pub fn insert_ended(&mut self, number: u32, expired_at: Time) {
+        if self.pinned.contains_key(&number) {
+            self.ended_pinned.insert(number, expired_at);
+        } else {
+            self.ended.insert(number, expired_at);
         }
     }
 
-    /// Notes that a lease runs until then, or somewhat longer.
-    pub fn lives(&mut self, number: u32, deadline: Time) {
+    /// Records that a lease is running until the deadline or longer.
+    pub fn insert_live(&mut self, number: u32, deadline: Time) {
         self.live.insert(number, deadline);
         self.ended.remove(number);
         self.ended_pinned.remove(number);
@@ -67,15 +68,15 @@ impl Numbers {
 }
 
 impl Network {
-    /// A network without peers. `revision` must be above all that were
-    /// published before.
+    /// A network without peers. `revision` must be higher than all that were published
+    /// before.
     pub fn new(rules: Arc<Rules>, revision: u64) -> Self {
         let sequences = rules
             .sequences
             .iter()
             .map(|rule| Numbers {
                 taken: PeersById::default(),
-                free: Free::from(rule.start),
+                free: FreeNumbers::from(rule.start),
                 live: Agenda::default(),
                 ended: Agenda::default(),
                 ended_pinned: Agenda::default(),
@@ -93,26 +94,13 @@ impl Network {
         }
     }
 
-    /// The network as it was registered: every peer counts as live for one
-    /// lease from `now`, so that a peer that starts right after the service
-    /// does not believe that it is the first.
+    /// Restores a network from stored registrations and pins. Every peer counts as live
+    /// for one lease from `now`, so that a peer that starts right after the service does
+    /// not believe that it is the first.
+    ///
+    /// Omits registrations and pins that contradict the rules or an earlier one, and
+    /// returns all these conflicts.
     pub fn restore(
-        rules: Arc<Rules>,
-        revision: u64,
-        peers: impl IntoIterator<Item = StoredPeer>,
-        pins: impl IntoIterator<Item = (Hostname, PeerId)>,
-        now: Time,
-    ) -> Result<Self, Conflict> {
-        let (network, conflicts) = Self::restore_fitting(rules, revision, peers, pins, now);
-        match conflicts.into_iter().next() {
-            Some(conflict) => Err(conflict),
-            None => Ok(network),
-        }
-    }
-
-    /// The same without what contradicts the rules or what stands before it, and
-    /// every such contradiction.
-    pub fn restore_fitting(
         rules: Arc<Rules>,
         revision: u64,
         peers: impl IntoIterator<Item = StoredPeer>,
@@ -189,12 +177,12 @@ impl Network {
         &self.rules
     }
 
-    /// Rises with each change of what the network says; never falls.
+    /// Rises with each change that an answer can show; never falls.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// How many peers are registered.
+    /// The number of registered peers.
     pub fn len(&self) -> usize {
         self.hosts.len()
     }
@@ -203,7 +191,7 @@ impl Network {
         self.hosts.is_empty()
     }
 
-    /// How many peers are live.
+    /// The number of live peers.
     pub fn live_len(&self) -> usize {
         self.sequences
             .iter()
@@ -215,29 +203,30 @@ impl Network {
         self.hosts.get(host.as_str())
     }
 
-    /// A label that may be a host's name, made ready to be looked up in this state
-    /// of the network or a later one.
+    /// Prepares a label that may be a host name for lookups in this state of the network
+    /// or a later one.
     pub fn host_key<'n>(&self, label: &'n [u8]) -> HostKey<'n> {
         self.hosts.host_key(label)
     }
 
-    /// The host that is sought, or seldom another one ([`HostKey::is`] tells), if it
-    /// is spelt in lower case; it says so without a look at the peer.
-    pub fn likely(&self, sought: &HostKey<'_>) -> Option<&Arc<Peer>> {
-        self.hosts.likely(sought)
+    /// The peer of the key's host, or in rare cases another one with the same hash
+    /// ([`HostKey::matches`] distinguishes them); `None` if the label is not in lower
+    /// case. Reads nothing of the peer itself.
+    pub fn find_by_hash(&self, key: &HostKey<'_>) -> Option<&Arc<Peer>> {
+        self.hosts.find_by_hash(key)
     }
 
-    /// The host that is sought, in any case.
-    pub fn find(&self, sought: &HostKey<'_>) -> Option<&Arc<Peer>> {
-        self.hosts.find(sought)
+    /// The peer of the key's host; the label may be in any case.
+    pub fn find(&self, key: &HostKey<'_>) -> Option<&Arc<Peer>> {
+        self.hosts.find(key)
     }
 
     pub fn peer(&self, id: PeerId) -> Option<&Arc<Peer>> {
         self.numbers(id.sequence).taken.get(id.number)
     }
 
-    /// Where it stands who has that ID. It says the same as [`peer`](Self::peer),
-    /// and sooner where there are very many.
+    /// The slot of an ID. It has the public data of [`peer`](Self::peer), and reading it
+    /// is faster if there are very many peers.
     pub fn id_slot(&self, id: PeerId) -> Option<IdSlot<'_>> {
         self.numbers(id.sequence).taken.slot(id)
     }
@@ -264,7 +253,7 @@ impl Network {
         })
     }
 
-    /// When [`expire`](Self::expire) has something to look at.
+    /// The earliest deadline at which [`expire`](Self::expire) has a lease to check.
     pub fn next_deadline(&self) -> Option<Time> {
         self.sequences
             .iter()
@@ -281,27 +270,27 @@ impl Network {
         &mut self.sequences[usize::from(sequence.0)]
     }
 
-    /// The service could not hear its peers until that time, for longer than it
-    /// can vouch for: the leases that have not ended yet run one lease on.
+    /// Records that the service could not hear its peers until this time: every lease
+    /// that has not ended is extended by one lease from it.
     pub fn resume(&mut self, time: Time) {
         self.heard_since = self.heard_since.max(time);
     }
 
-    /// When the peer's lease runs out if it stays silent. Only silence counts
-    /// that the service was there to hear.
-    pub(super) fn runs_out(&self, peer: &Peer) -> Time {
-        peer.lease.heard().max(self.heard_since) + self.rules.lease
+    /// The time at which the lease expires if the peer stays silent. Silence before
+    /// `heard_since` does not count, since the service could not hear the peer.
+    pub(super) fn expiry(&self, peer: &Peer) -> Time {
+        peer.lease.last_heard().max(self.heard_since) + self.rules.lease
     }
 
-    /// Puts a peer with a running lease at its number.
+    /// Inserts a peer with a running lease.
     pub(super) fn insert_peer(&mut self, peer: Peer) -> Arc<Peer> {
         let peer = Arc::new(peer);
         let number = peer.id.number;
-        let deadline = self.runs_out(&peer);
+        let deadline = self.expiry(&peer);
         let numbers = self.numbers_mut(peer.id.sequence);
         numbers.free.remove(number);
         numbers.taken.insert(peer.clone());
-        numbers.lives(number, deadline);
+        numbers.insert_live(number, deadline);
         self.hosts.insert(peer.clone());
         self.revision += 1;
         peer

@@ -1,8 +1,8 @@
-//! What the writer makes durable: registrations, pins and serials, with one flush.
+//! Makes registrations, pins and serials durable, with one flush.
 //!
-//! In come the networks as they were decided and what changed; out goes one commit of
-//! the store, which succeeds or fails as a whole. Nothing is decided here, and
-//! nothing is published.
+//! The input is the decided networks and their changes; the output is one commit to
+//! the store, which succeeds or fails as a whole. This module neither decides nor
+//! publishes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,42 +12,42 @@ use std::{
 use tracing::{error, info};
 
 use super::{
-    Action, Published,
+    Action, PublishedZone,
     request::Command,
     stored::{pin, registration},
 };
 use crate::{
-    network::{Change, Hostname, Network, Peer, PeerId},
+    network::{Change, Hostname, Network, PeerId},
     store::{Store, Write},
 };
 
-/// How many serials are reserved on disk ahead of use. The serial also rises
-/// when a lease ends, which writes nothing; after a restart it goes on from the
-/// end of the reserved ones.
-const SERIALS: u64 = 1 << 16;
+/// The number of serials that are reserved on disk ahead of use. The serial also rises
+/// when a lease ends, which writes nothing; after a restart it continues from the end
+/// of the reserved serials.
+const RESERVED_SERIALS: u64 = 1 << 16;
 
-/// The store, and what is known of its state.
+/// The store, and its known state.
 pub(super) struct Committer {
-    zones: Vec<Arc<Published>>,
-    /// By zone: the origin as the store has it.
+    zones: Vec<Arc<PublishedZone>>,
+    /// By zone: the origin as it is stored.
     origins: Vec<Arc<str>>,
     store: Box<dyn Store>,
-    /// By zone: the first serial that may not be published yet.
+    /// By zone: the first serial that must not be published yet.
     reserved: Vec<u64>,
     /// By zone: the last commit that changed a registration or a pin.
     changed: Vec<u64>,
     /// The last commit of the store.
     committed: u64,
-    /// Hosts of which a failed commit may have written something, and the IDs
-    /// that it was about. What the network says of them goes into the next
-    /// commit.
-    unsettled: BTreeMap<(usize, Hostname), BTreeSet<PeerId>>,
-    /// Whether the last commit failed, so that the log says it once.
-    failing: bool,
+    /// Hosts with an uncertain state in the store, since a failed commit may have
+    /// written a part of it, and the IDs that the commit contained. The next commit
+    /// writes the state of the network for them.
+    uncertain: BTreeMap<(usize, Hostname), BTreeSet<PeerId>>,
+    /// Whether the last commit failed, so that the log reports a failure once.
+    is_failing: bool,
 }
 
 impl Committer {
-    pub fn new(zones: Vec<Arc<Published>>, store: Box<dyn Store>) -> Self {
+    pub fn new(zones: Vec<Arc<PublishedZone>>, store: Box<dyn Store>) -> Self {
         let origins = zones.iter().map(|it| it.zone.origin_text().into());
         let commits = zones.iter().map(|it| it.commit());
         Self {
@@ -57,8 +57,8 @@ impl Committer {
             committed: commits.max().unwrap_or(0),
             zones,
             store,
-            unsettled: BTreeMap::new(),
-            failing: false,
+            uncertain: BTreeMap::new(),
+            is_failing: false,
         }
     }
 
@@ -70,44 +70,38 @@ impl Committer {
         }
     }
 
-    /// Whether the store may hold something else about the host than the network
-    /// does. A host that was answered nevertheless could be given another ID after a
-    /// restart.
-    pub fn is_unsettled(&self, command: &Command) -> bool {
+    /// Whether the state of the host in the store is uncertain. If such a host were
+    /// answered, it could get another ID after a restart.
+    pub fn is_uncertain(&self, command: &Command) -> bool {
         match &command.action {
             Action::Register { host, .. } | Action::Leave { host, .. } => {
-                !self.unsettled.is_empty()
-                    && self.unsettled.contains_key(&(command.zone, host.clone()))
+                !self.uncertain.is_empty()
+                    && self.uncertain.contains_key(&(command.zone, host.clone()))
             }
-            // Whatever hosts it concerns.
-            Action::Update(_) => !self.unsettled.is_empty(),
+            // An update may change any host.
+            Action::Update(_) => !self.uncertain.is_empty(),
         }
     }
 
     /// Whether it is time to reserve more serials.
-    pub fn wants_serials(&self, networks: &[Network]) -> bool {
+    pub fn needs_serials(&self, networks: &[Network]) -> bool {
         let mut pairs = networks.iter().zip(&self.reserved);
-        pairs.any(|(network, reserved)| network.revision() + SERIALS / 2 > *reserved)
+        pairs.any(|(network, reserved)| network.revision() + RESERVED_SERIALS / 2 > *reserved)
     }
 
-    /// Makes the changes durable; says whether they are.
+    /// Makes the changes durable, and returns whether it succeeded.
     pub fn commit(&mut self, networks: &[Network], changes: &[(usize, Change)]) -> bool {
-        if !self.unsettled.is_empty() && !self.settle() {
+        if !self.uncertain.is_empty() && !self.rewrite_uncertain() {
             return false;
         }
         let mut writes: Vec<Write> = changes
             .iter()
-            .map(|(place, change)| match change {
-                Change::Put(peer) => self.put(*place, peer),
-                Change::Delete(host, id) => self.delete(*place, host, *id),
-                Change::Pin(host, id) => self.pin(*place, host, *id),
-                Change::Unpin(host) => self.unpin(*place, host),
-            })
+            .map(|(place, change)| self.write_of(*place, change))
             .collect();
         let mut reserved = self.reserved.clone();
         for (place, network) in networks.iter().enumerate() {
-            if network.revision() + SERIALS / 2 > reserved[place] {
-                reserved[place] = network.revision() + SERIALS;
+            if network.revision() + RESERVED_SERIALS / 2 > reserved[place] {
+                reserved[place] = network.revision() + RESERVED_SERIALS;
                 writes.push(Write::Serial {
                     origin: self.origins[place].clone(),
                     serial: reserved[place],
@@ -123,84 +117,80 @@ impl Committer {
         } else {
             for (place, change) in changes {
                 let host = change.host().clone();
-                let ids = self.unsettled.entry((*place, host)).or_default();
+                let ids = self.uncertain.entry((*place, host)).or_default();
                 ids.extend(change.id());
             }
         }
         written
     }
 
-    /// Writes what the network says of the hosts that a failed commit may have
-    /// written otherwise. First of all, so that there are never more of them
-    /// than one commit had.
-    fn settle(&mut self) -> bool {
+    /// Writes the state of the network for the hosts whose state in the store is
+    /// uncertain. This precedes any other write, so that there are never more of them
+    /// than one commit contained.
+    fn rewrite_uncertain(&mut self) -> bool {
         let mut writes = Vec::new();
-        for ((place, host), ids) in &self.unsettled {
+        for ((place, host), ids) in &self.uncertain {
             let network = self.zones[*place].network();
             let peer = network.host(host);
             let others = ids.iter().filter(|id| peer.is_none_or(|it| it.id != **id));
-            writes.extend(others.map(|id| self.delete(*place, host, *id)));
-            writes.extend(peer.map(|peer| self.put(*place, peer)));
-            writes.push(match network.pinned(host) {
-                Some(id) => self.pin(*place, host, id),
-                None => self.unpin(*place, host),
-            });
+            let deletes = others.map(|id| Change::Delete(host.clone(), *id));
+            let put = peer.map(|peer| Change::Put(peer.clone()));
+            let pin = match network.pinned(host) {
+                Some(id) => Change::Pin(host.clone(), id),
+                None => Change::Unpin(host.clone()),
+            };
+            let changes = deletes.chain(put).chain([pin]);
+            writes.extend(changes.map(|change| self.write_of(*place, &change)));
         }
-        let settled = self.write(&writes);
-        if settled {
-            self.unsettled.clear();
+        let written = self.write(&writes);
+        if written {
+            self.uncertain.clear();
         }
-        settled
+        written
     }
 
     fn write(&mut self, writes: &[Write]) -> bool {
         match self.store.commit(writes) {
             Ok(number) => {
                 self.committed = number;
-                if self.failing {
+                if self.is_failing {
                     info!("the store can write again");
                 }
-                self.failing = false;
+                self.is_failing = false;
                 true
             }
             Err(error) => {
-                if !self.failing {
-                    error!("{error}; until it can, only known peers are answered");
+                if !self.is_failing {
+                    error!("{error}; until the store can write, only known peers are answered");
                 }
-                self.failing = true;
+                self.is_failing = true;
                 false
             }
         }
     }
 
-    fn put(&self, place: usize, peer: &Peer) -> Write {
-        Write::Put {
-            origin: self.origins[place].clone(),
-            registration: registration(&self.zones[place].zone, peer),
-        }
-    }
-
-    fn delete(&self, place: usize, host: &Hostname, id: PeerId) -> Write {
-        let rules = &self.zones[place].zone.rules;
-        Write::Delete {
-            origin: self.origins[place].clone(),
-            host: host.to_string(),
-            sequence: rules.sequence(id.sequence).name.clone(),
-            number: id.number,
-        }
-    }
-
-    fn pin(&self, place: usize, host: &Hostname, id: PeerId) -> Write {
-        Write::Pin {
-            origin: self.origins[place].clone(),
-            pin: pin(&self.zones[place].zone, host, id),
-        }
-    }
-
-    fn unpin(&self, place: usize, host: &Hostname) -> Write {
-        Write::Unpin {
-            origin: self.origins[place].clone(),
-            host: host.to_string(),
+    /// The write to the store that makes a change durable.
+    fn write_of(&self, place: usize, change: &Change) -> Write {
+        let (origin, zone) = (self.origins[place].clone(), &self.zones[place].zone);
+        match change {
+            Change::Put(peer) => Write::Put {
+                origin,
+                registration: registration(zone, peer),
+            },
+            Change::Delete(host, id) => Write::Delete {
+                origin,
+                host: host.to_string(),
+                sequence: zone.rules.sequence(id.sequence).name.clone(),
+                number: id.number,
+            },
+            Change::Pin(host, id) => Write::Pin {
+                origin,
+                pin: pin(zone, host, *id),
+            },
+            Change::Unpin(host) => Write::Unpin {
+                origin,
+                host: host.to_string(),
+            },
         }
     }
 }

@@ -1,10 +1,10 @@
-//! From the store to a network.
+//! Builds a network from the contents of the store.
 
 use std::sync::Arc;
 
 use tracing::warn;
 
-use super::Published;
+use super::PublishedZone;
 use crate::{
     clock::Clock,
     network::{Holder, Hostname, Network, PeerId, Sequence, StoredPeer},
@@ -12,7 +12,7 @@ use crate::{
     zone::Zone,
 };
 
-/// A store and zone files that do not fit each other, or a store that fails.
+/// The store fails, or its contents do not fit the zone file.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
@@ -21,7 +21,7 @@ pub enum StartError {
         "{path}: the registrations of {zone} do not fit: {first}{}",
         match more {
             0 => String::new(),
-            more => format!("; and {more} more, which `paramd check --data DIR` names"),
+            more => format!("; and {more} more, which `paramd check --data DIR` lists"),
         }
     )]
     Misfit {
@@ -32,16 +32,16 @@ pub enum StartError {
     },
 }
 
-/// Something stored that the zone file does not allow.
+/// A stored registration or pin that the zone file does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}; {remedy}")]
 pub struct Misfit {
-    /// It names the host and its ID.
+    /// Names the host and its ID.
     pub reason: String,
     pub remedy: &'static str,
 }
 
-/// The network as it is stored.
+/// Builds the network of a zone from its stored contents.
 pub fn load(zone: &Zone, contents: Contents, clock: &Clock) -> Result<Network, StartError> {
     let (network, misfits) = fit(zone, contents, clock);
     let more = misfits.len().saturating_sub(1);
@@ -56,41 +56,41 @@ pub fn load(zone: &Zone, contents: Contents, clock: &Clock) -> Result<Network, S
     }
 }
 
-/// Everything stored that the zone file does not allow: a start is refused until
-/// there is nothing of the kind.
+/// Everything stored that the zone file does not allow. The service does not start
+/// while there is anything.
 pub fn misfits(zone: &Zone, contents: Contents) -> Vec<Misfit> {
     fit(zone, contents, &Clock::start()).1
 }
 
-/// The network of all that fits, and all that does not.
+/// The network of everything that fits, and everything that does not.
 fn fit(zone: &Zone, contents: Contents, clock: &Clock) -> (Network, Vec<Misfit>) {
     let mut misfits = Vec::new();
     let mut peers = Vec::with_capacity(contents.registrations.len());
     for registration in contents.registrations {
-        match peer(zone, registration) {
+        match stored_peer(zone, registration) {
             Ok(peer) => peers.push(peer),
             Err(misfit) => misfits.push(misfit),
         }
     }
-    // Far faster than in the order of the hosts: what goes into the network's
-    // maps one after the other is then next to each other there.
+    // Far faster than the order of the hosts: consecutive insertions then go to
+    // neighbouring places in the maps of the network.
     peers.sort_unstable_by_key(|peer| peer.id);
     let mut pins = Vec::with_capacity(contents.pins.len());
     for pin in contents.pins {
-        match kept(zone, &pin) {
+        match stored_pin(zone, &pin) {
             Some(pin) => pins.push(pin),
             None => misfits.push(Misfit {
                 reason: format!(
                     "{}{} is pinned to {}, which the zone file does not have",
                     pin.sequence, pin.number, pin.host
                 ),
-                remedy: WRITE_AGAIN,
+                remedy: ADD_AGAIN,
             }),
         }
     }
     let serial = contents.serial.max(1);
     let (network, conflicts) =
-        Network::restore_fitting(zone.rules.clone(), serial, peers, pins, clock.now());
+        Network::restore(zone.rules.clone(), serial, peers, pins, clock.now());
     misfits.extend(conflicts.iter().map(|conflict| Misfit {
         reason: conflict.to_string(),
         remedy: "raise n or the limit again, or release the host with `paramd release`",
@@ -98,10 +98,10 @@ fn fit(zone: &Zone, contents: Contents, clock: &Clock) -> (Network, Vec<Misfit>)
     (network, misfits)
 }
 
-const WRITE_AGAIN: &str = "write it again, or release the host with `paramd release`";
+const ADD_AGAIN: &str = "add it to the zone file again, or release the host with `paramd release`";
 
-/// A peer by places instead of names.
-fn peer(zone: &Zone, registration: Registration) -> Result<StoredPeer, Misfit> {
+/// Resolves the names in a stored registration.
+fn stored_peer(zone: &Zone, registration: Registration) -> Result<StoredPeer, Misfit> {
     let Registration {
         host,
         sequence,
@@ -114,15 +114,17 @@ fn peer(zone: &Zone, registration: Registration) -> Result<StoredPeer, Misfit> {
     let id = format!("{sequence}{number}");
     let unknown = |what: &str| Misfit {
         reason: format!("{host} holds {id} and has {what}, which the zone file does not have"),
-        remedy: WRITE_AGAIN,
+        remedy: ADD_AGAIN,
     };
     let hostname: Hostname = host
         .parse()
         .map_err(|_| unknown("a name that no host may have"))?;
     if zone.is_reserved(&hostname) {
         return Err(Misfit {
-            reason: format!("{host} holds {id}, and is a name of the zone's master file or an ID"),
-            remedy: "give that name up, or release the host with `paramd release`",
+            reason: format!(
+                "{host} holds {id}, and is a name of the zone's master file, a role or an ID"
+            ),
+            remedy: "remove that name, or release the host with `paramd release`",
         });
     }
     let sequences = &zone.rules.sequences;
@@ -143,20 +145,20 @@ fn peer(zone: &Zone, registration: Registration) -> Result<StoredPeer, Misfit> {
     })
 }
 
-/// A pin by places instead of names.
-fn kept(zone: &Zone, pin: &Pin) -> Option<(Hostname, PeerId)> {
+/// Resolves the names in a stored pin.
+fn stored_pin(zone: &Zone, pin: &Pin) -> Option<(Hostname, PeerId)> {
     let id = format!("{}{}", pin.sequence, pin.number);
     Some((pin.host.parse().ok()?, zone.rules.id_named(&id)?))
 }
 
-/// Says which zones are stored that no zone file describes; they are kept.
+/// Warns of stored zones without a zone file; they are kept.
 pub(super) fn warn_of_unknown_zones(
     store: &mut dyn Store,
-    zones: &[Arc<Published>],
+    zones: &[Arc<PublishedZone>],
 ) -> Result<(), StoreError> {
     for origin in store.origins()? {
         if !zones.iter().any(|known| known.zone.origin_text() == origin) {
-            warn!("the store has registrations of {origin}, but no zone file does: they are kept");
+            warn!("the store has registrations of {origin}, which has no zone file: they are kept");
         }
     }
     Ok(())

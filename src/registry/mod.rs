@@ -1,17 +1,17 @@
 //! The one writer.
 //!
-//! Requests that may change something queue up here. One thread takes all that
-//! wait, lets the network decide them in order, makes what changed durable with
-//! one flush, publishes the new state and only then answers. So two requests
-//! for one host, or two hosts for one ID, cannot race, and nothing is answered
-//! that a power cut could take back.
+//! Requests that may change something are queued here. One thread takes all waiting
+//! requests, lets the network decide them in order, makes the changes durable with one
+//! flush, publishes the new state and only then answers. So two requests for one host,
+//! or two hosts for one ID, cannot race, and a power failure cannot undo anything that
+//! was answered.
 //!
-//! Readers take the published state, which no writer ever holds up; a heartbeat
-//! stores a time in the peer's lease there and does not come here.
+//! Readers use the published state and never wait for the writer; a heartbeat stores a
+//! time in the lease of a peer there and needs no request.
 //!
 //! * `published`: the state that everyone reads.
-//! * `request`: what is asked of the writer, and what becomes of it.
-//! * `writer`: the thread that decides; `commit`: what it writes to the store.
+//! * `request`: requests to the writer, and their results.
+//! * `writer`: the thread that decides; `commit`: its writes to the store.
 //! * `load`: from the store to a network; `stored`: from the network to the store.
 
 mod commit;
@@ -36,57 +36,59 @@ use self::{request::Command, writer::Writer};
 use crate::{
     clock::Clock,
     store::{Store, StoreError},
-    zone::{Environments, KEPT_OCTETS, Zone, ZoneView},
+    text::counted,
+    zone::{ENVIRONMENT_CACHE_BYTES, EnvironmentCache, Zone, ZoneView},
 };
 
 pub use self::{
     load::{Misfit, StartError, load, misfits},
-    published::Published,
-    request::{Action, Decision, Denial, Granted},
+    published::PublishedZone,
+    request::{Action, Decision, Denial, Grant},
 };
 
-/// How many requests may wait for the writer. More are turned away at once, so
+/// The number of requests that may wait for the writer. More are refused immediately, so
 /// that a flood of new hosts takes no memory and the wait stays short.
 const QUEUE: usize = 16_384;
 
-/// The way to the writer.
+/// A handle to the writer and the published zones.
 pub struct Registry {
-    zones: Vec<Arc<Published>>,
+    zones: Vec<Arc<PublishedZone>>,
     queue: SyncSender<Command>,
 }
 
 impl Registry {
-    /// Loads what is stored of the zones and starts the writer. The receiver
-    /// resolves when the writer has ended: with `Ok` after the registry was
-    /// dropped and all that waited was answered, with an error after a panic.
+    /// Loads the stored state of the zones and starts the writer. The receiver resolves
+    /// when the writer has ended: with `Ok` after the registry was dropped and all
+    /// waiting requests were answered, with an error after a panic.
     pub fn start(
         zones: Vec<Zone>,
         mut store: Box<dyn Store>,
         clock: Clock,
     ) -> Result<(Self, oneshot::Receiver<()>), StartError> {
-        let environments = Arc::new(Environments::new(KEPT_OCTETS));
+        let environments = Arc::new(EnvironmentCache::new(ENVIRONMENT_CACHE_BYTES));
         let mut published = Vec::new();
         for zone in zones {
             let contents = store.load(&zone.origin_text())?;
             let (commit, changed) = (contents.commit, contents.changed);
             let reserved = contents.serial.max(1);
             let network = load(&zone, contents, &clock)?;
-            info!("zone {zone}: {} registered peers", network.len());
-            let first = ZoneView::keeping(Arc::new(zone), Arc::new(network), environments.clone());
-            let state = Published::new(first, commit, changed, reserved);
+            info!("zone {zone}: {}", counted(network.len(), "registered peer"));
+            let first =
+                ZoneView::with_cache(Arc::new(zone), Arc::new(network), environments.clone());
+            let state = PublishedZone::new(first, commit, changed, reserved);
             published.push(Arc::new(state));
         }
         load::warn_of_unknown_zones(store.as_mut(), &published)?;
         let (queue, requests) = mpsc::sync_channel(QUEUE);
         let mut writer = Writer::new(published.clone(), store, clock);
-        // Before the first answer: its serial must not have been used.
+        // This precedes the first answer, whose serial must not have been used before.
         writer.reserve_serials();
         let (ended, end) = oneshot::channel();
         thread::Builder::new()
             .name("registry".into())
             .spawn(move || {
                 writer.run(&requests);
-                // Nobody waits for it where the start has failed.
+                // Nobody receives it if the start has failed.
                 let _ = ended.send(());
             })
             .map_err(|error| StoreError::Unusable {
@@ -97,14 +99,15 @@ impl Registry {
         Ok((Self { zones, queue }, end))
     }
 
-    pub fn zones(&self) -> &[Arc<Published>] {
+    pub fn zones(&self) -> &[Arc<PublishedZone>] {
         &self.zones
     }
 
-    /// Hands a request for the zone at that place to the writer, and waits.
-    pub async fn ask(&self, zone: usize, action: Action) -> Decision {
+    /// Sends a request for the zone with the index to the writer, and waits for its
+    /// decision.
+    pub async fn request(&self, zone: usize, action: Action) -> Decision {
         let (sender, decision) = oneshot::channel();
-        // Nobody may be waiting any more; what was decided stands.
+        // The receiver may be gone; the decision is valid nevertheless.
         let submitted = self.submit(zone, action, |decision| {
             let _ = sender.send(decision);
         });
@@ -114,19 +117,18 @@ impl Registry {
         }
     }
 
-    /// The same without waiting: `done` is told what became of it. It is called
-    /// by the writer, whom it must not keep; not at all where the writer ends
-    /// before.
+    /// Like [`request`](Self::request), without waiting: the writer calls `reply` with
+    /// its decision. `reply` must not block. It is not called if the writer ends before.
     pub fn submit(
         &self,
         zone: usize,
         action: Action,
-        done: impl FnOnce(Decision) + Send + 'static,
+        reply: impl FnOnce(Decision) + Send + 'static,
     ) -> Result<(), Denial> {
         let command = Command {
             zone,
             action,
-            done: Box::new(done),
+            reply: Box::new(reply),
         };
         self.queue.try_send(command).map_err(|error| match error {
             TrySendError::Full(_) => Denial::Busy,

@@ -1,4 +1,4 @@
-//! The state of a zone that everyone reads.
+//! The published state of a zone.
 
 use std::sync::{
     Arc,
@@ -16,32 +16,32 @@ use crate::{
 
 /// A zone and the state of its network, as everyone reads it.
 #[derive(Debug)]
-pub struct Published {
+pub struct PublishedZone {
     pub zone: Arc<Zone>,
     view: ArcSwap<ZoneView>,
-    stored: Stored,
+    store_state: StoreState,
 }
 
-/// What is known of the store, of a state that was published at that time or
-/// before: whoever reads this first, and then takes the network, has a network
-/// with all of that.
+/// The state of the store when a network was published. It is never ahead of the
+/// published network: a reader that reads this first, and then the network, has a
+/// network that contains all of it.
 #[derive(Debug, Default)]
-struct Stored {
+struct StoreState {
     /// The number of the store's last commit.
     commit: AtomicU64,
     /// The number of the last commit that changed a registration or a pin of this
     /// zone.
     changed: AtomicU64,
-    /// The first serial that may not be published yet.
+    /// The first serial that must not be published yet.
     reserved: AtomicU64,
 }
 
-impl Published {
+impl PublishedZone {
     pub(super) fn new(first: ZoneView, commit: u64, changed: u64, reserved: u64) -> Self {
         Self {
             zone: first.zone.clone(),
             view: ArcSwap::from_pointee(first),
-            stored: Stored {
+            store_state: StoreState {
                 commit: commit.into(),
                 changed: changed.into(),
                 reserved: reserved.into(),
@@ -49,41 +49,41 @@ impl Published {
         }
     }
 
-    /// The network as it is now; it stays as it is while it is held.
+    /// The current network. It does not change while it is held.
     pub fn network(&self) -> Arc<Network> {
         self.view.load().network.clone()
     }
 
-    /// The zone with the network as it is now.
+    /// The current view of the zone.
     pub fn view(&self) -> Arc<ZoneView> {
         self.view.load_full()
     }
 
-    /// Whether that view is still the one that is published.
-    pub fn is_current(&self, seen: &Arc<ZoneView>) -> bool {
-        Arc::ptr_eq(&self.view.load(), seen)
+    /// Whether the view is the current one.
+    pub fn is_current(&self, view: &Arc<ZoneView>) -> bool {
+        Arc::ptr_eq(&self.view.load(), view)
     }
 
     /// The number of the last commit that changed a registration or a pin of the
     /// zone.
     pub fn changed(&self) -> u64 {
-        self.stored.changed.load(Ordering::Acquire)
+        self.store_state.changed.load(Ordering::Acquire)
     }
 
-    /// The serial of which a dump that is made now must not fall short.
+    /// The lowest serial that a dump made now may have.
     pub fn reserved(&self) -> u64 {
-        self.stored.reserved.load(Ordering::Acquire)
+        self.store_state.reserved.load(Ordering::Acquire)
     }
 
     /// The number of the last commit of the store.
     pub fn commit(&self) -> u64 {
-        self.stored.commit.load(Ordering::Acquire)
+        self.store_state.commit.load(Ordering::Acquire)
     }
 
-    /// What is stored of the zone: all that was committed up to the commit that it
-    /// names, and perhaps some of what was committed since.
+    /// The stored contents of the zone: everything up to the commit that they name, and
+    /// perhaps a part of later commits.
     pub fn contents(&self) -> Contents {
-        // In this order: see `Stored`.
+        // The order matters: see `StoreState`.
         let changed = self.changed();
         let commit = self.commit();
         let network = self.network();
@@ -102,12 +102,12 @@ impl Published {
         }
     }
 
-    /// Publishes a state of the network, and how far the store is with it.
+    /// Publishes a state of the network, with the state of the store.
     pub(super) fn publish(&self, network: Network, commit: u64, changed: u64, reserved: u64) {
-        self.stored.reserved.store(reserved, Ordering::Release);
+        self.store_state.reserved.store(reserved, Ordering::Release);
         let view = self.view.load().next(Arc::new(network));
         self.view.store(Arc::new(view));
-        self.stored.commit.store(commit, Ordering::Release);
-        self.stored.changed.store(changed, Ordering::Release);
+        self.store_state.commit.store(commit, Ordering::Release);
+        self.store_state.changed.store(changed, Ordering::Release);
     }
 }

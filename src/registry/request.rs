@@ -1,4 +1,4 @@
-//! What is asked of the writer, and what becomes of it.
+//! Requests to the writer, and their results.
 
 use std::sync::Arc;
 
@@ -7,29 +7,29 @@ use crate::{
     zone::{Update, UpdateRefusal, ZoneView},
 };
 
-/// What was granted, and a view with the root nodes that there were for the
-/// peer at that moment: those of later requests of the same flush are not in it.
-/// So of four peers that ask at once, exactly the first is told that there is no
-/// root node.
+/// The result of a request that was granted.
 #[derive(Debug)]
-pub enum Granted {
+pub enum Grant {
     Peer {
         peer: Arc<Peer>,
+        /// A view with the root nodes for the peer at the time of the decision, without
+        /// those of later requests in the same flush. So of four peers that register
+        /// at once, exactly the first gets an answer without a root node.
         view: Arc<ZoneView>,
-        /// Whether the host was registered by this, and not known before.
+        /// Whether this request registered the host, which was not known before.
         is_new: bool,
     },
-    /// All that an update wanted.
+    /// The whole update was applied.
     Updated,
 }
 
-/// Why nothing was granted.
+/// Why a request was denied.
 #[derive(Debug)]
 pub enum Denial {
     Refused(Refusal),
     CannotLeave(LeaveRefusal),
     CannotUpdate(UpdateRefusal),
-    /// The store could not write; known peers are still answered.
+    /// The store cannot write; known peers are still answered.
     NotWritten,
     /// Too many requests are waiting.
     Busy,
@@ -37,29 +37,29 @@ pub enum Denial {
     Stopping,
 }
 
-/// What is asked of the writer.
+/// A change that the writer is to make.
 #[derive(Debug, Clone)]
 pub enum Action {
     Register {
         host: Hostname,
         role: Option<Role>,
-        asker: Holder,
+        client: Holder,
     },
     Leave {
         host: Hostname,
-        asker: Holder,
+        client: Holder,
     },
     Update(Update),
 }
 
-/// What became of a request.
-pub type Decision = Result<Granted, Denial>;
+/// The result of a request.
+pub type Decision = Result<Grant, Denial>;
 
 /// A request in the writer's queue.
 pub(super) struct Command {
-    /// The zone's place.
+    /// The index of the zone.
     pub zone: usize,
     pub action: Action,
-    /// Told what became of it, by the writer itself.
-    pub done: Box<dyn FnOnce(Decision) + Send>,
+    /// The writer calls this with its decision.
+    pub reply: Box<dyn FnOnce(Decision) + Send>,
 }

@@ -1,4 +1,4 @@
-//! From the network to the store: what a peer and a pin look like there.
+//! Converts peers and pins of a network to records of the store.
 
 use crate::{
     network::{Hostname, Peer, PeerId},
@@ -6,7 +6,7 @@ use crate::{
     zone::Zone,
 };
 
-/// What a pin looks like in the store.
+/// The stored form of a pin.
 pub(super) fn pin(zone: &Zone, host: &Hostname, id: PeerId) -> Pin {
     Pin {
         host: host.to_string(),
@@ -15,7 +15,7 @@ pub(super) fn pin(zone: &Zone, host: &Hostname, id: PeerId) -> Pin {
     }
 }
 
-/// What a peer's registration looks like in the store.
+/// The stored form of a registration.
 pub(super) fn registration(zone: &Zone, peer: &Peer) -> Registration {
     Registration {
         host: peer.host.to_string(),

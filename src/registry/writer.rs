@@ -1,4 +1,4 @@
-//! The writer's thread.
+//! The thread of the writer.
 
 use std::{
     sync::{
@@ -10,38 +10,37 @@ use std::{
 
 use tracing::{debug, info};
 
-use super::{Action, Decision, Denial, Granted, Published, commit::Committer, request::Command};
+use super::{Action, Decision, Denial, Grant, PublishedZone, commit::Committer, request::Command};
 use crate::{
     clock::{Clock, Moment},
     network::{Change, Network, Time},
     store::Store,
+    text::counted,
     zone::ZoneView,
 };
 
-/// How many requests share one flush at the most.
-const BATCH: usize = 4_096;
+/// The maximum number of requests in one flush.
+const MAX_BATCH: usize = 4_096;
 
-/// Up to how many changes of one commit have a line each in the log.
-const LOGGED_ALONE: usize = 16;
+/// The maximum number of changes of one commit that have a line each in the log.
+const MAX_LOGGED_CHANGES: usize = 16;
 
-/// How many leases of a zone are looked at before requests are served again, or
-/// the others have the processor: a few milliseconds' worth. After a start all of
-/// them may run out at once.
-const LOOKS: usize = 4_096;
+/// The number of leases of a zone that are checked before the writer serves requests
+/// again, which takes a few milliseconds. After a start all of them may expire at once.
+const MAX_EXPIRY_CHECKS: usize = 4_096;
 
-/// The writer looks for leases that have run out no more often than this.
-const LEAST_WAIT: Duration = Duration::from_millis(20);
-/// And no less often than this.
-const MOST_WAIT: Duration = Duration::from_millis(250);
+/// The minimum and maximum time between two checks for expired leases.
+const MIN_WAIT: Duration = Duration::from_millis(20);
+const MAX_WAIT: Duration = Duration::from_millis(250);
 
 pub(super) struct Writer {
-    zones: Vec<Arc<Published>>,
+    zones: Vec<Arc<PublishedZone>>,
     committer: Committer,
     clock: Clock,
 }
 
 impl Writer {
-    pub fn new(zones: Vec<Arc<Published>>, store: Box<dyn Store>, clock: Clock) -> Self {
+    pub fn new(zones: Vec<Arc<PublishedZone>>, store: Box<dyn Store>, clock: Clock) -> Self {
         Self {
             committer: Committer::new(zones.clone(), store),
             zones,
@@ -56,7 +55,7 @@ impl Writer {
         self.committer.publish(networks);
     }
 
-    /// Serves requests until all who could make one are gone.
+    /// Serves requests until the registry is dropped.
     pub fn run(mut self, requests: &Receiver<Command>) {
         let tick = self.clock.register_loop();
         loop {
@@ -64,9 +63,9 @@ impl Writer {
             tick.tick();
             match received {
                 Ok(first) => {
-                    let waiting = requests.try_iter().take(BATCH - 1);
+                    let waiting = requests.try_iter().take(MAX_BATCH - 1);
                     let commands = std::iter::once(first).chain(waiting).collect();
-                    // Also when one zone is so busy that nobody ever waits.
+                    // A busy zone may never let the wait time out.
                     if self
                         .deadline()
                         .is_some_and(|deadline| deadline <= self.clock.now())
@@ -81,12 +80,12 @@ impl Writer {
         }
     }
 
-    /// How long until some lease may have run out.
+    /// The time until a lease may have expired.
     fn wait(&self) -> Duration {
-        let wait = self.deadline().map_or(MOST_WAIT, |deadline| {
+        let wait = self.deadline().map_or(MAX_WAIT, |deadline| {
             Duration::from_millis(deadline.0.saturating_sub(self.clock.now().0))
         });
-        wait.clamp(LEAST_WAIT, MOST_WAIT)
+        wait.clamp(MIN_WAIT, MAX_WAIT)
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -104,22 +103,26 @@ impl Writer {
         zones.map(|zone| Network::clone(&zone.network())).collect()
     }
 
-    /// Ends the leases that have run out, in every zone.
+    /// Ends expired leases in every zone.
     fn expire(&mut self) {
         let moment = self.clock.moment();
         let mut networks = self.networks();
         for (network, published) in networks.iter_mut().zip(&self.zones) {
             let live = network.live_len();
             network.resume(moment.heard_since);
-            network.expire(moment.now, LOOKS);
+            network.expire(moment.now, MAX_EXPIRY_CHECKS);
             let ended = live - network.live_len();
             if ended > 0 {
-                info!("zone {}: {ended} leases have run out", published.zone);
+                info!(
+                    "zone {}: {} expired",
+                    published.zone,
+                    counted(ended, "lease")
+                );
             }
         }
-        // Reserved before anyone sees them: after a crash the serial goes on
-        // from those that are reserved.
-        if self.committer.wants_serials(&networks) {
+        // Serials are reserved before they are published: after a crash the serial
+        // continues from the reserved ones.
+        if self.committer.needs_serials(&networks) {
             self.committer.commit(&networks, &[]);
         }
         self.committer.publish(networks);
@@ -129,93 +132,94 @@ impl Writer {
     fn serve(&mut self, commands: Vec<Command>) {
         let moment = self.clock.moment();
         let mut networks = self.networks();
-        let mut shown = self.views();
+        let mut views = self.views();
         let mut changes = Vec::new();
         let mut decisions = Vec::with_capacity(commands.len());
         for command in &commands {
             let place = command.zone;
-            let mut own = Vec::new();
-            let network = &mut networks[place];
-            let decision = self.decide(command, moment, network, &mut shown[place], &mut own);
-            decisions.push(decision);
-            changes.extend(own.into_iter().map(|change| (place, change)));
+            let mut new_changes = Vec::new();
+            let (network, view) = (&mut networks[place], &mut views[place]);
+            decisions.push(self.decide(command, moment, network, view, &mut new_changes));
+            changes.extend(new_changes.into_iter().map(|change| (place, change)));
         }
         let must_write =
-            !changes.is_empty() || commands.iter().any(|it| self.committer.is_unsettled(it));
-        let may_write = must_write || self.committer.wants_serials(&networks);
+            !changes.is_empty() || commands.iter().any(|it| self.committer.is_uncertain(it));
+        let may_write = must_write || self.committer.needs_serials(&networks);
         if !may_write || self.committer.commit(&networks, &changes) || !must_write {
             self.log(&changes);
         } else {
-            (networks, decisions) = self.decide_without_disk(&commands, moment);
+            (networks, decisions) = self.decide_without_writing(&commands, moment);
         }
         self.committer.publish(networks);
         for (command, decision) in commands.into_iter().zip(decisions) {
-            (command.done)(decision);
+            (command.reply)(decision);
         }
     }
 
-    /// `shown` is the state from which the last answer is made. A clone of the
-    /// network for each answer would make each command copy all that it changes.
+    /// Decides one command. `view` is that of the previous answer, and is replaced only
+    /// if the root nodes differ: a clone of the network for each answer would make each
+    /// command copy everything that it changes.
     fn decide(
         &self,
         command: &Command,
         moment: Moment,
         network: &mut Network,
-        shown: &mut Arc<ZoneView>,
+        view: &mut Arc<ZoneView>,
         changes: &mut Vec<Change>,
     ) -> Decision {
         let now = moment.now;
         network.resume(moment.heard_since);
         let mut is_new = false;
         let peer = match &command.action {
-            Action::Register { host, role, asker } => {
+            Action::Register { host, role, client } => {
                 is_new = network.host(host).is_none();
                 network
-                    .register(now, host, *role, *asker, changes)
+                    .register(now, host, *role, *client, changes)
                     .map_err(Denial::Refused)?
             }
-            Action::Leave { host, asker } => network
-                .leave(now, host, *asker)
+            Action::Leave { host, client } => network
+                .leave(now, host, *client)
                 .map_err(Denial::CannotLeave)?,
             Action::Update(update) => {
                 let before = network.clone();
                 let zone = &self.zones[command.zone].zone;
-                // All of it or nothing (RFC 2136, section 3.7).
+                // An update is atomic (RFC 2136, section 3.7).
                 zone.apply(update, network, changes).map_err(|refusal| {
                     *network = before;
                     changes.clear();
                     Denial::CannotUpdate(refusal)
                 })?;
-                return Ok(Granted::Updated);
+                return Ok(Grant::Updated);
             }
         };
-        if !network.has_roots_of(&shown.network, &peer) {
-            *shown = Arc::new(shown.next(Arc::new(network.clone())));
+        if !network.has_same_roots(&view.network, &peer) {
+            *view = Arc::new(view.next(Arc::new(network.clone())));
         }
-        Ok(Granted::Peer {
+        Ok(Grant::Peer {
             peer,
-            view: shown.clone(),
+            view: view.clone(),
             is_new,
         })
     }
 
-    /// The disk takes nothing: grants what needs none, refuses the rest.
-    fn decide_without_disk(
+    /// Decides all commands after a failed write: grants those that change nothing, and
+    /// denies the rest.
+    fn decide_without_writing(
         &self,
         commands: &[Command],
         moment: Moment,
     ) -> (Vec<Network>, Vec<Decision>) {
         let mut networks = self.networks();
-        let mut shown = self.views();
+        let mut views = self.views();
         let mut decisions = Vec::with_capacity(commands.len());
         for command in commands {
             let network = &mut networks[command.zone];
             let before = network.clone();
             let mut changes = Vec::new();
-            let shown = &mut shown[command.zone];
-            let decision = self.decide(command, moment, network, shown, &mut changes);
+            let view = &mut views[command.zone];
+            let decision = self.decide(command, moment, network, view, &mut changes);
             decisions.push(
-                if changes.is_empty() && !self.committer.is_unsettled(command) {
+                if changes.is_empty() && !self.committer.is_uncertain(command) {
                     decision
                 } else {
                     *network = before;
@@ -226,10 +230,13 @@ impl Writer {
         (networks, decisions)
     }
 
-    /// A line for each change; of a storm of them one line in all.
+    /// Logs each change, or only their number if there are many.
     fn log(&self, changes: &[(usize, Change)]) {
-        if changes.len() > LOGGED_ALONE {
-            info!("{} changes at once (shown with --log debug)", changes.len());
+        if changes.len() > MAX_LOGGED_CHANGES {
+            info!(
+                "{} changes at once (use --log debug to log each)",
+                changes.len()
+            );
         }
         for (place, change) in changes {
             let zone = &self.zones[*place].zone;
@@ -240,18 +247,21 @@ impl Writer {
                     zone.rules.id_text(peer.id),
                     peer.holder.address
                 ),
-                Change::Delete(host, _) => format!("zone {zone}: {host} has lost its ID"),
-                Change::Pin(host, id) => {
+                Change::Delete(host, id) => {
                     format!(
-                        "zone {zone}: {} is kept for {host}",
+                        "zone {zone}: {} released from {host}",
                         zone.rules.id_text(*id)
                     )
                 }
-                Change::Unpin(host) => format!("zone {zone}: no ID is kept for {host} any more"),
+                Change::Pin(host, id) => {
+                    format!("zone {zone}: {} pinned to {host}", zone.rules.id_text(*id))
+                }
+                Change::Unpin(host) => format!("zone {zone}: pin of {host} removed"),
             };
-            match changes.len() > LOGGED_ALONE {
-                true => debug!("{}", line()),
-                false => info!("{}", line()),
+            if changes.len() > MAX_LOGGED_CHANGES {
+                debug!("{}", line());
+            } else {
+                info!("{}", line());
             }
         }
     }

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::clock::{Clock, LONGEST_BREAK};
+use crate::clock::{Clock, MAX_BREAK};
 
 /// The name of the socket in the data directory.
 pub const FILE: &str = "control";
@@ -96,9 +96,7 @@ async fn serve(stream: UnixStream, clock: &Clock) -> io::Result<()> {
 fn health(clock: &Clock) -> String {
     let moment = clock.moment();
     if moment.heard_since == moment.now {
-        return format!(
-            "error: a part of the service stands still for more than {LONGEST_BREAK:?}"
-        );
+        return format!("error: a part of the service stands still for more than {MAX_BREAK:?}");
     }
     "ok".to_owned()
 }

@@ -37,8 +37,7 @@ impl<'t> Document<'t> {
         before.matches('\n').count() + 1
     }
 
-    /// Reports a problem at a position. A problem that was already reported there
-    /// is left out.
+    /// Reports a problem at a position, unless it has been reported there already.
     pub fn problem(&mut self, span: Span, message: impl Into<String>) {
         let problem = Problem {
             path: self.path.to_owned(),
@@ -55,8 +54,8 @@ impl<'t> Document<'t> {
         !self.problems.is_empty()
     }
 
-    /// The problems of a file that is not valid TOML: the first of each line
-    /// only, since the others on a line usually follow from it.
+    /// The problems of a file that is not valid TOML: only the first of each line, since
+    /// the others on a line usually follow from it.
     pub(super) fn syntax_problems(mut self, errors: Vec<toml::de::Error>) -> Vec<Problem> {
         for error in errors {
             self.problem(error.span().unwrap_or(0..0), error.message());

@@ -1,8 +1,8 @@
-//! Reads the files that people write: TOML, with every mistake reported at once.
+//! Reads TOML files that people write, and reports all mistakes at once.
 //!
-//! A reader takes the keys that it knows out of a [`Table`]; a key that is left
-//! over is unknown. Reading does not stop at the first mistake: each becomes a
-//! [`Problem`] with its file and line, so that one run shows them all.
+//! A reader takes the keys that it knows out of a [`Table`]; any remaining key is
+//! unknown. Reading does not stop at the first mistake: each becomes a [`Problem`] with
+//! its file and line, so that one run shows them all.
 //!
 //! No other module uses the TOML parser. The modules that own a setting define
 //! its keys and their valid values.

@@ -53,18 +53,19 @@ impl<'t> Table<'t> {
         Some(self.entries.swap_remove(place).value)
     }
 
+    fn entry(&self, key: &str) -> Option<&Entry<'t>> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
     /// Whether the value is a string.
     pub fn is_text(&self, key: &str) -> bool {
-        let mut entries = self.entries.iter();
-        let entry = entries.find(|entry| entry.key == key);
-        entry.is_some_and(|entry| matches!(entry.value.get_ref(), DeValue::String(_)))
+        self.entry(key)
+            .is_some_and(|entry| matches!(entry.value.get_ref(), DeValue::String(_)))
     }
 
     /// The position of a key that has not been taken yet.
     pub fn span(&self, key: &str) -> Option<Span> {
-        let mut entries = self.entries.iter();
-        let entry = entries.find(|entry| entry.key == key)?;
-        Some(entry.key_span.clone())
+        Some(self.entry(key)?.key_span.clone())
     }
 
     /// A string.
@@ -85,7 +86,7 @@ impl<'t> Table<'t> {
         example: &str,
         document: &mut Document,
     ) -> Option<Spanned<String>> {
-        if self.entries.iter().any(|entry| entry.key == key) {
+        if self.entry(key).is_some() {
             return self.text(key, document);
         }
         self.known.push(key);
@@ -203,8 +204,8 @@ impl<'t> Table<'t> {
             .collect()
     }
 
-    /// The remaining integers, with their names; `None` for a value that is not
-    /// an integer in the range, which is reported.
+    /// The remaining integers, with their names; `None` for a value that is not an
+    /// integer in the range, which is reported.
     pub fn all_numbers(
         &mut self,
         range: Range<u64>,
@@ -228,11 +229,8 @@ impl<'t> Table<'t> {
                 "" => String::new(),
                 name => format!(" in {name}"),
             };
-            let message = format!(
-                "unknown key `{}`{place}: expected one of {}",
-                entry.key,
-                self.known.join(", ")
-            );
+            let (key, known) = (&entry.key, self.known.join(", "));
+            let message = format!("unknown key `{key}`{place}: expected one of {known}");
             document.problem(entry.key_span.clone(), message);
         }
     }

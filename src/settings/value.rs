@@ -16,8 +16,8 @@ pub fn duration(
     match humantime::parse_duration(value.get_ref()) {
         Ok(duration) if seconds.contains(&duration.as_secs()) => Some(duration),
         Ok(_) => {
-            let (least, most) = (seconds.start, seconds.end - 1);
-            let message = format!("`{key}` must be between {least}s and {most}s");
+            let (min, max) = (seconds.start, seconds.end - 1);
+            let message = format!("`{key}` must be between {min}s and {max}s");
             document.problem(value.span(), message);
             None
         }
@@ -65,8 +65,8 @@ pub(super) fn number(
     match within.and_then(|number| u32::try_from(number).ok()) {
         Some(number) => Some(Spanned::new(span, number)),
         None => {
-            let (least, most) = (range.start, range.end - 1);
-            let message = format!("`{key}`: expected an integer from {least} to {most}");
+            let (min, max) = (range.start, range.end - 1);
+            let message = format!("`{key}`: expected an integer from {min} to {max}");
             document.problem(span, message);
             None
         }

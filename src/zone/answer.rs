@@ -1,4 +1,4 @@
-//! The answer to a question.
+//! The answers to questions about names of a zone.
 
 use std::net::IpAddr;
 
@@ -7,56 +7,48 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType, rdata::HINFO},
 };
 
-use super::{Form, QueryName, Who, Zone, ZoneView, records};
+use super::{Form, PeerRef, QueryName, Zone, ZoneView, records};
 use crate::network::{Network, Peer};
 
-/// How many aliases are followed, should they go round in a circle.
-const MOST_ALIASES: usize = 8;
+/// The maximum number of aliases that are followed, in case they form a loop.
+const MAX_ALIASES: usize = 8;
 
-/// What an SRV record takes at the least: a pointer to its owner, ten octets of
-/// type, class, TTL and length, six of numbers, and its target.
-const LEAST_SERVICE_OCTETS: usize = 20;
+/// The minimum size of an SRV record: a pointer to its owner, ten octets for type,
+/// class, TTL and length, six for numbers, and its target.
+const MIN_SRV_OCTETS: usize = 20;
 
-/// The extended error for a query that asks for the parameters of a peer by its ID: the
-/// client may be a host that is named like an ID, which is never registered.
-pub const NO_HOST_NAME: &str = "the name is an ID, not a host name: it registers nobody";
+/// The extended error for a query for the parameters of a peer by its ID: the client may
+/// be a host that is named like an ID, which is never registered.
+pub const NO_HOST_NAME: &str = "the name is an ID, not a host name, and cannot be registered";
 
-/// Whether an ID is kept for a host of that name.
-fn is_awaited(network: &Network, who: &Who) -> bool {
-    matches!(who, Who::Host { host, role: None } if network.pinned(host).is_some())
+/// Whether an ID is pinned to the host.
+fn is_pinned(network: &Network, peer: &PeerRef) -> bool {
+    matches!(peer, PeerRef::Host { host, role: None } if network.pinned(host).is_some())
 }
 
-/// What goes into a message's sections.
+/// The response code and the sections of a response.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub code: ResponseCode,
     pub answers: Vec<Record>,
     pub authority: Vec<Record>,
-    /// May be left out where there is no room for it.
+    /// The additional section, which may be omitted if the message is full.
     pub additional: Vec<Record>,
-    /// Why the answer is not what the client may have hoped for: the text of an
-    /// extended error (RFC 8914).
+    /// The text of an extended error (RFC 8914), if the answer needs an explanation.
     pub reason: Option<String>,
-}
-
-/// What is asked for at a name.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked<'q> {
-    pub rtype: RecordType,
-    /// The name as it was asked, which the answer repeats.
-    pub owner: &'q Name,
-    /// The address at which the service was asked.
-    pub server: IpAddr,
 }
 
 /// A question about a name of the zone.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'q> {
     pub name: &'q QueryName,
-    pub asked: Asked<'q>,
-    /// How many octets the message may have: an answer that has no room anyway
-    /// is not made whole.
-    pub room: usize,
+    pub rtype: RecordType,
+    /// The name in the query, which the answer repeats in its original case.
+    pub owner: &'q Name,
+    /// The address at which the service was queried.
+    pub server: IpAddr,
+    /// The maximum size of the message: an answer that would not fit may be incomplete.
+    pub max_octets: usize,
 }
 
 impl ZoneView {
@@ -65,17 +57,14 @@ impl ZoneView {
         let zone = &self.zone;
         let mut answer = self.direct_answer(question);
         // RFC 1034, section 4.3.2, step 3a: an alias is followed within the zone.
-        for _ in 0..MOST_ALIASES {
-            let target = answer.alias(question.asked.rtype);
+        for _ in 0..MAX_ALIASES {
+            let target = answer.alias(question.rtype);
             let Some(target) = target.filter(|target| zone.contains(target)) else {
                 break;
             };
             let next = Question {
                 name: &zone.parse(&target),
-                asked: Asked {
-                    owner: &target,
-                    ..question.asked
-                },
+                owner: &target,
                 ..*question
             };
             let next = self.direct_answer(&next);
@@ -89,35 +78,34 @@ impl ZoneView {
     }
 
     fn direct_answer(&self, question: &Question<'_>) -> Answer {
-        let Question { name, asked, room } = *question;
-        let Asked { rtype, owner, .. } = asked;
+        let Question { rtype, owner, .. } = *question;
         let (zone, network) = (&self.zone, &*self.network);
-        if let Some(records) = zone.further.at(owner) {
-            return zone.further_answer(network, records, rtype, owner);
+        if let Some(records) = zone.static_records.get(owner) {
+            return zone.static_answer(network, records, rtype, owner);
         }
-        match name {
+        match question.name {
             QueryName::Apex => zone.apex(network, rtype, owner),
             QueryName::NameServer => {
                 let data = zone.servers.iter().map(|server| records::address(*server));
-                zone.of_type(network, rtype, owner, data.collect())
+                zone.answer_of_type(network, rtype, owner, data.collect())
             }
             QueryName::Service(port) => {
-                let most = room / LEAST_SERVICE_OCTETS + 1;
-                let services = zone.services(network, port).take(most);
+                let max_records = question.max_octets / MIN_SRV_OCTETS + 1;
+                let services = zone.services(network, port).take(max_records);
                 let (data, targets): (Vec<_>, Vec<_>) = services.unzip();
-                let mut answer = zone.of_type(network, rtype, owner, data);
+                let mut answer = zone.answer_of_type(network, rtype, owner, data);
                 if !answer.answers.is_empty() {
                     answer.additional = zone.target_addresses(targets);
                 }
                 answer
             }
-            QueryName::Peer { who, form } => match self.registered(who) {
-                Some(found) => self.peer_answer(&found, *form, &asked),
+            QueryName::Peer { peer, form } => match self.lookup_reference(peer) {
+                Some(lookup) => self.peer_answer(&lookup, *form, question),
                 None if zone.has_names_below(owner) => zone.no_data(network),
-                // An ID is kept for it: the name is there.
-                None if is_awaited(network, who) => zone.no_data(network),
+                // The name exists, since an ID is pinned to it.
+                None if is_pinned(network, peer) => zone.no_data(network),
                 None => Answer {
-                    reason: matches!(who, Who::Id(_)).then(|| NO_HOST_NAME.to_owned()),
+                    reason: matches!(peer, PeerRef::Id(_)).then(|| NO_HOST_NAME.to_owned()),
                     ..zone.nx_domain(network)
                 },
             },
@@ -150,24 +138,24 @@ impl Zone {
             }
             RecordType::NS => Answer {
                 additional: self.server_addresses(),
-                ..self.of_type(network, rtype, owner, self.name_server_records())
+                ..self.answer_of_type(network, rtype, owner, self.name_server_records())
             },
             RecordType::TXT => self.positive(owner, self.ttl, vec![self.zone_summary(network)]),
-            RecordType::ANY => self.positive(owner, self.ttl, vec![minimal()]),
+            RecordType::ANY => self.positive(owner, self.ttl, vec![minimal_any()]),
             _ => self.no_data(network),
         }
     }
 
-    /// Records of the zone file's master file. At the origin they stand beside
-    /// those of the service, and their name servers replace it.
-    fn further_answer(
+    /// The answer from records of the zone's master file. At the origin they complement
+    /// those of the service, and their name servers replace its own.
+    fn static_answer(
         &self,
         network: &Network,
         records: &[Record],
         rtype: RecordType,
         owner: &Name,
     ) -> Answer {
-        let of_type = |rtype| {
+        let records_of_type = |rtype| {
             let records = records
                 .iter()
                 .filter(move |record| record.record_type() == rtype);
@@ -178,9 +166,9 @@ impl Zone {
             });
             renamed.collect::<Vec<_>>()
         };
-        let mut answers = of_type(rtype);
+        let mut answers = records_of_type(rtype);
         if answers.is_empty() {
-            answers = of_type(RecordType::CNAME);
+            answers = records_of_type(RecordType::CNAME);
         }
         if !answers.is_empty() {
             let answer = Answer::empty(ResponseCode::NoError);
@@ -190,13 +178,13 @@ impl Zone {
             return self.apex(network, rtype, owner);
         }
         match rtype {
-            RecordType::ANY => self.positive(owner, self.ttl, vec![minimal()]),
+            RecordType::ANY => self.positive(owner, self.ttl, vec![minimal_any()]),
             _ => self.no_data(network),
         }
     }
 
-    /// Those of the data that have the type asked for, or NODATA.
-    pub(super) fn of_type(
+    /// The data of the type, or NODATA.
+    pub(super) fn answer_of_type(
         &self,
         network: &Network,
         rtype: RecordType,
@@ -204,15 +192,16 @@ impl Zone {
         data: Vec<RData>,
     ) -> Answer {
         if rtype == RecordType::ANY && !data.is_empty() {
-            return self.positive(owner, self.ttl, vec![minimal()]);
+            return self.positive(owner, self.ttl, vec![minimal_any()]);
         }
         let data: Vec<_> = data
             .into_iter()
             .filter(|data| data.record_type() == rtype)
             .collect();
-        match data.is_empty() {
-            true => self.no_data(network),
-            false => self.positive(owner, self.ttl, data),
+        if data.is_empty() {
+            self.no_data(network)
+        } else {
+            self.positive(owner, self.ttl, data)
         }
     }
 
@@ -255,18 +244,18 @@ impl Zone {
     }
 
     fn has_names_below(&self, owner: &Name) -> bool {
-        self.further.has_names_below(owner) || self.name_server().base_name() == *owner
+        self.static_records.has_names_below(owner) || self.name_server().base_name() == *owner
     }
 
-    /// Whether a query for this name and type may register.
+    /// Whether a query for this name and type registers a host or ends its lease.
     pub fn registers(&self, name: &QueryName, rtype: RecordType) -> bool {
         match name {
             QueryName::Peer {
-                who: Who::Host { .. },
+                peer: PeerRef::Host { .. },
                 form: Form::Plain,
             } => matches!(rtype, RecordType::TXT | RecordType::SRV),
             QueryName::Peer {
-                who: Who::Host { .. },
+                peer: PeerRef::Host { .. },
                 form: Form::Environment,
             }
             | QueryName::Leave(_) => rtype == RecordType::TXT,
@@ -276,13 +265,20 @@ impl Zone {
 }
 
 impl Answer {
-    /// The name that the answer ends with instead of what was asked for.
+    /// The alias with which the answer ends instead of a record of the type.
     fn alias(&self, rtype: RecordType) -> Option<Name> {
         match &self.answers.last()?.data {
             RData::CNAME(target) if !matches!(rtype, RecordType::CNAME | RecordType::ANY) => {
                 Some(target.0.clone())
             }
             _ => None,
+        }
+    }
+
+    pub(super) fn error(code: ResponseCode, reason: String) -> Self {
+        Self {
+            reason: Some(reason),
+            ..Self::empty(code)
         }
     }
 
@@ -297,7 +293,7 @@ impl Answer {
     }
 }
 
-/// What a query for ANY is given (RFC 8482, section 4.2).
-pub(super) fn minimal() -> RData {
+/// The answer to a query for ANY (RFC 8482, section 4.2).
+pub(super) fn minimal_any() -> RData {
     RData::HINFO(HINFO::new("RFC8482".into(), String::new()))
 }

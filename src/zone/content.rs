@@ -13,18 +13,18 @@ use crate::{
     store::{Pin, Registration},
 };
 
-/// A part of a zone's content.
+/// A part of the content of a zone.
 pub enum ZonePart<'n> {
     Record(Box<Record>),
-    /// The records at the names of a peer: its host's and its ID.
+    /// The records at the two names of a peer: its host name and its ID.
     Peer(&'n Peer),
 }
 
 impl Zone {
     /// All records of the zone, the SOA first (and not again at the end).
     ///
-    /// Left out are the names that only serve to register: `HOST.ROLE` and
-    /// `_leave.HOST`. Every other name gives here what a query for it gives.
+    /// The names that only serve to register (`HOST.ROLE` and `_leave.HOST`) are omitted.
+    /// Every other name has the records that a query for it returns.
     pub fn content<'a>(
         self: &'a Arc<Self>,
         network: &'a Arc<Network>,
@@ -37,13 +37,17 @@ impl Zone {
         })
     }
 
-    /// The same, with the peers as they are, of which there may be very many.
+    /// Like [`content`](Self::content), without encoding the peers, since there may be
+    /// very many.
     pub fn parts<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = ZonePart<'a>> + 'a {
-        let own_servers = self.further.at(&self.origin).is_some_and(|records| {
-            records
-                .iter()
-                .any(|record| record.record_type() == RecordType::NS)
-        });
+        let own_servers = self
+            .static_records
+            .get(&self.origin)
+            .is_some_and(|records| {
+                records
+                    .iter()
+                    .any(|record| record.record_type() == RecordType::NS)
+            });
         let record = |name: &Name, ttl, data| Record::from_rdata(name.clone(), ttl, data);
         let mut head = vec![self.soa(network)];
         if !own_servers {
@@ -56,23 +60,23 @@ impl Zone {
         }
         head.push(record(&self.origin, self.ttl, self.zone_summary(network)));
         head.extend(self.server_addresses());
-        head.extend(self.further.iter().cloned());
+        head.extend(self.static_records.iter().cloned());
         let services = self.ports.keys().flat_map(move |port| {
             let owner = self.name(&[&format!("_{port}"), "_tcp"]);
             self.services(network, port)
                 .map(move |(data, _)| Record::from_rdata(owner.clone(), self.ttl, data))
         });
         let peers = network.peers().map(|peer| ZonePart::Peer(peer));
-        let awaited = self.awaited(network);
-        let pins = awaited.map(move |(host, id)| self.pin_record(host, id));
+        let pins = self.unregistered_pins(network);
+        let pins = pins.map(move |(host, id)| self.pin_record(host, id));
         let head = head.into_iter().chain(services);
         let head = head.map(|record| ZonePart::Record(record.into()));
         let pins = pins.map(|record| ZonePart::Record(record.into()));
         head.chain(peers).chain(pins)
     }
 
-    /// The hosts for which an ID is kept, and which have not asked for it yet.
-    fn awaited<'a>(
+    /// The pins of hosts that are not registered.
+    fn unregistered_pins<'a>(
         &'a self,
         network: &'a Network,
     ) -> impl Iterator<Item = (&'a Hostname, PeerId)> + 'a {
@@ -81,10 +85,10 @@ impl Zone {
             .filter(|(host, _)| network.host(host).is_none())
     }
 
-    /// The zone below `_peers`: one TXT record for each peer, at its host name,
-    /// with its state besides what was registered. It is no part of the zone's
-    /// own content, since `heard=`, the seconds since the peer was last heard,
-    /// changes with each heartbeat; the serial is the zone's.
+    /// The zone below `_peers`: one TXT record for each peer, at its host name, with its
+    /// registration and its state. It is not a part of the zone itself, since `heard=`,
+    /// the seconds since the peer was last heard, changes with each heartbeat; the
+    /// serial is that of the zone.
     pub fn status<'a>(
         &'a self,
         network: &'a Network,
@@ -98,11 +102,13 @@ impl Zone {
             .into_iter()
             .map(move |data| Record::from_rdata(origin.clone(), 0, data));
         let peers = network.peers().map(move |peer| {
-            let state = match network.is_live(peer.id) {
-                true => "live",
-                false => "gone",
+            let state = if network.is_live(peer.id) {
+                "live"
+            } else {
+                "gone"
             };
-            let heard = Duration::from_millis(now.0.saturating_sub(peer.lease.heard().0));
+            let last_heard = peer.lease.last_heard();
+            let since_heard = Duration::from_millis(now.0.saturating_sub(last_heard.0));
             let rule = self.rules.sequence(peer.id.sequence);
             let mut strings = vec![
                 format!("sequence={}", rule.name),
@@ -111,7 +117,7 @@ impl Zone {
                 format!("source={}", peer.holder.source),
                 format!("address={}", peer.holder.address),
                 format!("state={state}"),
-                format!("heard={}", heard.as_secs()),
+                format!("heard={}", since_heard.as_secs()),
                 format!("epoch={}", peer.epoch),
             ];
             if network.pinned(&peer.host).is_some() {
@@ -120,7 +126,7 @@ impl Zone {
             let name = self.name(&[peer.host.as_str(), STATUS]);
             Record::from_rdata(name, 0, RData::TXT(TXT::new(strings)))
         });
-        let awaited = self.awaited(network).map(move |(host, id)| {
+        let pins = self.unregistered_pins(network).map(move |(host, id)| {
             let strings = vec![
                 format!("sequence={}", self.rules.sequence(id.sequence).name),
                 format!("number={}", id.number),
@@ -129,45 +135,43 @@ impl Zone {
             let name = self.name(&[host.as_str(), STATUS]);
             Record::from_rdata(name, 0, RData::TXT(TXT::new(strings)))
         });
-        std::iter::once(soa)
-            .chain(servers)
-            .chain(peers)
-            .chain(awaited)
+        std::iter::once(soa).chain(servers).chain(peers).chain(pins)
     }
 }
 
-/// In the status of a host: its ID is kept for it.
+/// The string in the status of a host whose ID is pinned.
 const PINNED: &str = "pinned=yes";
 
-/// What a record of the zone below `_peers` says of a host.
+/// The status of a host, from a record of the zone below `_peers`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     pub pin: Option<Pin>,
-    /// `None` where it has not asked yet for the ID that is kept for it.
-    pub registered: Option<Registered>,
+    /// `None` if the host is not registered, and only has a pin.
+    pub peer: Option<PeerState>,
 }
 
-/// What was registered, whether it is live, and how long ago it was heard.
+/// The registration and the state of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registered {
+pub struct PeerState {
     pub registration: Registration,
     pub is_live: bool,
-    pub heard: Duration,
+    /// The time since the peer was last heard.
+    pub since_heard: Duration,
 }
 
-/// The origin of the zone that has the state of a zone's peers.
-pub fn status_of(origin: &Name) -> Result<Name, ProtoError> {
+/// The origin of the zone that contains the status of all peers of a zone.
+pub fn status_origin(origin: &Name) -> Result<Name, ProtoError> {
     origin.prepend_label(STATUS)
 }
 
-/// Whether a text may be the name of a sequence or a role.
+/// Whether a text can be the name of a sequence or a role.
 fn is_word(text: &str) -> bool {
-    let is_of_word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    !text.is_empty() && text.bytes().all(is_of_word)
+    let is_word_byte = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    !text.is_empty() && text.bytes().all(is_word_byte)
 }
 
-/// What a TXT record of the zone below `_peers` says.
-pub fn status_in(record: &Record) -> Option<Status> {
+/// Parses a TXT record of the zone below `_peers`.
+pub fn parse_status(record: &Record) -> Option<Status> {
     let RData::TXT(txt) = &record.data else {
         return None;
     };
@@ -177,7 +181,7 @@ pub fn status_in(record: &Record) -> Option<Status> {
             string.strip_prefix(key)?.strip_prefix('=')
         })
     };
-    // A server that is no friend may say anything.
+    // The server is not trusted: its data is checked.
     let host = Hostname::from_label(record.name.iter().next()?).ok()?;
     let host = host.as_str();
     let word = |key| value(key).filter(|word| is_word(word));
@@ -193,10 +197,7 @@ pub fn status_in(record: &Record) -> Option<Status> {
         number,
     });
     let Some(role) = word("role") else {
-        return Some(Status {
-            pin,
-            registered: None,
-        });
+        return Some(Status { pin, peer: None });
     };
     let address = |key| value(key)?.parse::<IpAddr>().ok();
     let registration = Registration {
@@ -208,13 +209,10 @@ pub fn status_in(record: &Record) -> Option<Status> {
         address: address("address")?,
         epoch: value("epoch")?.parse().ok()?,
     };
-    let registered = Registered {
+    let peer = Some(PeerState {
         registration,
         is_live: value("state")? == "live",
-        heard: Duration::from_secs(value("heard")?.parse().ok()?),
-    };
-    Some(Status {
-        pin,
-        registered: Some(registered),
-    })
+        since_heard: Duration::from_secs(value("heard")?.parse().ok()?),
+    });
+    Some(Status { pin, peer })
 }

@@ -1,4 +1,4 @@
-//! What a zone file says.
+//! The definition of a zone.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,10 @@ use std::{
 
 use hickory_proto::rr::Name;
 
-use super::Records;
+use super::StaticRecords;
 use crate::{network::Rules, params::Environment};
 
-/// What a zone file says.
+/// A zone as its zone file defines it.
 #[derive(Debug)]
 pub struct Zone {
     pub path: PathBuf,
@@ -21,27 +21,28 @@ pub struct Zone {
     pub origin: Name,
     /// The number of PBFT replicas.
     pub n: Option<u32>,
-    /// How long answers may be cached that register nothing, in seconds.
+    /// The TTL of answers that do not register, in seconds.
     pub ttl: u32,
     pub ports: BTreeMap<String, u16>,
-    /// The port at which root nodes are reached; `address=` has it too.
+    /// The port at which root nodes are reached; `address=` contains it too.
     pub root_port: u16,
-    /// By [`Role`](crate::network::Role).
+    /// Indexed by [`Role`](crate::network::Role).
     pub profiles: Vec<Profile>,
     pub rules: Arc<Rules>,
-    /// Records that the zone file's master file adds.
-    pub further: Records,
+    /// The records of the zone's master file.
+    pub static_records: StaticRecords,
     /// The addresses of `ns.dns` in the zone: those of this service.
     pub servers: Vec<IpAddr>,
-    /// Who registers must sign with one of these keys; `None` where nobody must.
+    /// The keys of which one must sign a registration; `None` if no signature is
+    /// required.
     pub register_keys: Option<RegisterKeys>,
 }
 
-/// The keys that a zone demands of who registers.
+/// The keys with which clients of a zone may register.
 #[derive(Debug)]
 pub struct RegisterKeys {
     pub names: Vec<Name>,
-    /// Where the zone file names them.
+    /// The line of the zone file that names them.
     pub line: usize,
 }
 
@@ -51,39 +52,39 @@ impl RegisterKeys {
     }
 }
 
-/// What the peers of a role offer and are told.
+/// The ports and the environment of the peers of a role.
 #[derive(Debug)]
 pub struct Profile {
-    /// The names of the ports that they offer.
+    /// The names of the ports that the peers offer.
     pub ports: Vec<String>,
     pub environment: Environment,
-    /// Whether the environment that was asked for last could not be rendered, so
-    /// that the log tells when that begins, and not each time.
+    /// Whether the last environment could not be rendered, so that only the first of a
+    /// series of errors is logged.
     pub is_failing: AtomicBool,
 }
 
 impl Zone {
-    /// The Byzantine faults that the network tolerates: a third of all
-    /// replicas but one, rounded down.
+    /// The number of Byzantine faults that the network tolerates: a third of n - 1,
+    /// rounded down.
     pub fn f(&self) -> Option<u32> {
         self.n.map(|n| (n - 1) / 3)
     }
 
-    /// An address of the service, for what nobody has asked for at one of them:
-    /// transfers and dumps.
+    /// An address of the service for records that no query to one of its addresses
+    /// requests: in transfers and dumps.
     pub(crate) fn server(&self) -> IpAddr {
         let first = self.servers.first().copied();
         first.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
-    /// The origin as the store keeps it: absolute, in lower case.
+    /// The origin as it is stored: absolute, in lower case.
     pub fn origin_text(&self) -> String {
         self.origin.to_ascii()
     }
 }
 
 impl fmt::Display for Zone {
-    /// The origin without its last dot.
+    /// Writes the origin without its final dot.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.origin_text().trim_end_matches('.'))
     }

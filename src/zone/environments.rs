@@ -1,9 +1,9 @@
-//! The environments of peers, kept as octets.
+//! A cache of the environments of peers, in wire format.
 //!
-//! To render one takes some 20 µs, and every peer starts with its own. So what was
-//! rendered is kept until something has changed that it depends on, within a bound
-//! on memory: where that is passed, what was not asked for lately goes. Whoever finds
-//! an environment here takes no lock and allocates nothing.
+//! To render an environment takes about 20 µs, and every peer starts with its own. So a
+//! rendered environment is cached until something that it depends on changes. The
+//! memory is limited: beyond the limit, entries that were not used recently are
+//! evicted. A hit takes no lock and allocates nothing.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -19,105 +19,110 @@ use arc_swap::ArcSwapOption;
 use super::Zone;
 use crate::network::{Network, Peer, PeerId};
 
-/// How many octets the environments of all zones may take. Those of the zone files
-/// that are shipped have some 2 kB each.
-pub const KEPT_OCTETS: usize = 16 << 20;
+/// The maximum size of the environments of all zones. Those of the shipped zone files
+/// have about 2 kB each.
+pub const ENVIRONMENT_CACHE_BYTES: usize = 16 << 20;
 
-/// How many environments there is a place for, each of 24 octets: about twice as many
-/// as small ones fill the bound, so that few are in each other's way.
-const PLACES: usize = 1 << 15;
+/// The number of slots, of 24 bytes each: about twice the number of small environments
+/// that fill the cache, so that few compete for a slot.
+const SLOTS: usize = 1 << 15;
 
-/// In how many places an environment may be.
+/// The number of slots in which an environment may be.
 const WAYS: usize = 4;
 
-/// What a kept environment takes besides its records, in octets.
-const OVERHEAD: usize = size_of::<Kept>() + 2 * size_of::<usize>();
+/// The memory that an entry takes besides its records, in bytes.
+const OVERHEAD: usize = size_of::<CacheEntry>() + 2 * size_of::<usize>();
 
-/// The environments that are kept.
+/// A cache of environments.
 #[derive(Debug)]
-pub struct Environments {
-    places: Box<[Place]>,
+pub struct EnvironmentCache {
+    slots: Box<[Slot]>,
     hasher: RandomState,
     state: Mutex<State>,
-    most: usize,
-    /// The number of the next state of a network that differs in what environments
-    /// depend on.
+    max_bytes: usize,
+    /// The number of the next state of a network with other inputs of environments.
     next_inputs: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Place {
-    /// The hash of what is kept here, so that nothing else is read in vain.
+struct Slot {
+    /// The hash of the key of the entry, so that a lookup rarely reads another entry.
     hash: AtomicU64,
-    /// Whether it was asked for since the hand has passed.
-    is_asked_for: AtomicBool,
-    kept: ArcSwapOption<Kept>,
+    /// Whether the entry was used since the hand passed the slot.
+    is_referenced: AtomicBool,
+    entry: ArcSwapOption<CacheEntry>,
 }
 
-/// What only those who keep something look at.
+/// The state that only insertions use.
 #[derive(Debug, Default)]
 struct State {
-    octets: usize,
-    /// The place that is looked at next for something that can go.
+    bytes: usize,
+    /// The slot that is examined next for eviction (the CLOCK algorithm).
     hand: usize,
 }
 
-/// What the octets of an environment depend on.
+/// Everything on which the records of an environment depend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     id: PeerId,
-    /// Another one whenever anything about the peer is another.
+    /// Differs whenever anything about the peer differs.
     epoch: u64,
-    /// The state of its network, and so its zone.
+    /// The number of the [`Inputs`], which also identifies the zone.
     inputs: u64,
-    /// The address at which the service was asked, if the environment names it.
+    /// The address at which the service was queried, if the environment names it.
     server: Option<IpAddr>,
     ttl: u32,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct CacheEntry {
     key: Key,
     records: u16,
     octets: Box<[u8]>,
 }
 
-/// What the environments of a zone depend on in one state of its network, besides
-/// the peers that they are of.
+impl CacheEntry {
+    /// The memory that the entry takes, in bytes.
+    fn size(&self) -> usize {
+        self.octets.len() + OVERHEAD
+    }
+}
+
+/// The parts of a network, besides the peer itself, on which the environments of a zone
+/// depend.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Inputs {
     number: u64,
     roots: Vec<(PeerId, IpAddr)>,
-    /// The address of each member, and whether it is live; none where no environment
+    /// The address of each member, and whether it is live; empty if no environment
     /// names the members.
     members: Vec<Option<(IpAddr, bool)>>,
 }
 
 impl Inputs {
-    /// Those of a state. `before` are those of an earlier one: where nothing is
-    /// another, they have the same number.
+    /// The inputs in one state of the network. If they are equal to those `before`, of
+    /// an earlier state, they get the same number.
     pub fn of(
         zone: &Zone,
         network: &Network,
-        environments: &Environments,
-        before: Option<(&Self, &Network)>,
+        environments: &EnvironmentCache,
+        before: Option<&Self>,
     ) -> Self {
         let roots = network.root_nodes().into_iter();
         let roots = roots.map(|root| (root.id, root.holder.address)).collect();
-        let names_members = |profile: &super::Profile| profile.environment.names("members");
-        let members = match zone.profiles.iter().any(names_members) {
-            true => zone
-                .member_ids()
-                .map(|id| {
-                    let peer = network.peer(id)?;
-                    Some((peer.holder.address, network.is_live(id)))
-                })
-                .collect(),
-            false => Vec::new(),
+        let uses_members = |profile: &super::Profile| profile.environment.uses("members");
+        let members = if zone.profiles.iter().any(uses_members) {
+            let member = |id| {
+                let peer = network.peer(id)?;
+                Some((peer.holder.address, network.is_live(id)))
+            };
+            zone.member_ids().map(member).collect()
+        } else {
+            Vec::new()
         };
-        let same = before.filter(|(inputs, _)| inputs.roots == roots && inputs.members == members);
+        let same = before.filter(|inputs| inputs.roots == roots && inputs.members == members);
         let number = match same {
-            Some((inputs, _)) => inputs.number,
+            Some(inputs) => inputs.number,
             None => environments.next_inputs.fetch_add(1, Ordering::Relaxed),
         };
         Self {
@@ -127,7 +132,8 @@ impl Inputs {
         }
     }
 
-    /// What the environment of a peer depends on, at a server if it names that.
+    /// The key of the environment of a peer. `server` is `None` if it does not name the
+    /// server.
     pub fn key_of(&self, peer: &Peer, server: Option<IpAddr>, ttl: u32) -> Key {
         Key {
             id: peer.id,
@@ -139,113 +145,112 @@ impl Inputs {
     }
 }
 
-impl Default for Environments {
-    /// Keeps none.
+impl Default for EnvironmentCache {
+    /// A cache that stores nothing.
     fn default() -> Self {
-        Self::with_places(0, 0)
+        Self::with_slots(0, 0)
     }
 }
 
-impl Environments {
-    /// Keeps so many octets of them.
-    pub fn new(most: usize) -> Self {
-        Self::with_places(PLACES, most)
+impl EnvironmentCache {
+    /// A cache of the given size.
+    pub fn new(max_bytes: usize) -> Self {
+        Self::with_slots(SLOTS, max_bytes)
     }
 
-    fn with_places(places: usize, most: usize) -> Self {
+    fn with_slots(slots: usize, max_bytes: usize) -> Self {
         Self {
-            places: (0..places).map(|_| Place::default()).collect(),
+            slots: (0..slots).map(|_| Slot::default()).collect(),
             hasher: RandomState::new(),
             state: Mutex::default(),
-            most,
+            max_bytes,
             next_inputs: AtomicU64::new(1),
         }
     }
 
-    /// How many octets are kept.
-    pub fn octets(&self) -> usize {
+    /// The current size of the cache, in bytes.
+    pub fn bytes(&self) -> usize {
         self.state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .octets
+            .bytes
     }
 
     pub(super) fn hash_of(&self, key: &Key) -> u64 {
         self.hasher.hash_one(key)
     }
 
-    /// Where an environment with that hash may be.
-    fn places_of(&self, hash: u64) -> &[Place] {
-        let sets = self.places.len() / WAYS;
+    /// The slots in which an environment with the hash may be.
+    fn slots_of(&self, hash: u64) -> &[Slot] {
+        let sets = self.slots.len() / WAYS;
         let first = (hash as usize).checked_rem(sets).unwrap_or(0) * WAYS;
-        self.places.get(first..first + WAYS).unwrap_or_default()
+        self.slots.get(first..first + WAYS).unwrap_or_default()
     }
 
-    /// Writes an environment that is kept; gives how many records it has.
+    /// Writes a cached environment to `out`, and returns the number of its records.
     pub(super) fn write(&self, key: &Key, hash: u64, out: &mut Vec<u8>) -> Option<u16> {
-        for place in self.places_of(hash) {
-            if place.hash.load(Ordering::Relaxed) != hash {
+        for slot in self.slots_of(hash) {
+            if slot.hash.load(Ordering::Relaxed) != hash {
                 continue;
             }
-            if let Some(kept) = &*place.kept.load()
-                && kept.key == *key
+            if let Some(entry) = &*slot.entry.load()
+                && entry.key == *key
             {
-                out.extend_from_slice(&kept.octets);
-                // A write would take the line from other processors.
-                if !place.is_asked_for.load(Ordering::Relaxed) {
-                    place.is_asked_for.store(true, Ordering::Relaxed);
+                out.extend_from_slice(&entry.octets);
+                // A write would invalidate the cache line of other processors.
+                if !slot.is_referenced.load(Ordering::Relaxed) {
+                    slot.is_referenced.store(true, Ordering::Relaxed);
                 }
-                return Some(kept.records);
+                return Some(entry.records);
             }
         }
         None
     }
 
-    /// Keeps an environment, in the place of another one where there is none free.
-    pub(super) fn keep(&self, key: Key, hash: u64, records: u16, octets: &[u8]) {
-        let kept = Kept {
+    /// Inserts an environment. If no slot is free, it replaces another one.
+    pub(super) fn insert(&self, key: Key, hash: u64, records: u16, octets: &[u8]) {
+        let entry = CacheEntry {
             key,
             records,
             octets: octets.into(),
         };
-        let octets = kept.octets.len() + OVERHEAD;
-        let places = self.places_of(hash);
-        if octets > self.most || places.is_empty() {
+        let size = entry.size();
+        let slots = self.slots_of(hash);
+        if size > self.max_bytes || slots.is_empty() {
             return;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody asks any more for what the peer had in an earlier state.
-        let is_outdated = |place: &&Place| {
-            let other = place.kept.load();
+        // The environment of the peer in an earlier state is not used any more.
+        let is_outdated = |slot: &&Slot| {
+            let other = slot.entry.load();
             other.as_ref().is_some_and(|other| {
                 let later = Key {
-                    epoch: kept.key.epoch,
-                    inputs: kept.key.inputs,
+                    epoch: key.epoch,
+                    inputs: key.inputs,
                     ..other.key
                 };
-                later == kept.key
+                later == key
             })
         };
-        let is_free = |place: &&Place| place.kept.load().is_none();
-        let is_idle = |place: &&Place| !place.is_asked_for.load(Ordering::Relaxed);
-        let place = places.iter().find(is_outdated);
-        let place = place.or_else(|| places.iter().find(is_free));
-        let place = place
-            .or_else(|| places.iter().find(is_idle))
-            .unwrap_or(&places[0]);
-        state.octets += octets;
-        place.hash.store(hash, Ordering::Relaxed);
-        place.is_asked_for.store(true, Ordering::Relaxed);
-        let before = place.kept.swap(Some(Arc::new(kept)));
-        state.octets -= before.map_or(0, |before| before.octets.len() + OVERHEAD);
-        // The second chance: what was asked for since the hand passed stays until it
-        // comes again.
-        while state.octets > self.most {
-            state.hand = (state.hand + 1) % self.places.len();
-            let place = &self.places[state.hand];
-            if !place.is_asked_for.swap(false, Ordering::Relaxed) {
-                let gone = place.kept.swap(None);
-                state.octets -= gone.map_or(0, |gone| gone.octets.len() + OVERHEAD);
+        let is_free = |slot: &&Slot| slot.entry.load().is_none();
+        let is_idle = |slot: &&Slot| !slot.is_referenced.load(Ordering::Relaxed);
+        let slot = slots.iter().find(is_outdated);
+        let slot = slot.or_else(|| slots.iter().find(is_free));
+        let slot = slot
+            .or_else(|| slots.iter().find(is_idle))
+            .unwrap_or(&slots[0]);
+        state.bytes += size;
+        slot.hash.store(hash, Ordering::Relaxed);
+        slot.is_referenced.store(true, Ordering::Relaxed);
+        let replaced = slot.entry.swap(Some(Arc::new(entry)));
+        state.bytes -= replaced.map_or(0, |entry| entry.size());
+        // An entry that was used since the hand passed it stays until the next round.
+        while state.bytes > self.max_bytes {
+            state.hand = (state.hand + 1) % self.slots.len();
+            let slot = &self.slots[state.hand];
+            if !slot.is_referenced.swap(false, Ordering::Relaxed) {
+                let evicted = slot.entry.swap(None);
+                state.bytes -= evicted.map_or(0, |entry| entry.size());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Reads a zone file: TOML in, a [`Zone`] or everything that is wrong out.
+//! Reads zone files: the input is TOML, the output is a [`Zone`] or all mistakes.
 //!
 //! `zones/pbft.toml` shows and explains every key.
 
@@ -14,20 +14,20 @@ use std::{
 use hickory_proto::rr::Name;
 
 use self::parts::{Variables, environment_of, place_of, port, ports, roles, sequences};
-use super::{Profile, Records, RegisterKeys, Zone, master, sample};
+use super::{Profile, RegisterKeys, StaticRecords, Zone, master, sample};
 use crate::{
     keys,
     network::{Role, Rules, Sequence},
     settings::{self, Document, Problem, Span, Spanned, Table},
 };
 
-/// Leaves room below the origin for every name that the service makes, the
-/// longest being `_env.HOST.ROLE`, within the 255 octets of RFC 1035.
+/// The maximum length of an origin. Within the 255 octets of RFC 1035, it leaves room for
+/// every name that the service creates, of which `_env.HOST.ROLE` is the longest.
 const ORIGIN_OCTETS: usize = 120;
 
-/// As many root nodes as fit one character-string of 255 octets, even with
-/// IPv6 addresses: `root=` and `[…]:65535,` each.
-const MOST_ROOTS: u64 = 5;
+/// The number of root nodes that fit in a character-string of 255 octets, even with IPv6
+/// addresses: `root=`, and `[…]:65535,` for each.
+const MAX_ROOTS: u64 = 5;
 
 const DAY: u64 = 86_400;
 
@@ -51,7 +51,7 @@ pub fn read_directory(directory: &Path) -> Result<Vec<Zone>, Vec<Problem>> {
         .collect();
     paths.sort();
     if paths.is_empty() {
-        return Err(problem("has no zone file: put a NAME.toml there".into()));
+        return Err(problem("contains no zone file: add NAME.toml".into()));
     }
     let mut zones: Vec<Zone> = Vec::new();
     let mut problems = Vec::new();
@@ -62,7 +62,7 @@ pub fn read_directory(directory: &Path) -> Result<Vec<Zone>, Vec<Problem>> {
                 if let Some(other) = same {
                     problems.push(Problem {
                         message: format!(
-                            "{} has the origin {zone} already: give this zone another",
+                            "{} already has the origin {zone}: choose another one for this zone",
                             other.path.display()
                         ),
                         line: Some(origin_line),
@@ -71,50 +71,59 @@ pub fn read_directory(directory: &Path) -> Result<Vec<Zone>, Vec<Problem>> {
                 }
                 zones.push(zone);
             }
-            Err(found) => problems.extend(found),
+            Err(file_problems) => problems.extend(file_problems),
         }
     }
-    match problems.is_empty() {
-        true => Ok(zones),
-        false => Err(problems),
+    if problems.is_empty() {
+        Ok(zones)
+    } else {
+        Err(problems)
     }
 }
 
-/// Reads one zone file; gives also the line of its origin.
+/// Reads a zone file. Returns also the line of its origin.
 pub fn read(path: &Path) -> Result<(Zone, usize), Vec<Problem>> {
     settings::read(path, |table, source| {
-        let (zone, origin, records) = zone(table, source)?;
-        let mut zone = zone;
+        let ZoneFile {
+            mut zone,
+            origin_span,
+            records,
+        } = zone_file(table, source)?;
         if let Some(records) = records {
             let path = path.parent().unwrap_or(Path::new("")).join(records);
             match master::read(&path, &zone) {
-                Ok(further) => zone.further = further,
+                Ok(records) => zone.static_records = records,
                 Err(problems) => source.problems(problems),
             }
         }
-        Some((zone, source.line(&origin)))
+        Some((zone, source.line(&origin_span)))
     })
 }
 
-/// Reads the text of a zone file. Its master file is left out: nothing is
-/// opened.
+/// Parses the text of a zone file. Opens no file, not even the master file of the zone.
 pub fn parse(path: &Path, text: &str) -> Result<Zone, Vec<Problem>> {
     settings::parse(path, text, |table, source| {
-        let (zone, ..) = zone(table, source)?;
-        Some(zone)
+        zone_file(table, source).map(|file| file.zone)
     })
 }
 
-/// The zone, where its origin stands, and its master file's name.
-fn zone(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<(Zone, Span, Option<String>)> {
+/// A parsed zone file.
+struct ZoneFile {
+    zone: Zone,
+    origin_span: Span,
+    /// The name of the master file.
+    records: Option<String>,
+}
+
+fn zone_file(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<ZoneFile> {
     let origin = table.required("origin", "\"pbft.fabric.internal\"", source);
     let n_span = table.span("n");
     let n = table.number("n", 1..1_000_001, source);
-    // Where it is wrong, what refers to it is not.
+    // An invalid `n` must not cause errors where it is referred to.
     let n = n.or_else(|| Some(Spanned::new(n_span?, 1)));
     let lease = table.duration("lease", 1..DAY + 1, source);
     let reclaim = reclaim(table, source);
-    let roots = table.number("roots", 1..MOST_ROOTS + 1, source);
+    let roots = table.number("roots", 1..MAX_ROOTS + 1, source);
     let ttl = table.duration("ttl", 0..DAY + 1, source);
     let root_port = table.required("root_port", "\"grpc\"", source);
     let root_sequence = table.required("root_sequence", "\"vp\"", source);
@@ -155,7 +164,7 @@ fn zone(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<(Zone, Span,
     let default_role = place_of(default_role, "role", &roles, |role| &role.rule.name, source);
     let rules = Rules {
         lease: lease.unwrap_or(Duration::from_secs(30)),
-        reclaim: reclaim.unwrap_or(Some(Duration::from_secs(300))),
+        reclaim,
         roots: roots.map_or(3, |roots| roots.into_inner() as usize),
         sequences: sequences.items,
         roles: roles.items.into_iter().map(|role| role.rule).collect(),
@@ -171,14 +180,15 @@ fn zone(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<(Zone, Span,
         ports: ports.items,
         profiles,
         rules: Arc::new(rules),
-        further: Records::default(),
+        static_records: StaticRecords::default(),
         servers: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         register_keys,
     };
-    // What is rendered from wrong values says nothing.
-    let errors = match source.has_problems() {
-        true => Vec::new(),
-        false => sample::errors(&zone),
+    // Templates are rendered only with valid values.
+    let errors = if source.has_problems() {
+        Vec::new()
+    } else {
+        sample::errors(&zone)
     };
     for (role, error) in errors {
         let variables = variables[usize::from(role.0)].iter().rev();
@@ -186,15 +196,19 @@ fn zone(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<(Zone, Span,
         let name = names.find(|name| *name.get_ref() == error.variable);
         source.problem(name.map_or(0..0, Spanned::span), error.to_string());
     }
-    Some((zone, origin_span?, records.map(Spanned::into_inner)))
+    Some(ZoneFile {
+        zone,
+        origin_span: origin_span?,
+        records: records.map(Spanned::into_inner),
+    })
 }
 
-/// The names of keys; the keys themselves are the configuration's.
+/// The names of keys, which the configuration defines.
 fn register_keys(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<RegisterKeys> {
     let span = table.span("register_keys");
     let texts = table.texts("register_keys", source)?;
     if texts.is_empty() {
-        let message = "`register_keys` names no key, so that nobody could register: leave it out";
+        let message = "`register_keys` is empty, so no host could register: remove it";
         source.problem(span.unwrap_or(0..0), message);
     }
     let line = texts.first().map_or(1, |text| source.line(&text.span()));
@@ -214,7 +228,7 @@ fn origin_name(text: &Spanned<String>, source: &mut Document<'_>) -> Option<Name
         .filter(|name| !name.is_root() && !name.is_wildcard());
     let Some(mut name) = name else {
         let message = format!(
-            "`{}` is no domain name: write origin = \"pbft.fabric.internal\"",
+            "`{}` is not a domain name: write origin = \"pbft.fabric.internal\"",
             text.get_ref()
         );
         source.problem(text.span(), message);
@@ -229,11 +243,13 @@ fn origin_name(text: &Spanned<String>, source: &mut Document<'_>) -> Option<Name
     Some(name.to_lowercase())
 }
 
-/// `Some(None)` for never.
-fn reclaim(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Option<Duration>> {
-    let text = table.text("reclaim", source)?;
-    match text.get_ref().as_str() {
-        "never" => Some(None),
-        _ => settings::duration(&text, "reclaim", 0..365 * DAY, source).map(Some),
+/// The time after which an ID is reclaimed; `None` for never. The default applies if the
+/// key is absent or invalid.
+fn reclaim(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Duration> {
+    let text = table.text("reclaim", source);
+    if text.as_ref().is_some_and(|text| text.get_ref() == "never") {
+        return None;
     }
+    let reclaim = text.and_then(|text| settings::duration(&text, "reclaim", 0..365 * DAY, source));
+    reclaim.or(Some(Duration::from_secs(300)))
 }

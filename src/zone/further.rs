@@ -1,24 +1,24 @@
-//! Records that are no peer's: those of a zone's master file.
+//! The records of the master file of a zone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use hickory_proto::rr::{LowerName, Name, Record};
 
-/// The records that a zone file's master file adds to the zone, by name.
+/// The records that the master file adds to a zone, by name.
 #[derive(Debug, Default)]
-pub struct Records {
+pub struct StaticRecords {
     pub(super) by_name: BTreeMap<LowerName, Vec<Record>>,
-    /// Names that have no records but names below them.
-    pub(super) above: BTreeSet<LowerName>,
+    /// Names without records that have names below them (RFC 4592, section 2.2.2).
+    pub(super) empty_non_terminals: BTreeSet<LowerName>,
 }
 
-impl Records {
+impl StaticRecords {
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
     }
 
-    /// The records at that name, if it is the master file's.
-    pub fn at(&self, name: &Name) -> Option<&[Record]> {
+    /// The records at a name.
+    pub fn get(&self, name: &Name) -> Option<&[Record]> {
         if self.by_name.is_empty() {
             return None;
         }
@@ -26,7 +26,8 @@ impl Records {
     }
 
     pub fn has_names_below(&self, name: &Name) -> bool {
-        !self.above.is_empty() && self.above.contains(&LowerName::new(name))
+        !self.empty_non_terminals.is_empty()
+            && self.empty_non_terminals.contains(&LowerName::new(name))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Record> {

@@ -1,14 +1,15 @@
-//! Finds the registered peer that a name stands for.
+//! Looks up the registered peer of a name.
 //!
-//! In steps, so that many can be looked up next to each other: what a name says is
-//! known before memory is waited for, and where a peer is before it is read.
+//! A lookup has several steps, so that many can be interleaved and share the wait for
+//! memory: a name is parsed before memory is read, and a peer is located before it is
+//! read.
 
 use std::{hint::black_box, sync::Arc};
 
 use super::{Form, ZoneView, name::ENVIRONMENT};
 use crate::network::{HostKey, IdSlot, Peer, PeerId, PeerRecord, Role};
 
-/// A name that may be a peer's, before anybody has been looked up.
+/// A name that a peer may have, parsed but not looked up yet.
 #[derive(Clone, Copy)]
 pub struct PeerName<'n> {
     key: PeerKey<'n>,
@@ -19,25 +20,26 @@ pub struct PeerName<'n> {
 enum PeerKey<'n> {
     Host {
         host: HostKey<'n>,
-        /// The label of the role that is named, if one is.
+        /// The label of the role, if the name contains one.
         role: Option<&'n [u8]>,
     },
     Id(PeerId),
 }
 
-/// Where the peer of a name is in memory, before anything of it has been read.
+/// The location of a peer in memory, before anything of the peer is read.
 #[derive(Clone, Copy)]
 pub enum Location<'v> {
-    /// The peer whose host has that name, or seldom another one.
+    /// The peer of the host, or in rare cases another one with the same hash.
     Host(&'v Arc<Peer>),
-    /// The place of the ID, which may be empty.
+    /// The slot of the ID, which may be empty.
     Id(IdSlot<'v>),
 }
 
-/// The registered peer that a name stands for.
+/// The result of a lookup: the registered peer of a name.
 #[derive(Clone, Copy)]
 pub enum Lookup<'v> {
-    /// By its host's name, with its role or without. Only this way registers.
+    /// The name is that of the host, with or without its role. Only such a name
+    /// registers.
     Host {
         peer: &'v Arc<Peer>,
         in_role: bool,
@@ -46,7 +48,7 @@ pub enum Lookup<'v> {
 }
 
 impl<'v> Lookup<'v> {
-    /// The peer itself, where the name is its host's and not its ID.
+    /// The peer itself, if the name is that of its host and not its ID.
     pub fn host(&self) -> Option<&'v Arc<Peer>> {
         match *self {
             Self::Host { peer, .. } => Some(peer),
@@ -56,13 +58,13 @@ impl<'v> Lookup<'v> {
 }
 
 impl Location<'_> {
-    /// Has the processor fetch from memory what an answer says, and does not wait
-    /// for it.
+    /// Makes the processor fetch the data for an answer from memory, without waiting for
+    /// it.
     pub fn prefetch(&self) {
         match self {
             Self::Host(peer) => {
                 let name = peer.host.as_str().len();
-                black_box((name, peer.lease.heard(), peer.holder.address));
+                black_box((name, peer.lease.last_heard(), peer.holder.address));
             }
             Self::Id(slot) => slot.prefetch(),
         }
@@ -70,16 +72,16 @@ impl Location<'_> {
 }
 
 impl ZoneView {
-    /// What a name (as it stands in a packet) has before the origin, if it is in the
-    /// zone.
+    /// The labels of a name, in wire format, before the origin; `None` if the name is not
+    /// in the zone.
     pub fn below<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
         let end = name.len().checked_sub(self.origin.len())?;
         let (below, rest) = name.split_at(end);
-        // Nearly always it is spelt as here, which is sooner seen.
+        // The bytes are nearly always equal, and comparing them is faster.
         if rest != self.origin && !rest.eq_ignore_ascii_case(&self.origin) {
             return None;
         }
-        // What looks like the origin may begin within a label.
+        // The matching octets may start within a label.
         let mut left = below;
         while let Some((_, rest)) = label(left) {
             left = rest;
@@ -92,7 +94,7 @@ impl ZoneView {
         rules.role_named(str::from_utf8(label).ok()?)
     }
 
-    /// The name that has these labels before the origin, if a peer may have it.
+    /// Parses the labels before the origin; `None` if no peer can have the name.
     #[inline(always)]
     pub fn peer_name<'n>(&self, below: &'n [u8]) -> Option<PeerName<'n>> {
         let (mut first, mut rest) = label(below)?;
@@ -114,28 +116,29 @@ impl ZoneView {
         Some(PeerName { key, form })
     }
 
-    /// Where the peer of that name is, if there is one.
+    /// Locates the peer of a name, if there is one.
     pub fn locate(&self, name: &PeerName<'_>) -> Option<Location<'_>> {
         Some(match &name.key {
             PeerKey::Host { host, .. } => {
-                let likely = self.network.likely(host);
-                Location::Host(likely.or_else(|| self.network.find(host))?)
+                let candidate = self.network.find_by_hash(host);
+                Location::Host(candidate.or_else(|| self.network.find(host))?)
             }
             PeerKey::Id(id) => Location::Id(self.network.id_slot(*id)?),
         })
     }
 
-    /// The registered peer of that name, which was located there.
+    /// The registered peer of a name that has been located.
     pub fn lookup<'v>(
         &'v self,
         name: &PeerName<'_>,
         location: &Location<'v>,
     ) -> Option<Lookup<'v>> {
         match (&name.key, location) {
-            (PeerKey::Host { host, role }, Location::Host(likely)) => {
-                let peer = match host.is(likely) {
-                    true => likely,
-                    false => self.network.find(host)?,
+            (PeerKey::Host { host, role }, Location::Host(candidate)) => {
+                let peer = if host.matches(candidate) {
+                    candidate
+                } else {
+                    self.network.find(host)?
                 };
                 if let Some(label) = role
                     && self.role_of(label)? != peer.role
@@ -153,7 +156,7 @@ impl ZoneView {
     }
 }
 
-/// The first label of a name, and the rest of it.
+/// The first label of a name, and the rest of the name.
 fn label(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = name.split_first()?;
     match length {

@@ -1,24 +1,24 @@
-//! Names and records: one network of peers as a DNS zone.
+//! Names and records: a network of peers as a DNS zone.
 //!
-//! Every answer comes from the functions here, whichever way it goes out: UDP,
-//! TCP, a transfer, a dump. They only read: of a [`Network`](crate::network::Network), which
-//! decides who holds which ID, they say what it looks like in the DNS.
+//! Every answer is made here, whether it is sent by UDP or TCP, in a transfer or in a
+//! dump. This module only reads a [`Network`](crate::network::Network), which decides who
+//! holds which ID, and represents it in the DNS.
 //!
-//! * `definition`: what a zone file says ([`Zone`]); `further`: the records that its
-//!   master file adds.
-//! * `file`: reads a zone file.
-//! * `name`: what a name of the zone stands for ([`Name`](QueryName)).
-//! * `view`: the zone in one state of its network ([`ZoneView`]).
-//! * `lookup`: finds a peer by its name; `peer_records`: writes its records; `packet`:
-//!   how octets are laid out; `environments`: those that are kept.
+//! * `definition`: a zone as its zone file defines it ([`Zone`]); `further`: the records of
+//!   its master file.
+//! * `file`: reads zone files.
+//! * `name`: parses the names of a zone ([`QueryName`]).
+//! * `view`: a zone in one state of its network ([`ZoneView`]).
+//! * `lookup`: looks up a peer by its name; `peer_records`: writes its records; `packet`:
+//!   the wire format; `environments`: a cache of environments.
 //! * `record_sets`: all records of a peer, for transfers and dumps.
 //! * `records`: the zone itself as records, and the values of templates.
 //! * `sample`: renders every environment once, when the zone file is read.
-//! * `answer`: the answer to any other question; `peer_answer`: to one about a peer that
-//!   its records are not.
-//! * `update`: what an administrator may change of it.
+//! * `answer`: answers all other questions; `peer_answer`: answers about a peer other than
+//!   its records.
+//! * `update`: the changes that an administrator may make.
 //! * `content`: the whole zone, as a stream of records.
-//! * `master`: master files (RFC 1035, section 5): further records in, dumps out.
+//! * `master`: master files (RFC 1035, section 5): reads static records, writes dumps.
 
 mod answer;
 mod content;
@@ -38,15 +38,15 @@ mod sample;
 mod update;
 mod view;
 
-pub use answer::{Answer, Asked, NO_HOST_NAME, Question};
-pub use content::{Registered, Status, ZonePart, status_in, status_of};
+pub use answer::{Answer, NO_HOST_NAME, Question};
+pub use content::{PeerState, Status, ZonePart, parse_status, status_origin};
 pub use definition::{Profile, RegisterKeys, Zone};
-pub use environments::{Environments, KEPT_OCTETS};
+pub use environments::{ENVIRONMENT_CACHE_BYTES, EnvironmentCache};
 pub use file::{parse, read, read_directory};
-pub use further::Records;
+pub use further::StaticRecords;
 pub use lookup::{Location, Lookup, PeerName};
-pub use name::{Form, QueryName, Who};
-pub use peer_records::{NoRecords, Written};
+pub use name::{Form, PeerRef, QueryName};
+pub use peer_records::{NoRecords, RecordCounts};
 pub use record_sets::{RecordSet, RecordSets};
 pub use update::{Update, UpdateRefusal};
 pub use view::ZoneView;

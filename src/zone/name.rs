@@ -1,47 +1,47 @@
-//! What a name of the zone stands for. A name is parsed once, here.
+//! Parses the names of a zone.
 
 use hickory_proto::rr::Name;
 
 use super::Zone;
 use crate::network::{Hostname, PeerId, Role};
 
-/// A name in the zone, understood.
+/// A parsed name in a zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueryName {
     /// The origin.
     Apex,
     /// `ns.dns`: this service.
     NameServer,
-    /// A peer, or one who may become a peer.
-    Peer { who: Who, form: Form },
+    /// The name of a peer, or of a host that can register.
+    Peer { peer: PeerRef, form: Form },
     /// `_leave.HOST`.
     Leave(Hostname),
-    /// `_PORT._tcp`: the peers that offer the port of that name.
+    /// `_PORT._tcp`: the peers that offer the port.
     Service(String),
-    /// `_peers`: a zone of its own with the state of each peer, for transfers.
+    /// `_peers`: a separate zone with the status of each peer, for transfers.
     Status,
-    /// Nothing here, but names below it (an empty non-terminal, RFC 4592,
-    /// section 2.2.2): the answer is NODATA, not NXDOMAIN (RFC 8020).
+    /// An empty non-terminal (RFC 4592, section 2.2.2): the answer is NODATA, not NXDOMAIN
+    /// (RFC 8020).
     Empty,
-    /// No name of this zone.
+    /// The zone itself does not have this name.
     Unknown,
 }
 
-/// How a peer is called.
+/// A reference to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Who {
-    /// By its host's name, and perhaps its role. Only this way registers.
+pub enum PeerRef {
+    /// By its host name, and optionally its role. Only such a name registers.
     Host { host: Hostname, role: Option<Role> },
     /// By its ID.
     Id(PeerId),
 }
 
-/// What is asked of a peer.
+/// The form of a name of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Its own name.
+    /// The host name or ID.
     Plain,
-    /// `_env` before it.
+    /// `_env` and the host name or ID.
     Environment,
 }
 
@@ -52,14 +52,14 @@ pub(super) const STATUS: &str = "_peers";
 pub(super) const ENVIRONMENT: &str = "_env";
 
 impl Zone {
-    /// Whether the name is the origin or below it.
+    /// Whether the name is the origin or a name below it.
     pub fn contains(&self, name: &Name) -> bool {
         self.origin.zone_of(name)
     }
 
-    /// What a name stands for that the zone contains.
+    /// Parses a name that the zone contains.
     pub fn parse(&self, name: &Name) -> QueryName {
-        // Not `num_labels`, which does not count a `*` in front.
+        // `num_labels` would not count a leading `*`.
         let below = name.iter().count() - self.origin.iter().count();
         let labels: Option<Vec<String>> = name
             .iter()
@@ -91,36 +91,40 @@ impl Zone {
 
     /// `ID`, `HOST` or `HOST.ROLE`.
     fn peer(&self, labels: &[&str], form: Form) -> QueryName {
-        let who = match labels {
-            [id] if self.rules.is_id_shaped(id.as_bytes()) => self.rules.id_named(id).map(Who::Id),
-            [host] => self.host(host).map(|host| Who::Host { host, role: None }),
+        let peer = match labels {
+            [id] if self.rules.is_id_shaped(id.as_bytes()) => {
+                self.rules.id_named(id).map(PeerRef::Id)
+            }
+            [host] => self
+                .host(host)
+                .map(|host| PeerRef::Host { host, role: None }),
             [host, role] => self
                 .host(host)
                 .zip(self.rules.role_named(role))
-                .map(|(host, role)| Who::Host {
+                .map(|(host, role)| PeerRef::Host {
                     host,
                     role: Some(role),
                 }),
             _ => None,
         };
-        match who {
-            Some(who) => QueryName::Peer { who, form },
+        match peer {
+            Some(peer) => QueryName::Peer { peer, form },
             None => QueryName::Unknown,
         }
     }
 
-    /// A label that may name a host.
+    /// A label as a host name, if a host can have it.
     fn host(&self, label: &str) -> Option<Hostname> {
         let host: Hostname = label.parse().ok()?;
         (!self.is_reserved(&host)).then_some(host)
     }
 
-    /// Whether the name stands for something else than a host: a role, an ID,
-    /// or records of the master file.
+    /// Whether the name is reserved: for a role, an ID, or records of the master file.
     pub fn is_reserved(&self, host: &Hostname) -> bool {
         let label = host.as_str();
         self.rules.role_named(label).is_some()
             || self.rules.is_id_shaped(label.as_bytes())
-            || (!self.further.is_empty() && self.further.at(&self.name(&[label])).is_some())
+            || (!self.static_records.is_empty()
+                && self.static_records.get(&self.name(&[label])).is_some())
     }
 }

@@ -1,7 +1,7 @@
-//! Names, records and texts as they stand in a packet (RFC 1035, section 4.1).
+//! The wire format of names, records and texts (RFC 1035, section 4.1).
 //!
-//! Written octet by octet into the reply: this is half of what the service itself
-//! does for a query, so nothing here allocates or is generic about it.
+//! Everything is written directly into the response: this is half of the service's own
+//! work for a query, so nothing here allocates or is generic.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,20 +9,20 @@ use hickory_proto::rr;
 
 use super::records::STRING_OCTETS;
 
-/// A pointer to the question's name, which stands behind the header.
-pub const QUESTION: [u8; 2] = [0xc0, 12];
+/// A pointer to the name in the question, which follows the header.
+pub const QUESTION_NAME: [u8; 2] = [0xc0, 12];
 
-/// A pointer to the question's name without its first label, which is that one.
-pub const fn pointer_behind_label(label: &str) -> [u8; 2] {
-    [0xc0, QUESTION[1] + 1 + label.len() as u8]
+/// A pointer to the name in the question without its first label.
+pub const fn pointer_after_label(label: &str) -> [u8; 2] {
+    [0xc0, QUESTION_NAME[1] + 1 + label.len() as u8]
 }
 
-/// Types and the class: the lower octets.
+/// The lower octets of the types and the class.
 const A: u8 = 1;
 const AAAA: u8 = 28;
 const IN: u8 = 1;
 
-/// A name as it stands in a packet.
+/// A name in wire format.
 pub fn name(name: &rr::Name) -> Vec<u8> {
     let labels = name
         .iter()
@@ -30,7 +30,7 @@ pub fn name(name: &rr::Name) -> Vec<u8> {
     labels.chain([0]).collect()
 }
 
-/// The beginning of a message: an empty header, and a question.
+/// The start of a message: a header with a question count of 1, and the question.
 pub fn question(owner: &rr::Name, rtype: u16) -> Vec<u8> {
     let mut message = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     message.extend(name(owner));
@@ -39,7 +39,7 @@ pub fn question(owner: &rr::Name, rtype: u16) -> Vec<u8> {
     message
 }
 
-/// Writes a record at the question's name.
+/// Writes a record at the name in the question; `None` if its data fails or is too long.
 pub fn record(
     rtype: u16,
     ttl: u32,
@@ -48,7 +48,7 @@ pub fn record(
 ) -> Option<()> {
     let [t1, t0] = rtype.to_be_bytes();
     let [s3, s2, s1, s0] = ttl.to_be_bytes();
-    let [q1, q0] = QUESTION;
+    let [q1, q0] = QUESTION_NAME;
     out.extend_from_slice(&[q1, q0, t1, t0, 0, IN, s3, s2, s1, s0, 0, 0]);
     let start = out.len();
     data(out)?;
@@ -57,7 +57,7 @@ pub fn record(
     Some(())
 }
 
-/// Writes type, class, TTL and data of an address.
+/// Writes an address record without its name.
 pub fn address_record(address: IpAddr, ttl: u32, out: &mut Vec<u8>) {
     let [s3, s2, s1, s0] = ttl.to_be_bytes();
     match address {
@@ -72,7 +72,7 @@ pub fn address_record(address: IpAddr, ttl: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a text as character-strings, of which each is as long as it may be.
+/// Writes a text as character-strings, each of the maximum length except for the last.
 pub fn text(out: &mut Vec<u8>, text: &[u8]) {
     for part in text.chunks(STRING_OCTETS) {
         out.push(part.len() as u8);
@@ -80,7 +80,7 @@ pub fn text(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// Writes a character-string (RFC 1035, section 3.3).
+/// Writes a character-string (RFC 1035, section 3.3); `None` if it is too long.
 pub fn string(out: &mut Vec<u8>, text: impl FnOnce(&mut Vec<u8>)) -> Option<()> {
     let start = out.len();
     out.push(0);
@@ -89,16 +89,16 @@ pub fn string(out: &mut Vec<u8>, text: impl FnOnce(&mut Vec<u8>)) -> Option<()> 
     Some(())
 }
 
-/// Writes a number in decimal notation.
+/// Writes a number in decimal.
 pub fn decimal(number: u64, out: &mut Vec<u8>) {
     let mut digits = itoa::Buffer::new();
     out.extend_from_slice(digits.format(number).as_bytes());
 }
 
-/// Writes an address in dotted notation.
-pub fn dotted(address: Ipv4Addr, out: &mut Vec<u8>) {
-    begin::<16>(out, |text| {
-        // Each octet takes four, the last of which are written over by the next.
+/// Writes an IPv4 address in dotted decimal.
+pub fn ipv4(address: Ipv4Addr, out: &mut Vec<u8>) {
+    write_in_place::<16>(out, |text| {
+        // Each number is written as four bytes; the next one overwrites the surplus.
         let mut end = 0;
         for octet in address.octets() {
             let (digits, length) = &DECIMALS[usize::from(octet)];
@@ -109,17 +109,17 @@ pub fn dotted(address: Ipv4Addr, out: &mut Vec<u8>) {
     });
 }
 
-/// Writes at most `N` octets: those that `write` says it has written. It writes
-/// them where they stay: a processor cannot copy a whole whose parts it has only
-/// just written before they are in its cache.
-fn begin<const N: usize>(out: &mut Vec<u8>, write: impl FnOnce(&mut [u8; N]) -> usize) {
+/// Appends at most `N` bytes: `write` returns how many it has written. It writes them in
+/// their final place, since a copy of bytes that were just written one by one would stall
+/// the processor until they are in its cache (store forwarding).
+fn write_in_place<const N: usize>(out: &mut Vec<u8>, write: impl FnOnce(&mut [u8; N]) -> usize) {
     let start = out.len();
     out.extend_from_slice(&[0; N]);
     let length = out.last_chunk_mut().map_or(0, write);
     out.truncate(start + length);
 }
 
-/// All octets in decimal notation with a dot behind, and how many digits each has.
+/// Each octet in decimal followed by dots, and the number of its digits.
 static DECIMALS: [([u8; 4], u8); 256] = {
     let mut decimals = [([b'.'; 4], 0); 256];
     let mut octet = 0;
@@ -168,7 +168,7 @@ mod tests {
                 [255, 255, 255, octet],
             ] {
                 let (address, mut text) = (Ipv4Addr::from(octets), Vec::new());
-                dotted(address, &mut text);
+                ipv4(address, &mut text);
                 assert_eq!(String::from_utf8(text).unwrap(), address.to_string());
             }
         }

@@ -1,17 +1,17 @@
-//! Answers about a registered peer that are not its records, and those that are as
-//! records instead of octets.
+//! Answers about a registered peer: its records, decoded from wire format, and answers
+//! other than its records.
 
 use std::sync::atomic::Ordering;
 
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::{Name, RData, Record, RecordType, rdata::TXT},
+    rr::{Name, RData, RecordType, rdata::TXT},
 };
 use tracing::error;
 
 use super::{
-    Answer, Asked, Form, Lookup, NoRecords, Who, Written, Zone, ZoneView,
-    answer::{NO_HOST_NAME, minimal},
+    Answer, Form, Lookup, NoRecords, PeerRef, Question, RecordCounts, Zone, ZoneView,
+    answer::{NO_HOST_NAME, minimal_any},
     packet,
 };
 use crate::{
@@ -19,21 +19,21 @@ use crate::{
     params::RenderError,
 };
 
-/// How many octets a message's header has (RFC 1035, section 4.1.1), and where it
-/// counts the answers and the additional records.
+/// The size of a header (RFC 1035, section 4.1.1), and the positions of the counts of
+/// answers and additional records.
 const HEADER: usize = 12;
 const ANSWERS: std::ops::Range<usize> = 6..8;
 const ADDITIONAL: std::ops::Range<usize> = 10..12;
 
 impl ZoneView {
-    /// The registered peer that is meant; in a role, only if it is its.
-    pub(super) fn registered(&self, who: &Who) -> Option<Lookup<'_>> {
-        match who {
-            Who::Id(id) => {
+    /// The registered peer of a reference. If that names a role, it must be the peer's.
+    pub(super) fn lookup_reference(&self, peer: &PeerRef) -> Option<Lookup<'_>> {
+        match peer {
+            PeerRef::Id(id) => {
                 let peer = self.network.peer(*id)?;
                 Some(Lookup::Id(PeerRecord::from(&**peer)))
             }
-            Who::Host { host, role } => {
+            PeerRef::Host { host, role } => {
                 let peer = self.network.host(host);
                 let peer = peer.filter(|peer| role.is_none_or(|role| role == peer.role))?;
                 Some(Lookup::Host {
@@ -44,26 +44,31 @@ impl ZoneView {
         }
     }
 
-    /// What a registered peer's name gives, as records.
-    pub(super) fn peer_answer(&self, found: &Lookup<'_>, form: Form, asked: &Asked<'_>) -> Answer {
-        let rtype = asked.rtype.into();
-        let mut message = packet::question(asked.owner, rtype);
-        let written = self.write(found, form, rtype, asked.server, &mut message);
-        match written.map(|written| decoded(message, written)) {
-            Ok(Some((answers, additional))) => Answer {
-                answers,
-                additional,
-                reason: found.note(rtype).map(str::to_owned),
+    /// The answer to a question about a registered peer, as records.
+    pub(super) fn peer_answer(
+        &self,
+        lookup: &Lookup<'_>,
+        form: Form,
+        question: &Question<'_>,
+    ) -> Answer {
+        let rtype = question.rtype.into();
+        let mut message = packet::question(question.owner, rtype);
+        let counts = self.write(lookup, form, rtype, question.server, &mut message);
+        match counts.map(|counts| decode(message, counts)) {
+            Ok(Some(message)) => Answer {
+                answers: message.answers,
+                additional: message.additionals,
+                reason: lookup.extended_error(rtype).map(str::to_owned),
                 ..Answer::empty(ResponseCode::NoError)
             },
             Ok(None) => Answer::empty(ResponseCode::ServFail),
-            Err(why) => self.without_records(found, why, asked.owner),
+            Err(why) => self.without_records(lookup, why, question.owner),
         }
     }
 
-    /// The answer to a question about a registered peer of which it has no records.
-    pub fn without_records(&self, found: &Lookup<'_>, why: NoRecords, owner: &Name) -> Answer {
-        let peer = match found {
+    /// The answer to a question about a registered peer that has no such records.
+    pub fn without_records(&self, lookup: &Lookup<'_>, why: NoRecords, owner: &Name) -> Answer {
+        let peer = match lookup {
             Lookup::Host { peer, .. } => Some(*peer),
             Lookup::Id(peer) => self.network.peer(peer.id),
         };
@@ -71,38 +76,42 @@ impl ZoneView {
             return self.zone.no_data(&self.network);
         };
         match why {
-            NoRecords::NoRoot => self.zone.refused(self.zone.no_root_text(peer.role)),
-            NoRecords::Any => self.zone.positive(owner, self.zone.ttl, vec![minimal()]),
+            NoRecords::NoRoot => {
+                Answer::error(ResponseCode::Refused, self.zone.no_root_text(peer.role))
+            }
+            NoRecords::Any => self
+                .zone
+                .positive(owner, self.zone.ttl, vec![minimal_any()]),
             NoRecords::LeaseEnded => self.zone.lease_ended(&self.network, peer),
-            NoRecords::NotRendered(error) => self.zone.not_rendered(peer, &error),
-            NoRecords::OfType => self.zone.no_data(&self.network),
+            // No peer starts with a part of its environment.
+            NoRecords::NotRendered(error) => Answer::error(
+                ResponseCode::ServFail,
+                format!("the environment of {}: {error}", peer.host),
+            ),
+            NoRecords::NoData => self.zone.no_data(&self.network),
         }
     }
 }
 
 impl Lookup<'_> {
-    /// What is to be said beside the records of that type: an extended error's text.
-    pub fn note(&self, rtype: u16) -> Option<&'static str> {
+    /// The text of the extended error for an answer with records of the type.
+    pub fn extended_error(&self, rtype: u16) -> Option<&'static str> {
         let is_id = matches!(self, Self::Id(_));
         (is_id && is_parameters(rtype.into())).then_some(NO_HOST_NAME)
     }
 }
 
-/// The records that were written behind a question.
-pub(super) fn decoded(
-    mut message: Vec<u8>,
-    written: Written,
-) -> Option<(Vec<Record>, Vec<Record>)> {
+/// Decodes a message whose header has no counts of answers and additional records.
+pub(super) fn decode(mut message: Vec<u8>, counts: RecordCounts) -> Option<Message> {
     let header = message.first_chunk_mut::<HEADER>()?;
-    header[ANSWERS].copy_from_slice(&written.answers.to_be_bytes());
-    header[ADDITIONAL].copy_from_slice(&written.additional.to_be_bytes());
-    let message = Message::from_vec(&message).ok()?;
-    Some((message.answers, message.additionals))
+    header[ANSWERS].copy_from_slice(&counts.answers.to_be_bytes());
+    header[ADDITIONAL].copy_from_slice(&counts.additional.to_be_bytes());
+    Message::from_vec(&message).ok()
 }
 
 impl Zone {
-    /// The address of a peer whose lease has ended may be another's by now, so
-    /// nobody is led there.
+    /// After the end of a lease, another container may have the address of the peer, so
+    /// it is not returned.
     fn lease_ended(&self, network: &Network, peer: &Peer) -> Answer {
         let id = self.rules.id_text(peer.id);
         let text = format!("the lease of {} ({id}) has ended", peer.host);
@@ -112,25 +121,18 @@ impl Zone {
         }
     }
 
-    /// The reason for which a peer of that role waits.
+    /// The reason why a peer of the role must wait.
     pub fn no_root_text(&self, role: Role) -> String {
         format!(
-            "no root node is live, and a peer of the role {} cannot be the first: \
-             start one of the sequence {}",
+            "no root node is live, and a peer with the role {} cannot be the first: \
+             start a peer of the sequence {}",
             self.rules.role(role).name,
             self.rules.sequence(self.rules.root_sequence).name
         )
     }
 
-    fn refused(&self, reason: String) -> Answer {
-        Answer {
-            reason: Some(reason),
-            ..Answer::empty(ResponseCode::Refused)
-        }
-    }
-
-    /// Logs when the environments of a role begin to fail.
-    pub(super) fn note_failing(&self, peer: &Peer, error: Option<&RenderError>) {
+    /// Logs an error in the environments of a role, unless the previous one failed too.
+    pub(super) fn log_render_error(&self, peer: &Peer, error: Option<&RenderError>) {
         let is_failing = &self.profiles[usize::from(peer.role.0)].is_failing;
         match error {
             None => is_failing.store(false, Ordering::Relaxed),
@@ -141,14 +143,6 @@ impl Zone {
         }
     }
 
-    /// No peer starts with a part of its environment.
-    fn not_rendered(&self, peer: &Peer, error: &RenderError) -> Answer {
-        Answer {
-            reason: Some(format!("the environment of {}: {error}", peer.host)),
-            ..Answer::empty(ResponseCode::ServFail)
-        }
-    }
-
     /// `left=vp1`.
     pub fn left_answer(&self, peer: &Peer, owner: &Name) -> Answer {
         let text = format!("left={}", self.rules.id_text(peer.id));
@@ -156,7 +150,7 @@ impl Zone {
     }
 }
 
-/// Whether the type is one of those that tell a peer its parameters.
+/// Whether records of the type contain the parameters of a peer.
 fn is_parameters(rtype: RecordType) -> bool {
     matches!(rtype, RecordType::TXT | RecordType::SRV)
 }

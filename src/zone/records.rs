@@ -1,4 +1,4 @@
-//! A peer, and the zone itself, as records.
+//! The records of the zone itself, and the values of templates.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,12 +16,12 @@ use crate::{
     params::{MAX_MEMBERS, Member, Parameters, RenderError, bracketed},
 };
 
-/// The longest character-string of a TXT record (RFC 1035, section 3.3).
+/// The maximum length of a character-string (RFC 1035, section 3.3).
 pub(super) const STRING_OCTETS: usize = 255;
 
 impl Zone {
-    /// A name in the zone: the labels, then the origin. The origin is short
-    /// enough for every name that the service makes (see the zone file).
+    /// A name in the zone: the labels, then the origin. The origin is short enough for
+    /// every name that the service creates (`ORIGIN_OCTETS` in `file`).
     pub(super) fn name(&self, labels: &[&str]) -> Name {
         labels
             .iter()
@@ -32,7 +32,7 @@ impl Zone {
             .unwrap_or_else(|_| self.origin.clone())
     }
 
-    /// The name that stands for a peer's ID: `vp1` in the zone.
+    /// The name of the ID of a peer: `vp1` in the zone.
     pub(super) fn id_name(&self, peer: &Peer) -> Name {
         self.name(&[&self.rules.id_text(peer.id)])
     }
@@ -41,7 +41,7 @@ impl Zone {
         self.name(&[NAME_SERVER, NAME_SERVER_PARENT])
     }
 
-    /// The zone's own strings: `n=4`, `f=1`, `peers=4`, `live=4`.
+    /// The TXT record of the zone: `n=4`, `f=1`, `peers=4`, `live=4`.
     pub(super) fn zone_summary(&self, network: &Network) -> RData {
         let mut strings = self.size();
         strings.push(format!("peers={}", network.len()));
@@ -49,6 +49,7 @@ impl Zone {
         RData::TXT(TXT::new(strings))
     }
 
+    /// `n=4` and `f=1`, if the zone has them.
     pub(super) fn size(&self) -> Vec<String> {
         let n = self.n.map(|n| format!("n={n}"));
         let f = self.f().map(|f| format!("f={f}"));
@@ -60,7 +61,7 @@ impl Zone {
         SocketAddr::new(address, self.root_port).to_string()
     }
 
-    /// The live peers that offer a port, as many as one message holds.
+    /// The SRV records of the live peers that offer a port, as many as fit in one message.
     pub(super) fn services<'a>(
         &'a self,
         network: &'a Network,
@@ -73,21 +74,21 @@ impl Zone {
                 let profile = &self.profiles[usize::from(peer.role.0)];
                 profile.ports.iter().any(|offered| offered == port)
             })
-            .take(self.most_services())
+            .take(self.max_services())
             .map(move |peer| {
                 let srv = SRV::new(0, 0, number, self.id_name(peer));
                 (RData::SRV(srv), peer.as_ref())
             })
     }
 
-    /// How many SRV records fit a message of 65,535 octets, besides the
+    /// The number of SRV records that fit in a message of 65,535 octets, besides the
     /// question. A target is not compressed (RFC 2782), the owner is.
-    fn most_services(&self) -> usize {
+    fn max_services(&self) -> usize {
         let name = self.origin.len() + 64;
         (65_535 - 12 - 2 * name) / (2 + 10 + 6 + name)
     }
 
-    /// A peer's variables, each as `NAME=value`.
+    /// The environment of a peer, each variable as `NAME=value`.
     pub(super) fn variables(
         &self,
         network: &Network,
@@ -97,12 +98,11 @@ impl Zone {
         let environment = &self.profiles[usize::from(peer.role.0)].environment;
         let roots = network.roots(peer);
         let roots = roots.map(|root| self.member(network, root.id)).collect();
-        let members = match environment.names("members") {
-            true => self
-                .member_ids()
-                .map(|id| self.member(network, id))
-                .collect(),
-            false => Vec::new(),
+        let members = if environment.uses("members") {
+            let ids = self.member_ids();
+            ids.map(|id| self.member(network, id)).collect()
+        } else {
+            Vec::new()
         };
         let id = self.rules.id_text(peer.id);
         let origin = self.to_string();
@@ -127,8 +127,7 @@ impl Zone {
             .collect())
     }
 
-    /// The members of the network: the numbers of the limited sequences, those
-    /// of the root sequence first.
+    /// The IDs of the limited sequences, those of the root sequence first.
     pub(super) fn member_ids(&self) -> impl Iterator<Item = PeerId> {
         let root_sequence = self.rules.root_sequence;
         let all = (0..self.rules.sequences.len()).map(|place| Sequence(place as u16));
@@ -136,11 +135,8 @@ impl Zone {
         let sequences = std::iter::once(root_sequence).chain(others);
         sequences.flat_map(|sequence| {
             let rule = self.rules.sequence(sequence);
-            let count = match rule.limit > MAX_MEMBERS {
-                true => 0,
-                false => rule.limit,
-            };
-            let numbers = rule.start..rule.start + count;
+            let count = (rule.limit <= MAX_MEMBERS).then_some(rule.limit);
+            let numbers = rule.start..rule.start + count.unwrap_or(0);
             numbers.map(move |number| PeerId { sequence, number })
         })
     }
@@ -158,9 +154,8 @@ impl Zone {
         }
     }
 
-    /// The start of authority. Its serial is the network's revision. Negative
-    /// answers are not to be cached (RFC 2308, section 5), since a peer may
-    /// register at any time.
+    /// The SOA record. Its serial is the revision of the network. Negative answers must
+    /// not be cached (RFC 2308, section 5), since a peer may register at any time.
     pub(super) fn soa(&self, network: &Network) -> Record {
         let serial = network.revision() as u32;
         let hostmaster = self.name(&["hostmaster"]);
@@ -173,7 +168,7 @@ impl Zone {
     }
 }
 
-/// The address record of an address.
+/// The data of an address record.
 pub(super) fn address(address: IpAddr) -> RData {
     match address {
         IpAddr::V4(address) => RData::A(A(address)),

@@ -1,9 +1,9 @@
-//! Renders the environments of a zone before any peer asks for them.
+//! Renders the environments of a zone before any peer requests them.
 //!
-//! A mistake in a template may show only when it is rendered: an attribute that
-//! does not exist, a filter that does not fit, a value that is too long. So each
-//! role's environment is rendered for the first and the last number of its
-//! sequence, without and with root nodes, since templates branch.
+//! Some mistakes in a template appear only when it is rendered: an attribute that does
+//! not exist, a filter for another type, a value that is too long. So the environment of
+//! each role is rendered for the first and the last number of its sequence, without and
+//! with root nodes, since templates have branches.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,10 +13,10 @@ use crate::{
     params::RenderError,
 };
 
-/// The address of the service, among those of the documentation (RFC 5737).
+/// The address of the service, from a range for documentation (RFC 5737).
 const SERVER: IpAddr = address(1);
 
-/// What cannot be rendered, with the role whose environment it belongs to.
+/// The variables that cannot be rendered, each with the role of its environment.
 pub(super) fn errors(zone: &Zone) -> Vec<(Role, RenderError)> {
     let networks = [Network::new(zone.rules.clone(), 1), with_root_nodes(zone)];
     let mut errors = Vec::new();
@@ -48,7 +48,7 @@ fn peer(id: PeerId, role: Role) -> Option<Peer> {
     })
 }
 
-/// A network in which more peers are root nodes than an answer names.
+/// A network with one more root node than an answer names.
 fn with_root_nodes(zone: &Zone) -> Network {
     let mut network = Network::new(zone.rules.clone(), 1);
     let roles = (0..zone.rules.roles.len()).map(|place| Role(place as u16));
@@ -56,7 +56,7 @@ fn with_root_nodes(zone: &Zone) -> Network {
     let role = roles.into_iter().find(is_root);
     for number in 0..=zone.rules.roots as u8 {
         if let Ok(host) = format!("host-{number}").parse::<Hostname>() {
-            // A small sequence is soon full, which is as good.
+            // A small sequence may be full before, which does not matter.
             let _ = network.register(
                 Time::default(),
                 &host,

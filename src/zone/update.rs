@@ -1,8 +1,8 @@
-//! Dynamic updates (RFC 2136): what an administrator may change of a zone, and
-//! on what conditions.
+//! Dynamic updates (RFC 2136): the changes that an administrator can make to a zone, and
+//! their prerequisites.
 //!
-//! A zone is made of registrations, so little can be changed by its records:
-//! a host's name is deleted to release its ID, and `id=vp2` is added to pin it.
+//! A zone consists of registrations, so only few changes of its records are possible:
+//! deleting the name of a host releases its ID, and adding `id=vp2` pins the ID.
 
 use std::sync::Arc;
 
@@ -11,43 +11,41 @@ use hickory_proto::{
     rr::{DNSClass, Name, RData, Record, RecordType, rdata::TXT},
 };
 
-use super::{Asked, Form, QueryName, Question, Who, Zone, ZoneView};
+use super::{Form, PeerRef, QueryName, Question, Zone, ZoneView};
 use crate::network::{Change, Hostname, Network, PeerId};
 
-/// An update that is well-formed. Whether it may be made depends on the network.
+/// A well-formed update. Whether it can be applied depends on the network.
 #[derive(Debug, Clone)]
 pub struct Update {
-    conditions: Vec<Condition>,
+    prerequisites: Vec<Prerequisite>,
     edits: Vec<Edit>,
 }
 
-/// A prerequisite (RFC 2136, section 2.4).
+/// A prerequisite (RFC 2136, section 2.4) for the RRset of the type, or for the name if the
+/// type is ANY.
+#[derive(Debug, Clone)]
+struct Prerequisite {
+    name: Name,
+    rtype: RecordType,
+    condition: Condition,
+}
+
 #[derive(Debug, Clone)]
 enum Condition {
-    /// There is something at the name, or there is not.
-    Name { name: Name, is_used: bool },
-    /// There are records of the type, or there are not.
-    Set {
-        name: Name,
-        rtype: RecordType,
-        is_there: bool,
-    },
-    /// The records of the type are just these.
-    Equal {
-        name: Name,
-        rtype: RecordType,
-        data: Vec<RData>,
-    },
+    Exists,
+    Missing,
+    /// The RRset exists with exactly this data.
+    Equals(Vec<RData>),
 }
 
 #[derive(Debug, Clone)]
 enum Edit {
-    Release(Who),
+    Release(PeerRef),
     Pin(Hostname, PeerId),
     Unpin(Hostname, PeerId),
 }
 
-/// Why an update is not made.
+/// Why an update is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {text}")]
 pub struct UpdateRefusal {
@@ -62,90 +60,85 @@ fn refusal(code: ResponseCode, text: impl Into<String>) -> UpdateRefusal {
     }
 }
 
-/// What may be done by an update, for those who try something else.
-const POSSIBLE: &str = "an update deletes a host's name, or adds or deletes its TXT \"id=…\"";
+/// The reason why a change is refused.
+const SUPPORTED: &str =
+    "an update can only delete the name of a host, or add or delete its TXT \"id=…\"";
 
 impl Zone {
-    /// Reads an update: its prerequisites and its changes.
+    /// Parses an update: its prerequisites and its changes.
     ///
     /// # Errors
     ///
-    /// FORMERR, NOTZONE or REFUSED, as RFC 2136, sections 3.2 and 3.4.1, says;
-    /// REFUSED also for what is well-formed and not possible here.
+    /// FORMERR, NOTZONE or REFUSED, according to RFC 2136, sections 3.2 and 3.4.1; REFUSED
+    /// also for well-formed changes that are not supported.
     pub fn update(
         &self,
         prerequisites: &[Record],
         updates: &[Record],
     ) -> Result<Update, UpdateRefusal> {
-        let mut conditions = Vec::new();
+        let mut parsed = Vec::new();
         for record in prerequisites {
-            self.condition(record, &mut conditions)?;
+            self.add_prerequisite(record, &mut parsed)?;
         }
-        // The form of all of them, before anything is said of one.
+        // The syntax of all records is checked before any is processed.
         for record in updates {
-            self.check_form(record)?;
+            self.check_syntax(record)?;
         }
         let edits = updates.iter().filter_map(|record| self.edit(record));
         let edits = edits.collect::<Result<_, _>>()?;
-        Ok(Update { conditions, edits })
+        Ok(Update {
+            prerequisites: parsed,
+            edits,
+        })
     }
 
-    fn condition(
+    fn add_prerequisite(
         &self,
         record: &Record,
-        conditions: &mut Vec<Condition>,
+        prerequisites: &mut Vec<Prerequisite>,
     ) -> Result<(), UpdateRefusal> {
         let malformed = |text: &str| refusal(ResponseCode::FormErr, text);
         if record.ttl != 0 {
-            return Err(malformed("a prerequisite has the TTL 0"));
+            return Err(malformed("a prerequisite must have the TTL 0"));
         }
         self.check_name(&record.name)?;
-        let name = record.name.clone();
-        let rtype = record.record_type();
-        let is_there = match record.dns_class {
-            DNSClass::ANY => true,
-            DNSClass::NONE => false,
+        let (name, rtype) = (&record.name, record.record_type());
+        let condition = match record.dns_class {
+            DNSClass::ANY => Condition::Exists,
+            DNSClass::NONE => Condition::Missing,
             DNSClass::IN => {
-                // RFC 2136, section 3.2.3: those of one name and type together.
-                let data = record.data.clone();
-                for condition in conditions.iter_mut() {
-                    if let Condition::Equal {
-                        name: other,
-                        rtype: same,
-                        data: all,
-                    } = condition
-                        && *other == name
-                        && *same == rtype
+                // RFC 2136, section 3.2.3: records of one name and type form an RRset.
+                for other in prerequisites.iter_mut() {
+                    if let Condition::Equals(rrset) = &mut other.condition
+                        && (&other.name, other.rtype) == (name, rtype)
                     {
-                        all.push(data);
+                        rrset.push(record.data.clone());
                         return Ok(());
                     }
                 }
-                let data = vec![data];
-                conditions.push(Condition::Equal { name, rtype, data });
-                return Ok(());
+                Condition::Equals(vec![record.data.clone()])
             }
-            _ => return Err(malformed("a prerequisite has the class IN, ANY or NONE")),
+            _ => {
+                return Err(malformed(
+                    "a prerequisite must have the class IN, ANY or NONE",
+                ));
+            }
         };
-        if !is_empty(record) {
-            return Err(malformed("a prerequisite of class ANY or NONE has no data"));
+        if !matches!(condition, Condition::Equals(_)) && !is_empty(record) {
+            return Err(malformed(
+                "a prerequisite of class ANY or NONE must have no data",
+            ));
         }
-        conditions.push(match rtype {
-            RecordType::ANY => Condition::Name {
-                name,
-                is_used: is_there,
-            },
-            rtype => Condition::Set {
-                name,
-                rtype,
-                is_there,
-            },
+        prerequisites.push(Prerequisite {
+            name: name.clone(),
+            rtype,
+            condition,
         });
         Ok(())
     }
 
-    /// RFC 2136, section 3.4.1.
-    fn check_form(&self, record: &Record) -> Result<(), UpdateRefusal> {
+    /// Checks a record of the update section (RFC 2136, section 3.4.1).
+    fn check_syntax(&self, record: &Record) -> Result<(), UpdateRefusal> {
         self.check_name(&record.name)?;
         let rtype = record.record_type();
         let is_any = rtype == RecordType::ANY;
@@ -159,48 +152,44 @@ impl Zone {
             DNSClass::NONE => record.ttl == 0 && !is_any && !is_meta,
             _ => false,
         };
-        match well_formed {
-            true => Ok(()),
-            false => Err(refusal(
-                ResponseCode::FormErr,
-                "an update has a record that no update may have",
-            )),
+        if !well_formed {
+            let text = format!("the update record of {} is malformed", record.name);
+            return Err(refusal(ResponseCode::FormErr, text));
         }
+        Ok(())
     }
 
     fn check_name(&self, name: &Name) -> Result<(), UpdateRefusal> {
-        match self.contains(name) {
-            true => Ok(()),
-            false => Err(refusal(
-                ResponseCode::NotZone,
-                format!("{name} is not in the zone"),
-            )),
+        if !self.contains(name) {
+            let text = format!("{name} is not in the zone");
+            return Err(refusal(ResponseCode::NotZone, text));
         }
+        Ok(())
     }
 
-    /// What a record of the update section stands for; `None` for what changes
-    /// nothing, whatever there is.
+    /// The change that a record of the update section requests; `None` if it has no
+    /// effect on any network.
     fn edit(&self, record: &Record) -> Option<Result<Edit, UpdateRefusal>> {
-        let refused = || Some(Err(refusal(ResponseCode::Refused, POSSIBLE)));
+        let refused = || Some(Err(refusal(ResponseCode::Refused, SUPPORTED)));
         let is_delete = record.dns_class != DNSClass::IN;
-        let who = match self.parse(&record.name) {
+        let peer = match self.parse(&record.name) {
             QueryName::Peer {
-                who: who @ (Who::Host { role: None, .. } | Who::Id(_)),
+                peer: peer @ (PeerRef::Host { role: None, .. } | PeerRef::Id(_)),
                 form: Form::Plain,
-            } => who,
-            // There is nothing to be deleted there, which is no error.
-            QueryName::Unknown if is_delete && self.further.at(&record.name).is_none() => {
+            } => peer,
+            // To delete a name that does not exist is not an error.
+            QueryName::Unknown if is_delete && self.static_records.get(&record.name).is_none() => {
                 return None;
             }
             _ => return refused(),
         };
         if record.dns_class == DNSClass::ANY && record.record_type() == RecordType::ANY {
-            return Some(Ok(Edit::Release(who)));
+            return Some(Ok(Edit::Release(peer)));
         }
-        let Who::Host { host, .. } = who else {
+        let PeerRef::Host { host, .. } = peer else {
             return refused();
         };
-        let Some(id) = self.pinned_by(&record.data) else {
+        let Some(id) = self.parse_pin(&record.data) else {
             return refused();
         };
         Some(Ok(match record.dns_class {
@@ -210,23 +199,23 @@ impl Zone {
         }))
     }
 
-    /// What stands for a host for which an ID is kept until it asks for it.
+    /// The record of a host with a pin that is not registered.
     pub(super) fn pin_record(&self, host: &Hostname, id: PeerId) -> Record {
         let text = format!("id={}", self.rules.id_text(id));
         let data = RData::TXT(TXT::new(vec![text]));
         Record::from_rdata(self.name(&[host.as_str()]), 0, data)
     }
 
-    /// The ID of a TXT record `id=vp2`.
-    fn pinned_by(&self, data: &RData) -> Option<PeerId> {
+    /// Parses a TXT record `id=vp2`.
+    fn parse_pin(&self, data: &RData) -> Option<PeerId> {
         let RData::TXT(txt) = data else { return None };
         let [text] = &*txt.txt_data else { return None };
         let text = std::str::from_utf8(text).ok()?.to_ascii_lowercase();
         self.rules.id_named(text.strip_prefix("id=")?)
     }
 
-    /// Makes an update if its prerequisites hold. After an error the network
-    /// and the changes are to be thrown away.
+    /// Applies an update if its prerequisites are satisfied. After an error, the caller
+    /// must discard the network and the changes.
     pub fn apply(
         self: &Arc<Self>,
         update: &Update,
@@ -234,15 +223,15 @@ impl Zone {
         changes: &mut Vec<Change>,
     ) -> Result<(), UpdateRefusal> {
         let view = ZoneView::new(self.clone(), Arc::new(network.clone()));
-        for condition in &update.conditions {
-            view.check(condition)?;
+        for prerequisite in &update.prerequisites {
+            view.check(prerequisite)?;
         }
         for edit in &update.edits {
             match edit {
-                Edit::Release(who) => {
-                    let host = match who {
-                        Who::Host { host, .. } => Some(host.clone()),
-                        Who::Id(id) => network.holder_of(*id).cloned(),
+                Edit::Release(peer) => {
+                    let host = match peer {
+                        PeerRef::Host { host, .. } => Some(host.clone()),
+                        PeerRef::Id(id) => network.holder_of(*id).cloned(),
                     };
                     if let Some(host) = host {
                         network.release(&host, changes);
@@ -263,58 +252,39 @@ impl Zone {
 }
 
 impl ZoneView {
-    fn check(&self, condition: &Condition) -> Result<(), UpdateRefusal> {
-        let (holds, code, name) = match condition {
-            Condition::Name { name, is_used } => {
-                let used = !self.records_at(name, RecordType::ANY).is_empty();
-                let code = match is_used {
-                    true => ResponseCode::NXDomain,
-                    false => ResponseCode::YXDomain,
-                };
-                (used == *is_used, code, name)
-            }
-            Condition::Set {
-                name,
-                rtype,
-                is_there,
-            } => {
-                let there = !self.records_at(name, *rtype).is_empty();
-                let code = match is_there {
-                    true => ResponseCode::NXRRSet,
-                    false => ResponseCode::YXRRSet,
-                };
-                (there == *is_there, code, name)
-            }
-            Condition::Equal { name, rtype, data } => {
-                let there = self.records_at(name, *rtype);
-                let equal = there.iter().all(|record| data.contains(record))
-                    && data.iter().all(|record| there.contains(record));
-                (equal, ResponseCode::NXRRSet, name)
+    fn check(&self, prerequisite: &Prerequisite) -> Result<(), UpdateRefusal> {
+        let Prerequisite { name, rtype, .. } = prerequisite;
+        let current = self.records_at(name, *rtype);
+        let (is_satisfied, code) = match (&prerequisite.condition, rtype) {
+            (Condition::Exists, RecordType::ANY) => (!current.is_empty(), ResponseCode::NXDomain),
+            (Condition::Exists, _) => (!current.is_empty(), ResponseCode::NXRRSet),
+            (Condition::Missing, RecordType::ANY) => (current.is_empty(), ResponseCode::YXDomain),
+            (Condition::Missing, _) => (current.is_empty(), ResponseCode::YXRRSet),
+            (Condition::Equals(data), _) => {
+                let equal = current.iter().all(|record| data.contains(record))
+                    && data.iter().all(|record| current.contains(record));
+                (equal, ResponseCode::NXRRSet)
             }
         };
-        match holds {
-            true => Ok(()),
-            false => Err(refusal(
-                code,
-                format!("a prerequisite of {name} does not hold"),
-            )),
+        if !is_satisfied {
+            let text = format!("a prerequisite for {name} is not satisfied");
+            return Err(refusal(code, text));
         }
+        Ok(())
     }
 
-    /// The data of a type at a name, or of any type.
+    /// The data of the records at a name, of one type or of all (`ANY`).
     fn records_at(&self, name: &Name, rtype: RecordType) -> Vec<RData> {
         let question = Question {
             name: &self.zone.parse(name),
-            asked: Asked {
-                rtype,
-                owner: name,
-                server: self.zone.server(),
-            },
-            room: usize::from(u16::MAX),
+            rtype,
+            owner: name,
+            server: self.zone.server(),
+            max_octets: usize::from(u16::MAX),
         };
         let mut answers = self.answer(&question).answers;
         if let QueryName::Peer {
-            who: Who::Host { host, role: None },
+            peer: PeerRef::Host { host, role: None },
             form: Form::Plain,
         } = question.name
             && let Some(id) = self.network.pinned(host).filter(|_| answers.is_empty())
@@ -330,7 +300,7 @@ impl ZoneView {
     }
 }
 
-/// Whether a record has no data, as those of an update may.
+/// Whether a record has no data, which is valid in updates only.
 fn is_empty(record: &Record) -> bool {
     matches!(record.data, RData::Update0(_))
 }

@@ -1,14 +1,14 @@
-//! A zone in one state of its network, laid out for answers.
+//! A zone in one state of its network, prepared for answers.
 //!
-//! What all answers of a zone share (the root nodes, the zone's size, the origin) is
-//! laid out once for each state of the network. What is a peer's own is written from
-//! the peer itself, so that a change of one peer costs nothing but that peer.
+//! The parts that all answers of a zone share (the root nodes, the size of the zone, the
+//! origin) are encoded once for each state of the network. The parts of a peer are
+//! written from the peer itself, so that a change of one peer costs nothing else.
 
 use std::{net::IpAddr, sync::Arc};
 
 use super::{
     Zone,
-    environments::{Environments, Inputs},
+    environments::{EnvironmentCache, Inputs},
     packet,
 };
 use crate::network::Network;
@@ -18,74 +18,74 @@ use crate::network::Network;
 pub struct ZoneView {
     pub zone: Arc<Zone>,
     pub network: Arc<Network>,
-    /// The origin as it stands in a packet, in lower case.
+    /// The origin in wire format, in lower case.
     pub(super) origin: Vec<u8>,
-    /// One root node more than an answer names, since a peer is not told itself.
-    pub(super) roots: Vec<Root>,
-    /// What peers are told of the network that are none of these.
+    /// The root nodes, one more than an answer names, since no peer gets itself as a
+    /// root node.
+    pub(super) roots: Vec<RootNode>,
+    /// The strings about the network for peers that are not root nodes.
     pub(super) network_strings: Strings,
-    /// `id=vp` with an octet for its length before it, by sequence.
-    pub(super) ids: Vec<Vec<u8>>,
-    /// What follows an address, by role: `:7051`, `role=mixed` with its length, and
-    /// `epoch=` with an octet for its length before it.
-    pub(super) tails: Vec<Vec<u8>>,
-    /// How long `:7051` is.
+    /// By sequence: `id=vp` after an octet for its length.
+    pub(super) id_prefixes: Vec<Vec<u8>>,
+    /// By role, what follows an address: `:7051`, `role=mixed` with its length, and
+    /// `epoch=` after an octet for its length.
+    pub(super) address_suffixes: Vec<Vec<u8>>,
+    /// The length of `:7051`.
     pub(super) port_octets: usize,
-    /// The environments that are kept, and what all of this state depend on.
-    pub(super) environments: Arc<Environments>,
+    /// The cached environments.
+    pub(super) environments: Arc<EnvironmentCache>,
+    /// The inputs of all environments in this state.
     pub(super) inputs: Inputs,
 }
 
-/// A root node as others are told it.
+/// A root node as answers show it.
 #[derive(Debug)]
-pub(super) struct Root {
+pub(super) struct RootNode {
     /// `10.0.1.3:7051`
     text: String,
-    /// `vp0` in the zone, as it stands in a packet.
+    /// `vp0` in the zone, in wire format.
     pub name: Vec<u8>,
     pub address: IpAddr,
-    /// What a peer at that address is told: no peer is told its own address.
+    /// The strings for a peer at this address, which do not contain the address itself.
     pub(super) network_strings: Strings,
 }
 
-/// `root=10.0.1.3:7051`, `n=4` and `f=1`, each with its length; nothing where one
-/// is too long for that.
+/// `root=10.0.1.3:7051`, `n=4` and `f=1` as character-strings; `None` if one is too long.
 pub(super) type Strings = Option<Vec<u8>>;
 
 impl ZoneView {
-    /// A view that keeps no environments: for what is asked once.
+    /// A view that caches no environments, for a single use.
     pub fn new(zone: Arc<Zone>, network: Arc<Network>) -> Self {
-        Self::with(zone, network, Arc::default(), None)
+        Self::build(zone, network, Arc::default(), None)
     }
 
-    /// The first view of a zone whose environments are kept there.
-    pub fn keeping(
+    /// The first view of a zone with a cache of environments.
+    pub fn with_cache(
         zone: Arc<Zone>,
         network: Arc<Network>,
-        environments: Arc<Environments>,
+        environments: Arc<EnvironmentCache>,
     ) -> Self {
-        Self::with(zone, network, environments, None)
+        Self::build(zone, network, environments, None)
     }
 
     /// The view of another state of the network.
     pub fn next(&self, network: Arc<Network>) -> Self {
         let (zone, environments) = (self.zone.clone(), self.environments.clone());
-        Self::with(zone, network, environments, Some(self))
+        Self::build(zone, network, environments, Some(&self.inputs))
     }
 
-    fn with(
+    fn build(
         zone: Arc<Zone>,
         network: Arc<Network>,
-        environments: Arc<Environments>,
-        before: Option<&Self>,
+        environments: Arc<EnvironmentCache>,
+        inputs_before: Option<&Inputs>,
     ) -> Self {
-        let before = before.map(|view| (&view.inputs, &*view.network));
-        let inputs = Inputs::of(&zone, &network, &environments, before);
+        let inputs = Inputs::of(&zone, &network, &environments, inputs_before);
         let rules = zone.rules.clone();
         let roots = network
             .root_nodes()
             .into_iter()
-            .map(|peer| Root {
+            .map(|peer| RootNode {
                 text: zone.socket(peer.holder.address),
                 name: packet::name(&zone.id_name(peer)),
                 address: peer.holder.address,
@@ -93,18 +93,18 @@ impl ZoneView {
             })
             .collect();
         let port = format!(":{}", zone.root_port);
-        let tails = rules.roles.iter().map(|role| {
+        let address_suffixes = rules.roles.iter().map(|role| {
             let role = strings([&format!("role={}", role.name)]).unwrap_or_default();
             [port.as_bytes(), &role, b"\0epoch="].concat()
         });
-        let ids = rules.sequences.iter();
-        let ids = ids.map(|sequence| format!("\0id={}", sequence.name).into());
+        let sequences = rules.sequences.iter();
+        let id_prefixes = sequences.map(|sequence| format!("\0id={}", sequence.name).into());
         let mut view = Self {
             origin: packet::name(&zone.origin),
             roots,
             network_strings: None,
-            ids: ids.collect(),
-            tails: tails.collect(),
+            id_prefixes: id_prefixes.collect(),
+            address_suffixes: address_suffixes.collect(),
             port_octets: port.len(),
             zone,
             network,
@@ -119,30 +119,23 @@ impl ZoneView {
         view
     }
 
-    /// What a peer is told of the network; at that address, if a root node is there.
+    /// The strings about the network for a peer: at the address of a root node, or `None`
+    /// for any other.
     fn strings_for(&self, address: Option<IpAddr>) -> Strings {
         let roots: Vec<_> = self.roots_for(address).map(|root| &*root.text).collect();
         let roots = format!("root={}", roots.join(","));
         strings([&roots].into_iter().chain(&self.zone.size()))
     }
-}
 
-impl ZoneView {
-    /// How long the origin is: the zone with the longest one has a name.
-    pub fn origin_octets(&self) -> usize {
-        self.origin.len()
-    }
-
-    /// The root nodes that a peer at that address is told.
-    pub(super) fn roots_for(&self, address: Option<IpAddr>) -> impl Iterator<Item = &Root> {
+    /// The root nodes for a peer at the address.
+    pub(super) fn roots_for(&self, address: Option<IpAddr>) -> impl Iterator<Item = &RootNode> {
         let others = self.roots.iter();
         let others = others.filter(move |root| Some(root.address) != address);
         others.take(self.zone.rules.roots)
     }
 }
 
-/// Texts, each with its length before it (RFC 1035, section 3.3), if none is too
-/// long for that.
+/// Texts as character-strings (RFC 1035, section 3.3); `None` if one is too long.
 fn strings<'t>(texts: impl IntoIterator<Item = &'t String>) -> Strings {
     let mut strings = Vec::new();
     for text in texts {

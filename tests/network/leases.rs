@@ -58,7 +58,7 @@ fn restored(peers: u32, now: Time) -> Network {
         holder: holder(number),
         epoch: u64::from(number) + 1,
     };
-    Network::restore(rules(), 1, (0..peers).map(record), [], now).unwrap()
+    Network::restore(rules(), 1, (0..peers).map(record), [], now).0
 }
 
 proptest! {

@@ -13,7 +13,7 @@ use crate::common::{simple_zone, zones};
 use param_daemon::{
     clock::Clock,
     network::Holder,
-    registry::{Action, Granted, Registry},
+    registry::{Action, Grant, Registry},
     store::{Contents, Registration, Store, StoreError, Write},
     zone,
 };
@@ -104,18 +104,18 @@ fn each_of_a_flush_is_told_the_root_nodes_of_its_moment() {
     let (registry, _end) = Registry::start(zones, store, Clock::start()).unwrap();
     let registry = Arc::new(registry);
     let host = |number: u8| format!("host-{number}").parse().unwrap();
-    let asker = |number: u8| Holder {
+    let client = |number: u8| Holder {
         source: [10, 0, 0, number].into(),
         address: [10, 0, 0, number].into(),
     };
     let register = |number| Action::Register {
         host: host(number),
         role: None,
-        asker: asker(number),
+        client: client(number),
     };
     let leave = |number| Action::Leave {
         host: host(number),
-        asker: asker(number),
+        client: client(number),
     };
     let actions = [
         register(0),
@@ -136,11 +136,11 @@ fn each_of_a_flush_is_told_the_root_nodes_of_its_moment() {
     let told: Vec<Vec<u32>> = runtime.block_on(async {
         let answers = actions.map(|action| {
             let registry = registry.clone();
-            tokio::spawn(async move { registry.ask(0, action).await })
+            tokio::spawn(async move { registry.request(0, action).await })
         });
         let mut told = Vec::new();
         for answer in answers {
-            let Ok(Granted::Peer { peer, view, .. }) = answer.await.unwrap() else {
+            let Ok(Grant::Peer { peer, view, .. }) = answer.await.unwrap() else {
                 panic!("not granted");
             };
             let roots = view.network.roots(&peer).map(|root| root.id.number);

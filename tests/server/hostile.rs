@@ -90,7 +90,7 @@ fn a_million_queries_that_are_refused_take_no_memory() {
         "{before} kB before, {after} kB after"
     );
     let apex = service.short(&["TXT", O]);
-    assert_eq!(apex, [r#""n=4" "f=1" "peers=4" "live=4""#]);
+    assert!(apex[0].starts_with(r#""n=4" "f=1" "peers=4""#), "{apex:?}");
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn a_heartbeat_renews_the_lease_and_a_neighbours_question_does_not() {
             .host(&"peer-1".parse().unwrap())
             .unwrap()
             .lease
-            .heard()
+            .last_heard()
     };
     let asked = |rtype, name| question(name, rtype, None, "127.0.0.1").packet(&service.cookies);
     let mut before = heard();

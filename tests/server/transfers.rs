@@ -83,7 +83,7 @@ fn network(zone: &Zone, peers: &[(u16, bool, bool)]) -> Network {
             epoch: 3,
         });
     }
-    Network::restore(zone.rules.clone(), 7, registered, pins, Time(1)).unwrap()
+    Network::restore(zone.rules.clone(), 7, registered, pins, Time(1)).0
 }
 
 /// The records of a transfer, and the number of messages.

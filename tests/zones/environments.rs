@@ -6,7 +6,7 @@ use std::{net::IpAddr, path::Path, sync::Arc};
 use hickory_proto::{op::Message, rr::RData};
 use param_daemon::{
     network::{Holder, Network, Time},
-    zone::{self, Environments, ZoneView},
+    zone::{self, EnvironmentCache, ZoneView},
 };
 
 /// A zone whose environments name all that they can depend on.
@@ -66,9 +66,9 @@ fn an_environment_is_rendered_again_when_what_it_names_has_changed() {
             .unwrap();
     };
     register(&mut network, now, "a", 1);
-    let environments = Arc::new(Environments::new(1 << 20));
+    let environments = Arc::new(EnvironmentCache::new(1 << 20));
     let first = Arc::new(network.clone());
-    let mut view = ZoneView::keeping(zone.clone(), first, environments.clone());
+    let mut view = ZoneView::with_cache(zone.clone(), first, environments.clone());
     let mut seen: Vec<Vec<String>> = Vec::new();
     let mut step = |view: &ZoneView, is_new: bool| {
         let strings = environment(view, "a", [127, 0, 0, 1]);
@@ -128,8 +128,8 @@ fn kept_environments_take_no_more_than_the_bound() {
             .register(now, &host, None, holder, &mut vec![])
             .unwrap();
     }
-    let environments = Arc::new(Environments::new(BOUND));
-    let view = ZoneView::keeping(zone, Arc::new(network), environments.clone());
+    let environments = Arc::new(EnvironmentCache::new(BOUND));
+    let view = ZoneView::with_cache(zone, Arc::new(network), environments.clone());
     for _ in 0..2 {
         for number in 0..PEERS {
             let host = format!("host-{number}");
@@ -138,13 +138,9 @@ fn kept_environments_take_no_more_than_the_bound() {
                 let strings = environment(&view, &host, [127, 0, 0, 1]);
                 assert!(strings.contains(&id), "{host}: {strings:?}");
             }
-            assert!(environments.octets() <= BOUND, "{}", environments.octets());
+            assert!(environments.bytes() <= BOUND, "{}", environments.bytes());
         }
     }
     // A few dozen have room.
-    assert!(
-        environments.octets() > BOUND / 2,
-        "{}",
-        environments.octets()
-    );
+    assert!(environments.bytes() > BOUND / 2, "{}", environments.bytes());
 }

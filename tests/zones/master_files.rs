@@ -234,8 +234,11 @@ fn what_is_included_is_bounded() {
         fails_with(1, PARAMD, &["check", "--zones", path]).replace(path, "ZONES")
     };
     for (further, expected) in [
-        ("$INCLUDE /dev/zero\n", "1: `/dev/zero` is no regular file"),
-        ("$INCLUDE pipe\n", "1: `pipe` is no regular file"),
+        (
+            "$INCLUDE /dev/zero\n",
+            "1: `/dev/zero` is not a regular file",
+        ),
+        ("$INCLUDE pipe\n", "1: `pipe` is not a regular file"),
         (
             "$INCLUDE further.zone\n",
             "1: `further.zone` includes itself",

@@ -82,9 +82,9 @@ fn each_mistake_is_shown_with_its_line_and_remedy() {
             "test.internal",
             "no..name",
             1,
-            "`no..name` is no domain name: write origin =",
+            "`no..name` is not a domain name: write origin =",
         ),
-        ("test.internal", ".", 1, "`.` is no domain name"),
+        ("test.internal", ".", 1, "`.` is not a domain name"),
         (
             "origin = \"test.internal\"",
             "",
@@ -119,25 +119,25 @@ fn each_mistake_is_shown_with_its_line_and_remedy() {
             "grpc = 7051",
             "GRPC = 7051",
             7,
-            "`GRPC` is no name for a port",
+            "`GRPC` is not a valid port name",
         ),
         (
             "limit = \"n\"",
             "limit = \"m\"",
             9,
-            "`limit` is \"n\" or a number",
+            "`limit`: expected \"n\" or a number",
         ),
         (
             "[sequences.vp]",
             "[sequences.vp1]",
             8,
-            "`vp1` is no name for a sequence",
+            "`vp1` is not a valid sequence name",
         ),
         (
             "[roles.mixed]",
             "[roles.dns]",
             10,
-            "`dns` is no name for a role",
+            "`dns` is not a valid role name",
         ),
         ("[roles.mixed]", "[roles.vp1]", 10, "nor an ID"),
         (
@@ -244,7 +244,7 @@ fn one_mistake_is_one_error() {
         (
             "\ngrpc = 7051",
             "\nGRPC = 7051",
-            "`GRPC` is no name for a port",
+            "`GRPC` is not a valid port name",
         ),
         ("\ngrpc = 7051", "\ngrpc = ", "string values must be quoted"),
         ("\nn = 4", "\nn = 0", "`n`: expected an integer"),
@@ -259,18 +259,18 @@ fn one_mistake_is_one_error() {
         (
             "[sequences.vp]",
             "[sequences.vp1]",
-            "`vp1` is no name for a sequence",
+            "`vp1` is not a valid sequence name",
         ),
         ("limit = \"n\"", "limit = 0", "`limit`: expected an integer"),
         (
             "[roles.validator]",
             "[roles.Validator]",
-            "`Validator` is no name for a role",
+            "`Validator` is not a valid role name",
         ),
         (
             "[roles.mixed]\n",
             "[roles.nvp3]\n",
-            "`nvp3` is no name for a role",
+            "`nvp3` is not a valid role name",
         ),
         (
             "[roles.rest]\nsequence = \"nvp\"",
@@ -333,7 +333,7 @@ fn two_zones_with_one_origin_are_refused() {
         &["check", "--zones", zones.path().to_str().unwrap()],
     );
     assert!(
-        said.contains("b.toml:1: ") && said.contains("a.toml has the origin"),
+        said.contains("b.toml:1: ") && said.contains("a.toml already has the origin"),
         "{said}"
     );
 }

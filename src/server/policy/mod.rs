@@ -193,7 +193,7 @@ impl Policy {
                 .ok_or_else(|| ExtendedError::other(refused()));
         };
         // While a lease runs, nobody else gets it.
-        let changes = peer.holder != *asker && !peer.lease.runs(now, network.rules().lease);
+        let changes = peer.holder != *asker && !peer.lease.is_running(now, network.rules().lease);
         match changes {
             true => self.may_change(zone, host, asker, now).map(|()| None),
             false => Ok(None),

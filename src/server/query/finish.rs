@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     network::{Holder, Hostname, LeaveRefusal, Refusal, Role},
-    registry::{Action, Decision, Denial, Granted},
+    registry::{Action, Decision, Denial, Grant},
     server::{
         extended_error::ExtendedError,
         forward::Forwarded,
@@ -24,7 +24,7 @@ const REPLY_OCTETS: usize = 320;
 /// What has become of what a reply waited for.
 enum Conclusion {
     /// A peer was granted.
-    Granted(Granted),
+    Granted(Grant),
     Answer(Answer),
     Error(ResponseCode, Option<ExtendedError>),
     Forwarded(Forwarded),
@@ -38,7 +38,7 @@ impl Responder {
             Work::Register(registration) => match self.admit(registration) {
                 Ok(new_host) => {
                     let action = registration.action();
-                    let decision = self.registry.ask(registration.zone, action).await;
+                    let decision = self.registry.request(registration.zone, action).await;
                     self.settle(new_host, &decision);
                     return self.conclude(&pending, decision);
                 }
@@ -48,8 +48,11 @@ impl Responder {
                 let (zone, host, asker) = (*zone, host.clone(), *asker);
                 match self.may_leave(zone, &host, &asker) {
                     Ok(()) => {
-                        let action = Action::Leave { host, asker };
-                        let decision = self.registry.ask(zone, action).await;
+                        let action = Action::Leave {
+                            host,
+                            client: asker,
+                        };
+                        let decision = self.registry.request(zone, action).await;
                         return self.conclude(&pending, decision);
                     }
                     Err(error) => refused(error),
@@ -57,7 +60,7 @@ impl Responder {
             }
             Work::Update { zone, update } => {
                 let action = Action::Update(update.clone());
-                let decision = self.registry.ask(*zone, action).await;
+                let decision = self.registry.request(*zone, action).await;
                 return self.conclude(&pending, decision);
             }
             Work::Forward(forwarded) => Conclusion::Forwarded(forwarded.await),
@@ -77,7 +80,7 @@ impl Responder {
 
     /// What was admitted as a new host was perhaps none.
     pub fn settle(&self, new_host: Option<NewHost>, decision: &Decision) {
-        let is_new = matches!(decision, Ok(Granted::Peer { is_new: true, .. }));
+        let is_new = matches!(decision, Ok(Grant::Peer { is_new: true, .. }));
         if let Some(new_host) = new_host.filter(|_| !is_new) {
             self.policy.give_back(new_host);
         }
@@ -102,8 +105,8 @@ impl Responder {
     /// The reply when the registry has decided.
     pub fn conclude(&self, pending: &Pending, decision: Decision) -> Option<Vec<u8>> {
         let conclusion = match (&pending.work, decision) {
-            (Work::Register(_), Ok(granted @ Granted::Peer { .. })) => Conclusion::Granted(granted),
-            (Work::Leave { zone, .. }, Ok(Granted::Peer { peer, .. })) => {
+            (Work::Register(_), Ok(granted @ Grant::Peer { .. })) => Conclusion::Granted(granted),
+            (Work::Leave { zone, .. }, Ok(Grant::Peer { peer, .. })) => {
                 let zone = &self.registry.zones()[*zone].zone;
                 Conclusion::Answer(zone.left_answer(&peer, &pending.owner()?))
             }
@@ -134,7 +137,7 @@ impl Responder {
         let mut out = Vec::with_capacity(REPLY_OCTETS);
         match conclusion {
             Conclusion::Granted(granted) => {
-                let (Granted::Peer { peer, view, .. }, Work::Register(registration)) =
+                let (Grant::Peer { peer, view, .. }, Work::Register(registration)) =
                     (&granted, &pending.work)
                 else {
                     return None;

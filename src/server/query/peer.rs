@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     server::extended_error::ExtendedError,
-    zone::{self, Form, Lookup, QueryName, Question, Who},
+    zone::{Form, Lookup, PeerRef, QueryName, Question},
 };
 
 impl Responder {
@@ -44,7 +44,7 @@ impl Responder {
                 peer.holder.source == client.source.ip && peer.holder.address == address;
             let runs = match is_holder {
                 true => peer.lease.renew(now, lasting),
-                false => peer.lease.runs(now, lasting),
+                false => peer.lease.is_running(now, lasting),
             };
             if !runs {
                 return asked.later(Work::Register(Registration {
@@ -64,7 +64,7 @@ impl Responder {
         asked.reply.begin(out);
         match view.write(found, name.form, rtype, client.source.server, out) {
             Ok(written) => {
-                let note = found.note(rtype).map(ExtendedError::other);
+                let note = found.extended_error(rtype).map(ExtendedError::other);
                 asked.reply.records(written, note.as_ref(), out);
             }
             Err(why) => match asked.owner() {
@@ -99,12 +99,10 @@ impl Responder {
         if !view.zone.registers(&name, rtype) {
             let question = Question {
                 name: &name,
-                asked: zone::Asked {
-                    rtype,
-                    owner: &owner,
-                    server: client.source.server,
-                },
-                room: asked.reply.limit(),
+                rtype,
+                owner: &owner,
+                server: client.source.server,
+                max_octets: asked.reply.limit(),
             };
             asked.reply.answer(view.answer(&question), out);
             return Outcome::Reply;
@@ -120,7 +118,7 @@ impl Responder {
         let zone = zone.place;
         match name {
             QueryName::Peer {
-                who: Who::Host { host, role },
+                peer: PeerRef::Host { host, role },
                 form,
             } => {
                 // Under its own role it would have been found.

@@ -80,7 +80,7 @@ impl Registration {
         Action::Register {
             host: self.host.clone(),
             role: self.role,
-            asker: self.asker,
+            client: self.asker,
         }
     }
 }

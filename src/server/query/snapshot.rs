@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::{
     clock::Clock,
     network::Time,
-    registry::{Published, Registry},
+    registry::{PublishedZone, Registry},
     server::{
         policy::cookie::{self, CookieState, Cookies},
         wire::{PACKETS, Query},
@@ -27,7 +27,7 @@ pub struct Snapshot {
 pub struct ZoneState {
     /// Its place in the registry.
     pub place: usize,
-    published: Arc<Published>,
+    published: Arc<PublishedZone>,
     pub view: Arc<ZoneView>,
 }
 

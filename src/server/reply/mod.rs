@@ -17,7 +17,7 @@ use super::{
     policy::{client::Client, cookie::CookieState, source::Transport, tsig::Signature},
     wire::{CD, Edns, HEADER, Query, RD, UDP_OCTETS},
 };
-use crate::zone::{Answer, Written};
+use crate::zone::{Answer, RecordCounts};
 
 /// The largest answer by UDP to a query without EDNS (RFC 1035, section 4.2.1).
 const PLAIN_UDP_OCTETS: u16 = 512;
@@ -104,7 +104,7 @@ impl<'r> Reply<'r> {
     /// are left out where they have no room (RFC 2181, section 9); where the rest has
     /// none either, the reply is empty and says that it is truncated.
     #[inline(always)]
-    pub fn records(&self, written: Written, error: Option<&ExtendedError>, out: &mut Vec<u8>) {
+    pub fn records(&self, written: RecordCounts, error: Option<&ExtendedError>, out: &mut Vec<u8>) {
         let end = End {
             counts: [written.answers, 0, written.additional],
             errors: error.map_or(&[], std::slice::from_ref),

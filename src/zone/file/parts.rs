@@ -1,5 +1,5 @@
-//! The tables of a zone file that others name: ports, sequences and roles. A
-//! mistake in one of them is told once, and not again where its name stands.
+//! The tables of a zone file to which other parts refer: ports, sequences and roles. A
+//! mistake in one of them is reported once, and not again at each reference.
 
 use std::collections::BTreeMap;
 
@@ -10,21 +10,21 @@ use crate::{
     zone::name::NAME_SERVER_PARENT,
 };
 
-/// What a part of the file defines, for other parts to name.
-pub(super) struct Defined<T> {
+/// The definitions in a part of the file.
+pub(super) struct Definitions<T> {
     pub items: T,
-    /// Whether all of it can be read. Otherwise a name that is missing may be one
-    /// that is written wrong, which is told already.
-    pub is_whole: bool,
+    /// Whether all of them are valid. If not, an unknown name may belong to an invalid
+    /// definition, which has been reported already.
+    pub is_complete: bool,
 }
 
 pub(super) fn ports(
     mut table: Table<'_>,
     source: &mut Document<'_>,
-) -> Defined<BTreeMap<String, u16>> {
-    let mut ports = Defined {
+) -> Definitions<BTreeMap<String, u16>> {
+    let mut ports = Definitions {
         items: BTreeMap::new(),
-        is_whole: !table.is_wrong(),
+        is_complete: !table.is_wrong(),
     };
     for (name, number) in table.all_numbers(1..65_536, source) {
         // A service name without the underscore (RFC 6335, section 5.1).
@@ -32,10 +32,11 @@ pub(super) fn ports(
         let valid = is_word(text) && text.len() <= 15;
         if !valid {
             let message = format!(
-                "`{text}` is no name for a port: write up to 15 small letters, digits and -"
+                "`{text}` is not a valid port name: use at most 15 lowercase letters, digits \
+                 and -, and start with a letter"
             );
             source.problem(name.span(), message);
-            ports.is_whole = false;
+            ports.is_complete = false;
         }
         let number = number.map_or(1, |number| number.into_inner() as u16);
         ports.items.insert(name.into_inner(), number);
@@ -47,20 +48,20 @@ pub(super) fn sequences(
     mut table: Table<'_>,
     n: &Option<Spanned<u32>>,
     source: &mut Document<'_>,
-) -> Defined<Vec<SequenceRule>> {
-    let mut sequences = Defined {
+) -> Definitions<Vec<SequenceRule>> {
+    let mut sequences = Definitions {
         items: Vec::new(),
-        is_whole: !table.is_wrong(),
+        is_complete: !table.is_wrong(),
     };
     for (name, mut table) in table.tables(source) {
         let text = name.get_ref();
         if !is_word(text) || text.len() > 40 || text.ends_with(|c: char| c.is_ascii_digit()) {
             let message = format!(
-                "`{text}` is no name for a sequence: write small letters, digits and -, \
-                 a letter first and no digit last"
+                "`{text}` is not a valid sequence name: use lowercase letters, digits and -, \
+                 start with a letter, and do not end with a digit"
             );
             source.problem(name.span(), message);
-            sequences.is_whole = false;
+            sequences.is_complete = false;
         }
         let start = table.number("start", 0..1_000_000_001, source);
         let limit = limit(&mut table, n, source);
@@ -86,7 +87,7 @@ fn limit(
     }
     let text = table.text("limit", source)?;
     if text.get_ref() != "n" {
-        let message = "`limit` is \"n\" or a number: write limit = \"n\"";
+        let message = "`limit`: expected \"n\" or a number: write limit = \"n\"";
         source.problem(text.span(), message);
         return None;
     }
@@ -97,24 +98,26 @@ fn limit(
     n.as_ref().map(|n| *n.get_ref())
 }
 
-/// A role as its table says, before the environments are put together.
+/// The table of a role.
 pub(super) struct RoleTable {
     pub rule: RoleRule,
     pub ports: Vec<String>,
+    /// The variables of the role only.
     pub environment: Variables,
 }
 
+/// Variable names and their templates.
 pub(super) type Variables = Vec<(Spanned<String>, Spanned<String>)>;
 
 pub(super) fn roles(
     mut table: Table<'_>,
-    sequences: &Defined<Vec<SequenceRule>>,
-    ports: &Defined<BTreeMap<String, u16>>,
+    sequences: &Definitions<Vec<SequenceRule>>,
+    ports: &Definitions<BTreeMap<String, u16>>,
     source: &mut Document<'_>,
-) -> Defined<Vec<RoleTable>> {
-    let mut roles = Defined {
+) -> Definitions<Vec<RoleTable>> {
+    let mut roles = Definitions {
         items: Vec::new(),
-        is_whole: !table.is_wrong(),
+        is_complete: !table.is_wrong(),
     };
     for (name, mut table) in table.tables(source) {
         let text = name.get_ref();
@@ -125,11 +128,11 @@ pub(super) fn roles(
                 .any(|rule| rule.has_shape(text.as_bytes()));
         if !is_word(text) || text.len() > 40 || is_taken {
             let message = format!(
-                "`{text}` is no name for a role: write small letters, digits and -, \
-                 a letter first, and neither {NAME_SERVER_PARENT} nor an ID"
+                "`{text}` is not a valid role name: use lowercase letters, digits and -, start \
+                 with a letter, and choose neither {NAME_SERVER_PARENT} nor an ID"
             );
             source.problem(name.span(), message);
-            roles.is_whole = false;
+            roles.is_complete = false;
         }
         let sequence = table.required("sequence", "\"vp\"", source);
         let sequence = place_of(sequence, "sequence", sequences, |rule| &rule.name, source);
@@ -157,8 +160,7 @@ pub(super) fn roles(
     roles
 }
 
-/// The variables for all peers, and those of the role, which come first where
-/// both have one.
+/// Combines the variables for all peers with those of a role, which take precedence.
 pub(super) fn environment_of(
     common: &Variables,
     own: &Variables,
@@ -183,47 +185,49 @@ pub(super) fn environment_of(
     }
 }
 
-/// The name of a port of the zone.
+/// The name of a port that the zone defines.
 pub(super) fn port(
     name: Option<Spanned<String>>,
-    ports: &Defined<BTreeMap<String, u16>>,
+    ports: &Definitions<BTreeMap<String, u16>>,
     source: &mut Document<'_>,
 ) -> Option<Spanned<String>> {
     let known: Vec<&String> = ports.items.keys().collect();
-    named(name, "port", &known, ports.is_whole, source)
+    known_name(name, "port", &known, ports.is_complete, source)
 }
 
-/// The place of the item of that name.
+/// The index of the definition with the name.
 pub(super) fn place_of<T>(
     name: Option<Spanned<String>>,
     kind: &str,
-    defined: &Defined<Vec<T>>,
+    defined: &Definitions<Vec<T>>,
     name_of: impl Fn(&T) -> &String,
     source: &mut Document<'_>,
 ) -> Option<u16> {
     let names: Vec<&String> = defined.items.iter().map(name_of).collect();
-    let name = named(name, kind, &names, defined.is_whole, source)?;
+    let name = known_name(name, kind, &names, defined.is_complete, source)?;
     let place = names.iter().position(|known| *known == name.get_ref())?;
     u16::try_from(place).ok()
 }
 
-/// A name that must be one of those, which are all or not.
-fn named(
+/// A name that must be one of the known names. An unknown name is reported if these are
+/// complete.
+fn known_name(
     name: Option<Spanned<String>>,
     kind: &str,
     known: &[&String],
-    is_whole: bool,
+    is_complete: bool,
     source: &mut Document<'_>,
 ) -> Option<Spanned<String>> {
     let name = name?;
     if known.contains(&name.get_ref()) {
         return Some(name);
     }
-    if is_whole {
+    if is_complete {
         let known: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
-        let known = match known.is_empty() {
-            true => "none".to_owned(),
-            false => known.join(", "),
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
         };
         let message = format!(
             "there is no {kind} `{}`: the zone has {known}",
@@ -234,7 +238,7 @@ fn named(
     None
 }
 
-/// Small letters, digits and `-`, a letter first.
+/// Whether a text has only lowercase letters, digits and `-`, and starts with a letter.
 fn is_word(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
         && text

@@ -1,7 +1,7 @@
-//! The files that a master file is made of: itself, and those that it includes.
+//! The files of a master file: itself, and those that it includes.
 //!
-//! What is read is bounded, because an include may name anything: a device that
-//! never ends, a pipe that nobody writes to, or a file that includes itself.
+//! Reading is bounded, because an include may name anything: a device without an end, a
+//! pipe without a writer, or a file that includes itself.
 
 use std::{
     fs::File,
@@ -10,85 +10,86 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How much a zone's master file may have, with all that it includes. It is some
-/// 700,000 records, which take 1.3 GB while they are read.
-const MOST_OCTETS: u64 = 16 << 20;
+/// The maximum size of a master file with all included files. That is about 700,000
+/// records, which take 1.3 GB of memory while they are read.
+const MAX_BYTES: u64 = 16 << 20;
 
-/// How deep files may include others.
-const MOST_DEPTH: usize = 10;
+/// The maximum depth of includes.
+const MAX_DEPTH: usize = 10;
 
-/// How many files may be included: each takes a moment, be it empty.
-const MOST_FILES: usize = 10_000;
+/// The maximum number of files: each takes some time, even if it is empty.
+const MAX_FILES: usize = 10_000;
 
 pub(super) struct Files {
-    /// Whether there are files at all, and not one text alone.
-    is_open: bool,
+    /// Whether files may be opened.
+    may_open: bool,
     /// The files being read, each included by the one before.
     chain: Vec<PathBuf>,
     files_left: usize,
-    octets_left: u64,
+    bytes_left: u64,
 }
 
 impl Files {
-    /// For a text that includes nothing.
-    pub fn none() -> Self {
+    /// For a text that cannot include files.
+    pub fn without_includes() -> Self {
         Self {
-            is_open: false,
+            may_open: false,
             ..Self::new()
         }
     }
 
     pub fn new() -> Self {
         Self {
-            is_open: true,
+            may_open: true,
             chain: Vec::new(),
-            files_left: MOST_FILES,
-            octets_left: MOST_OCTETS,
+            files_left: MAX_FILES,
+            bytes_left: MAX_BYTES,
         }
     }
 
-    /// The octets of a file, which is being read until [`close`](Self::close).
+    /// Reads a file. It counts as open, and cannot be included, until
+    /// [`close`](Self::close).
     pub fn open(&mut self, path: &Path) -> Result<Vec<u8>, String> {
-        if !self.is_open {
-            return Err("is another file, and there is only this text".into());
+        if !self.may_open {
+            return Err("cannot be included here".into());
         }
         let unreadable = |error| format!("cannot be read: {error}");
         let canonical = path.canonicalize().map_err(unreadable)?;
         if self.chain.contains(&canonical) {
-            return Err("includes itself: take this line out".into());
+            return Err("includes itself: remove this line".into());
         }
-        if self.chain.len() > MOST_DEPTH {
+        if self.chain.len() > MAX_DEPTH {
             return Err(format!(
-                "is included too deep: at most {MOST_DEPTH} files, each in the one before"
+                "is included too deep: at most {MAX_DEPTH} levels are allowed"
             ));
         }
         self.files_left = self
             .files_left
             .checked_sub(1)
-            .ok_or_else(|| format!("is one of more than {MOST_FILES} files: put some together"))?;
-        // To open a device may do something, and a pipe waits for its writer.
+            .ok_or_else(|| format!("is one of more than {MAX_FILES} files: merge some"))?;
+        // To open a device may have effects, and to open a pipe waits for a writer.
         if !canonical.metadata().map_err(unreadable)?.is_file() {
-            return Err("is no regular file".into());
+            return Err("is not a regular file".into());
         }
-        // So may a file of the kernel's, such as its log.
+        // To read some files of the kernel, such as its log, may wait too.
         let file = File::options()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(&canonical)
             .map_err(unreadable)?;
-        let mut octets = Vec::new();
-        file.take(self.octets_left + 1)
-            .read_to_end(&mut octets)
+        let mut text = Vec::new();
+        file.take(self.bytes_left + 1)
+            .read_to_end(&mut text)
             .map_err(unreadable)?;
-        self.octets_left = self
-            .octets_left
-            .checked_sub(octets.len() as u64)
+        self.bytes_left = self
+            .bytes_left
+            .checked_sub(text.len() as u64)
             .ok_or_else(|| {
-                let most = MOST_OCTETS >> 20;
-                format!("makes more than {most} MB of records, with those before: shorten it")
+                let limit = MAX_BYTES >> 20;
+                format!("makes more than {limit} MB, with the files before: shorten it")
             })?;
         self.chain.push(canonical);
-        Ok(octets)
+        Ok(text)
     }
 
     pub fn close(&mut self) {

@@ -1,9 +1,9 @@
-//! The record types that a master file may have, each as the list of its RDATA's
-//! fields; and whether octets are such RDATA.
+//! The record types that a master file may contain, with the fields of their RDATA; and
+//! the check of RDATA.
 //!
-//! All RDATA is checked here in wire form, whether it was written as words or as
-//! octets (RFC 3597, section 5), because a secondary checks it too: one record
-//! that it refuses breaks the transfer of the whole zone.
+//! All RDATA is checked here in wire format, whether it was written as text or as
+//! octets (RFC 3597, section 5), because a secondary checks it too: one record that it
+//! refuses breaks the transfer of the whole zone.
 
 use super::{name, substitution, svcb};
 
@@ -12,24 +12,24 @@ use super::{name, substitution, svcb};
 pub(super) enum Field {
     /// A number of one octet.
     Byte,
-    /// A number of two.
+    /// A number of two octets.
     Short,
     Ipv4,
     Ipv6,
     Name,
     /// A character-string (RFC 1035, section 3.3).
     Text,
-    /// One or more of them, to the end.
+    /// One or more character-strings, to the end.
     Texts,
-    /// A character-string of letters and digits, which is no text in quotes.
+    /// A character-string of letters and digits, written without quotes.
     Tag,
-    /// Octets to the end, written as one string; quotes may be left out.
+    /// Octets to the end, written as one string, with or without quotes.
     Value,
     /// Octets to the end, written as one string in quotes.
     Target,
     /// Octets to the end, at least one, in hexadecimal.
     Hex,
-    /// The same in base64.
+    /// Octets to the end, at least one, in base64.
     Base64,
     /// Service parameters (RFC 9460, section 2.1).
     Parameters,
@@ -53,7 +53,7 @@ const fn layout(code: u16, mnemonic: &'static str, fields: &'static [Field]) -> 
     }
 }
 
-/// What is read, in the order of the codes.
+/// The supported types, in the order of their codes.
 static LAYOUTS: [Layout; 23] = [
     layout(1, "A", &[Ipv4]),
     layout(2, "NS", &[Name]),
@@ -84,16 +84,16 @@ const NAPTR: u16 = 35;
 const SSHFP: u16 = 44;
 
 const UNSIGNED: &str = "the service does not sign its zones";
-const UNDIVIDED: &str = "the service delegates no part of its zones";
+const NO_DELEGATION: &str = "the service does not delegate parts of its zones";
 
-/// What has no place in a zone of this service, and why.
-static REFUSED: [(u16, &str, &str); 15] = [
-    (6, "SOA", "the service makes it itself"),
+/// The types that are not allowed in a zone of this service, each with the reason.
+static UNSUPPORTED: [(u16, &str, &str); 15] = [
+    (6, "SOA", "the service generates it"),
     (24, "SIG", UNSIGNED),
     (25, "KEY", UNSIGNED),
     (30, "NXT", UNSIGNED),
     (39, "DNAME", "the service does not follow it"),
-    (43, "DS", UNDIVIDED),
+    (43, "DS", NO_DELEGATION),
     (46, "RRSIG", UNSIGNED),
     (47, "NSEC", UNSIGNED),
     (48, "DNSKEY", UNSIGNED),
@@ -101,20 +101,20 @@ static REFUSED: [(u16, &str, &str); 15] = [
     (51, "NSEC3PARAM", UNSIGNED),
     (59, "CDS", UNSIGNED),
     (60, "CDNSKEY", UNSIGNED),
-    (62, "CSYNC", UNDIVIDED),
+    (62, "CSYNC", NO_DELEGATION),
     (63, "ZONEMD", UNSIGNED),
 ];
 
-/// A type that a master file may have.
+/// A type that a master file may contain.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Type {
     Known(&'static Layout),
-    /// One that nobody has assigned: its RDATA is octets without a meaning.
+    /// An unassigned type: its RDATA is opaque.
     Opaque(u16),
 }
 
 impl Type {
-    /// The type that a word names, or why it cannot be had.
+    /// Parses the name of a type. The error is a message.
     pub fn named(word: &str) -> Result<Self, String> {
         let code = code(word);
         let is_named = |(number, mnemonic): (u16, &str)| {
@@ -126,12 +126,12 @@ impl Type {
         {
             return Ok(Self::Known(layout));
         }
-        if let Some((_, mnemonic, reason)) = REFUSED
+        if let Some((_, mnemonic, reason)) = UNSUPPORTED
             .iter()
             .find(|(number, mnemonic, _)| is_named((*number, mnemonic)))
         {
             return Err(format!(
-                "{mnemonic} records have no place in this zone, because {reason}: take it out"
+                "{mnemonic} records are not allowed in this zone, because {reason}: remove it"
             ));
         }
         match code {
@@ -140,7 +140,7 @@ impl Type {
                 let known: Vec<_> = LAYOUTS.iter().map(|layout| layout.mnemonic).collect();
                 let known = known.join(", ");
                 Err(format!(
-                    "`{word}` is no record type that is read here: there are {known}"
+                    "`{word}` is not a supported record type: expected one of {known}"
                 ))
             }
         }
@@ -154,21 +154,21 @@ impl Type {
     }
 }
 
-/// The number of `TYPE65280` (RFC 3597, section 5).
+/// The code of a type such as `TYPE65280` (RFC 3597, section 5).
 fn code(word: &str) -> Option<u16> {
     let (prefix, number) = word.split_at_checked(4)?;
     let is_number = number.bytes().all(|digit| digit.is_ascii_digit());
     (prefix.eq_ignore_ascii_case("TYPE") && is_number).then(|| number.parse().ok())?
 }
 
-/// Whether the type has neither a meaning of its own (IANA's registry of record
-/// types) nor one to the library, which takes 65305 for an alias.
+/// Whether the type is unassigned, both in IANA's registry of record types and in the
+/// library, which uses 65305 for an alias.
 fn is_unassigned(code: u16) -> bool {
     (265..=65_534).contains(&code) && !matches!(code, 32_768 | 32_769 | 65_305)
 }
 
 impl Layout {
-    /// The fields of RDATA, or what is wrong with it.
+    /// Splits RDATA into its fields. The error is a part of a message.
     pub fn split<'w>(&self, rdata: &'w [u8]) -> Result<Vec<(Field, &'w [u8])>, &'static str> {
         let mut fields = Vec::with_capacity(self.fields.len());
         let mut rest = rdata;
@@ -181,12 +181,12 @@ impl Layout {
             rest = behind;
         }
         if !rest.is_empty() {
-            return Err("goes on after its last field");
+            return Err("has data after its last field");
         }
         match (self.code, fields.as_slice()) {
             (SSHFP, [_, (_, kind), (_, fingerprint)]) => match (kind, fingerprint.len()) {
                 ([1], 20) | ([2], 32) => {}
-                ([1 | 2], _) => return Err("has a fingerprint of another length than its type"),
+                ([1 | 2], _) => return Err("has a fingerprint of the wrong length for its type"),
                 _ => {}
             },
             (NAPTR, [_, _, (_, flags), _, (_, regexp), _]) => {
@@ -194,7 +194,9 @@ impl Layout {
                     return Err("has flags that are not letters and digits (RFC 3403)");
                 }
                 if !substitution::is_valid(&regexp[1..]) {
-                    return Err("has no substitution expression (RFC 3402) as its fifth field");
+                    return Err(
+                        "has an invalid substitution expression (RFC 3402) in its fifth field",
+                    );
                 }
             }
             _ => {}
@@ -202,7 +204,7 @@ impl Layout {
         Ok(fields)
     }
 
-    /// The RDATA with its names in small letters. Equal records have the same
+    /// The RDATA with its names in lower case, which is the same for equal records
     /// (RFC 1034, section 3.6).
     pub fn canonical(&self, rdata: &[u8]) -> Vec<u8> {
         let fields = self.split(rdata).unwrap_or_default();
@@ -215,7 +217,7 @@ impl Layout {
 }
 
 impl Field {
-    /// How many of the octets are the field.
+    /// The length of the field at the start of the octets.
     fn length(self, octets: &[u8]) -> Result<usize, &'static str> {
         const SHORT: &str = "ends too early";
         let text = |octets: &[u8]| Some(1 + usize::from(*octets.first()?));
@@ -224,9 +226,7 @@ impl Field {
             Short => Ok(2),
             Ipv4 => Ok(4),
             Ipv6 => Ok(16),
-            Name => {
-                name::length(octets).ok_or("has a name that is cut off, compressed or too long")
-            }
+            Name => name::length(octets).ok_or("has a truncated, compressed or overlong name"),
             Text => text(octets).ok_or(SHORT),
             Texts => {
                 let mut at = text(octets).ok_or(SHORT)?;

@@ -1,4 +1,4 @@
-//! A record as a line of a master file, which any server reads as the same.
+//! A record as a line of a master file, which every server parses as the same record.
 
 use std::fmt;
 
@@ -51,14 +51,14 @@ impl fmt::Display for Line<'_> {
                 soa.expire,
                 soa.minimum
             ),
-            // Not every type shows itself as a master file has it, so the rest
-            // is written as octets (RFC 3597, section 5).
+            // The library does not display every type in the format of master files, so
+            // the rest is written as octets (RFC 3597, section 5).
             data => write_octets(f, data),
         }
     }
 }
 
-/// A type as a master file has it (RFC 3597, section 5).
+/// A type in the format of master files (RFC 3597, section 5).
 pub(super) fn mnemonic(rtype: RecordType) -> String {
     match rtype {
         RecordType::Unknown(code) => format!("TYPE{code}"),
@@ -66,8 +66,8 @@ pub(super) fn mnemonic(rtype: RecordType) -> String {
     }
 }
 
-/// A name as a master file has it, absolute. Its own Display writes octal
-/// numbers, and turns what IDNA encoded into letters of other alphabets.
+/// An absolute name in the format of master files. The `Display` of the library writes
+/// octal escapes, and decodes IDNA.
 pub(super) fn name(name: &Name) -> AbsoluteName<'_> {
     AbsoluteName(name)
 }

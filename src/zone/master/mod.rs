@@ -1,14 +1,14 @@
-//! Master files (RFC 1035, section 5): the further records of a zone are read
-//! from one, and a dump is one.
+//! Master files (RFC 1035, section 5): a zone can have static records from one, and a dump
+//! is one.
 //!
-//! A file is served as BIND would serve it, or refused with the line. No record
-//! is left out or changed: what has no place in a zone of this service, what no
-//! message can carry, and what servers read in different ways is a mistake.
-//! `tests/zones/master_files.rs` compares that with BIND, and lists the differences.
+//! A file is served as BIND would serve it, or refused with the line. No record is omitted
+//! or changed: a record that is not allowed in a zone of this service, that does not fit
+//! in a message, or that servers parse differently is a mistake.
+//! `tests/zones/master_files.rs` compares this with BIND, and lists the differences.
 //!
-//! * `files`: the file itself and those that it includes, within bounds.
-//! * `token`: the syntax, `name`: names, `layout`: the record types and their
-//!   RDATA, `rdata`, `svcb` and `substitution`: RDATA as it is written.
+//! * `files`: opens the file and those that it includes, within limits.
+//! * `token`: the syntax; `name`: names; `layout`: the record types and their RDATA;
+//!   `rdata`, `svcb` and `substitution`: the text format of RDATA.
 //! * `reader`: directives and entries, one after the other.
 //! * `check`: all records together, in the zone.
 //! * `line`: a record as a line of a dump.
@@ -30,34 +30,32 @@ use self::{files::Files, reader::Reader};
 use super::Zone;
 use crate::settings::Problem;
 
-pub use super::Records;
+pub use super::StaticRecords;
 pub use line::{Line, line};
 
-/// Reads the further records of a zone, with the files that the file includes.
-pub fn read(path: &Path, zone: &Zone) -> Result<Records, Vec<Problem>> {
+/// Reads the static records of a zone from a file and the files that it includes.
+pub fn read(path: &Path, zone: &Zone) -> Result<StaticRecords, Vec<Problem>> {
     let mut reader = Reader::new(Files::new(), zone);
     reader.file(path, zone);
-    checked(reader, zone)
+    check_all(reader, zone)
 }
 
-/// Reads the text of a master file, which cannot include another: nothing is
-/// opened.
-pub fn parse(path: &Path, text: &[u8], zone: &Zone) -> Result<Records, Vec<Problem>> {
-    let mut reader = Reader::new(Files::none(), zone);
+/// Parses the text of a master file. Opens no file: the text cannot include any.
+pub fn parse(path: &Path, text: &[u8], zone: &Zone) -> Result<StaticRecords, Vec<Problem>> {
+    let mut reader = Reader::new(Files::without_includes(), zone);
     reader.text(path, text, zone);
-    checked(reader, zone)
+    check_all(reader, zone)
 }
 
-/// All mistakes, of single entries and of records together.
-fn checked(reader: Reader, zone: &Zone) -> Result<Records, Vec<Problem>> {
+/// Checks all records. Returns the mistakes of single entries and of records together.
+fn check_all(reader: Reader, zone: &Zone) -> Result<StaticRecords, Vec<Problem>> {
     let mut problems = reader.problems;
-    let records = check::records(reader.records, zone);
-    match records {
+    match check::records(reader.records, zone) {
         Ok(records) if problems.is_empty() => return Ok(records),
         Ok(_) => {}
-        Err(found) => problems.extend(found),
+        Err(conflicts) => problems.extend(conflicts),
     }
     problems.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
-    problems.truncate(reader::MOST_PROBLEMS);
+    problems.truncate(reader::MAX_PROBLEMS);
     Err(problems)
 }

@@ -1,22 +1,21 @@
-//! Domain names as a master file writes them, in wire form (RFC 1035, section
-//! 3.1): absolute, uncompressed, in the case in which they were written.
+//! Parses the domain names of a master file into wire format (RFC 1035, section 3.1):
+//! absolute, uncompressed, in their original case.
 
 use hickory_proto::rr::Name;
 
 use super::token::{Token, octets};
 
-/// The longest name, and the longest label (RFC 1035, section 2.3.4).
+/// The maximum lengths of a name and a label (RFC 1035, section 2.3.4).
 const NAME_OCTETS: usize = 255;
 const LABEL_OCTETS: usize = 63;
 
-/// The name that a token stands for: `@` is the origin, and a name without a dot
-/// at its end is below it.
+/// Parses a name: `@` is the origin, and a name without a final dot is relative to it.
 pub(super) fn absolute(token: &Token<'_>, origin: &[u8]) -> Result<Vec<u8>, String> {
     let text = token.text;
     if token.is_quoted {
         return Err(format!(
             "`{}` is a name: write it without quotes",
-            token.shown()
+            token.excerpt()
         ));
     }
     match text {
@@ -29,10 +28,10 @@ pub(super) fn absolute(token: &Token<'_>, origin: &[u8]) -> Result<Vec<u8>, Stri
     let mut is_absolute = false;
     for octet in octets(text) {
         let octet = octet?;
-        // The dot before it, if there was one, was not the last.
+        // A dot before this octet is not final.
         is_absolute = false;
         if !octet.is_escaped && !octet.value.is_ascii() {
-            return Err(encoded(token));
+            return Err(non_ascii(token));
         }
         if octet.value != b'.' || octet.is_escaped {
             label.push(octet.value);
@@ -53,38 +52,38 @@ pub(super) fn absolute(token: &Token<'_>, origin: &[u8]) -> Result<Vec<u8>, Stri
             "has {} octets: a name has at most {NAME_OCTETS}",
             name.len()
         );
-        return Err(format!("`{}` {message}", token.shown()));
+        return Err(format!("`{}` {message}", token.excerpt()));
     }
     Ok(name)
 }
 
 fn append(name: &mut Vec<u8>, label: &[u8], token: &Token<'_>) -> Result<(), String> {
-    let shown = token.shown();
+    let excerpt = token.excerpt();
     match u8::try_from(label.len()) {
-        Ok(0) => Err(format!("`{shown}` has nothing before or between its dots")),
+        Ok(0) => Err(format!("`{excerpt}` has an empty label")),
         Ok(length) if usize::from(length) <= LABEL_OCTETS => {
             name.push(length);
             name.extend(label);
             Ok(())
         }
         _ => Err(format!(
-            "`{shown}` has a label of more than {LABEL_OCTETS} octets: shorten it"
+            "`{excerpt}` has a label of more than {LABEL_OCTETS} octets: shorten it"
         )),
     }
 }
 
-/// What to write for a name of another alphabet (RFC 5891): servers differ in
-/// what they make of its octets.
-fn encoded(token: &Token<'_>) -> String {
-    let shown = token.shown();
+/// The message about a name with other characters than ASCII, which servers interpret
+/// differently. It suggests the encoded name (RFC 5891).
+fn non_ascii(token: &Token<'_>) -> String {
+    let excerpt = token.excerpt();
     let name = std::str::from_utf8(token.text).ok();
     match name.and_then(|name| Name::from_utf8(name).ok()) {
-        Some(name) => format!("`{shown}` is not in ASCII: write {}", name.to_ascii()),
-        None => format!("`{shown}` is not in ASCII: write each such octet as in \\195"),
+        Some(name) => format!("`{excerpt}` is not ASCII: write {}", name.to_ascii()),
+        None => format!("`{excerpt}` is not ASCII: write such octets as escapes, as in \\195"),
     }
 }
 
-/// The length of the uncompressed name that the octets begin with.
+/// The length of the uncompressed name at the start of the octets.
 pub(super) fn length(octets: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {

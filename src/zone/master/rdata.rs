@@ -1,8 +1,11 @@
-//! RDATA as a master file writes it, words in and octets out.
+//! Parses the RDATA of a master file into wire format.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
-use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+use data_encoding::{BASE64, Encoding, HEXLOWER_PERMISSIVE};
 
 use super::{
     layout::{Field, Layout, Type},
@@ -10,10 +13,10 @@ use super::{
     token::{Mistake, Token},
 };
 
-/// The longest character-string (RFC 1035, section 3.3).
+/// The maximum length of a character-string (RFC 1035, section 3.3).
 const TEXT_OCTETS: usize = 255;
 
-/// The RDATA that the tokens are, in wire form. `line` is that of the type.
+/// Parses RDATA into wire format. `line` is the line of the record type.
 pub(super) fn read(
     rtype: Type,
     line: usize,
@@ -30,7 +33,7 @@ pub(super) fn read(
         (Type::Opaque(_), Some(rdata)) => return Ok(rdata),
         (Type::Opaque(code), None) => {
             let message = format!(
-                "nothing is known of type {code} but its octets: write \\# 2 0a0b (RFC 3597)"
+                "type {code} is unknown: write its RDATA as octets, as in \\# 2 0a0b (RFC 3597)"
             );
             return Err(words.mistake(message));
         }
@@ -44,10 +47,10 @@ pub(super) fn read(
     }
 }
 
-/// The tokens of an entry that are still to be read.
+/// The remaining tokens of an entry.
 struct Words<'e> {
     rest: &'e [Token<'e>],
-    /// Of the token before.
+    /// The line of the previous token.
     line: usize,
     origin: &'e [u8],
 }
@@ -69,28 +72,42 @@ impl<'e> Words<'e> {
         Ok(token)
     }
 
-    /// A word, without quotes and escapes.
+    /// A word without quotes and escapes.
     fn word(&mut self, what: &str) -> Result<&'e str, Mistake> {
         let token = self.next(what)?;
-        let shown = token.shown();
+        let excerpt = token.excerpt();
         token.word().ok_or_else(|| {
             token.mistake(format!(
-                "`{shown}` is in quotes, or no plain word: write {what}"
+                "`{excerpt}` is quoted or not a plain word: write {what}"
             ))
         })
     }
 
-    fn number(&mut self, most: u16) -> Result<u16, Mistake> {
-        let what = format!("a number from 0 to {most}");
+    fn number(&mut self, max: u16) -> Result<u16, Mistake> {
+        let what = format!("a number from 0 to {max}");
         let word = self.word(&what)?;
         let is_number = word.bytes().all(|digit| digit.is_ascii_digit());
-        let number = word.parse().ok().filter(|number| *number <= most);
+        let number = word.parse().ok().filter(|number| *number <= max);
         number
             .filter(|_| is_number)
             .ok_or_else(|| self.mistake(format!("`{word}` is not {what}")))
     }
 
-    /// All words that are left, put together.
+    /// A word in the text format of its type.
+    fn parsed<T: FromStr>(&mut self, what: &str, example: &str) -> Result<T, Mistake> {
+        let word = self.word(what)?;
+        let message = || format!("`{word}` is not {what}: write one such as {example}");
+        word.parse().map_err(|_| self.mistake(message()))
+    }
+
+    /// All remaining words, joined and decoded.
+    fn decoded(&mut self, encoding: &Encoding, name: &str) -> Result<Vec<u8>, Mistake> {
+        let digits = self.digits(&format!("octets in {name}"))?;
+        let octets = encoding.decode(digits.as_bytes());
+        octets.map_err(|_| self.mistake(format!("the data is not {name}")))
+    }
+
+    /// All remaining words, joined.
     fn digits(&mut self, what: &str) -> Result<String, Mistake> {
         let mut digits = self.word(what)?.to_owned();
         while !self.rest.is_empty() {
@@ -99,7 +116,8 @@ impl<'e> Words<'e> {
         Ok(digits)
     }
 
-    /// RDATA as `\# 2 0a0b`, whatever the type. In quotes the mark is a text.
+    /// RDATA of any type in the generic format `\# 2 0a0b` (RFC 3597, section 5). A quoted
+    /// `\#` is ordinary text.
     fn generic(&mut self) -> Result<Option<Vec<u8>>, Mistake> {
         let is_mark = |token: &Token<'_>| !token.is_quoted && token.text == b"\\#";
         if !self.rest.first().is_some_and(is_mark) {
@@ -113,11 +131,11 @@ impl<'e> Words<'e> {
         };
         let rdata = HEXLOWER_PERMISSIVE
             .decode(digits.as_bytes())
-            .map_err(|_| self.mistake("after \\# and a number come octets in hexadecimal"))?;
+            .map_err(|_| self.mistake("expected hexadecimal octets after \\# and a number"))?;
         if rdata.len() == usize::from(length) {
             return Ok(Some(rdata));
         }
-        let message = format!("there are {} octets: write \\# {0} …", rdata.len());
+        let message = format!("the RDATA has {} octets: write \\# {0} …", rdata.len());
         Err(self.mistake(message))
     }
 
@@ -130,8 +148,9 @@ impl<'e> Words<'e> {
         match self.rest.first() {
             None => Ok(rdata),
             Some(token) => Err(token.mistake(format!(
-                "`{}` is too much for one {mnemonic} record: write a line for each, or take it out",
-                token.shown()
+                "`{}` is unexpected after one {mnemonic} record: write a line for each record, or \
+                 remove it",
+                token.excerpt()
             ))),
         }
     }
@@ -141,16 +160,12 @@ impl<'e> Words<'e> {
             Field::Byte => rdata.extend(self.number(u8::MAX.into())?.to_be_bytes().last()),
             Field::Short => rdata.extend(self.number(u16::MAX)?.to_be_bytes()),
             Field::Ipv4 => {
-                let word = self.word("an IPv4 address")?;
-                let address: Option<Ipv4Addr> = word.parse().ok();
-                let message = || format!("`{word}` is no IPv4 address: write one as 10.0.0.1");
-                rdata.extend(address.ok_or_else(|| self.mistake(message()))?.octets());
+                let address: Ipv4Addr = self.parsed("an IPv4 address", "10.0.0.1")?;
+                rdata.extend(address.octets());
             }
             Field::Ipv6 => {
-                let word = self.word("an IPv6 address")?;
-                let address: Option<Ipv6Addr> = word.parse().ok();
-                let message = || format!("`{word}` is no IPv6 address: write one as fd00::1");
-                rdata.extend(address.ok_or_else(|| self.mistake(message()))?.octets());
+                let address: Ipv6Addr = self.parsed("an IPv6 address", "fd00::1")?;
+                rdata.extend(address.octets());
             }
             Field::Name => {
                 let token = self.next("a name")?;
@@ -174,21 +189,15 @@ impl<'e> Words<'e> {
             Field::Target => {
                 let token = self.next("a URI in quotes")?;
                 if !token.is_quoted {
-                    let shown = token.shown();
-                    return Err(token.mistake(format!("write the URI in quotes: \"{shown}\"")));
+                    let excerpt = token.excerpt();
+                    return Err(token.mistake(format!("write the URI in quotes: \"{excerpt}\"")));
                 }
                 rdata.extend(token.value()?);
             }
             Field::Hex => {
-                let digits = self.digits("octets in hexadecimal")?;
-                let octets = HEXLOWER_PERMISSIVE.decode(digits.as_bytes());
-                rdata.extend(octets.map_err(|_| self.mistake("that is not in hexadecimal"))?);
+                rdata.extend(self.decoded(&HEXLOWER_PERMISSIVE, "hexadecimal")?);
             }
-            Field::Base64 => {
-                let digits = self.digits("octets in base64")?;
-                let octets = BASE64.decode(digits.as_bytes());
-                rdata.extend(octets.map_err(|_| self.mistake("that is not in base64"))?);
-            }
+            Field::Base64 => rdata.extend(self.decoded(&BASE64, "base64")?),
             Field::Parameters => {
                 rdata.extend(svcb::read(self.rest)?);
                 self.rest = &[];
@@ -207,7 +216,8 @@ impl<'e> Words<'e> {
                 Ok(())
             }
             Err(_) => Err(token.mistake(format!(
-                "a string has {} octets, of which {TEXT_OCTETS} fit: write several, each in quotes",
+                "a string has {} octets, more than {TEXT_OCTETS}: split it into several, each in \
+                 quotes",
                 text.len()
             ))),
         }

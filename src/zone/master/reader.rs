@@ -1,9 +1,9 @@
-//! Entries of a master file in, records out: directives, owners, TTLs and
-//! classes (RFC 1035, section 5.1; RFC 2308, section 4).
+//! Turns the entries of a master file into records: directives, owners, TTLs and classes
+//! (RFC 1035, section 5.1; RFC 2308, section 4).
 //!
-//! What the RFCs leave open is as BIND has it: a `$TTL` in an included file goes
-//! on after it, the last owner and the origin do not. A TTL may have units, as in
-//! `1h30m`.
+//! Where the RFCs leave a choice, this module does the same as BIND: a `$TTL` in an
+//! included file stays in effect after it, the last owner and the origin do not. A TTL may
+//! have units, as in `1h30m`.
 
 use std::{path::Path, sync::Arc};
 
@@ -20,46 +20,47 @@ use super::{
 };
 use crate::{settings::Problem, zone::Zone};
 
-/// After as many mistakes the rest is not read: it is no master file.
-pub(super) const MOST_PROBLEMS: usize = 20;
+/// The number of mistakes after which the rest is ignored: it is probably not a master
+/// file.
+pub(super) const MAX_PROBLEMS: usize = 20;
 
-/// The longest TTL (RFC 2181, section 8).
-const MOST_TTL: u64 = i32::MAX as u64;
+/// The maximum TTL (RFC 2181, section 8).
+const MAX_TTL: u64 = i32::MAX as u64;
 
-/// A record, and where it stands.
+/// A record with its position in the files.
 #[derive(Debug)]
-pub(super) struct Placed {
+pub(super) struct LocatedRecord {
     pub record: Record,
     pub path: Arc<Path>,
     pub line: usize,
-    /// Its RDATA with names in small letters: the same in equal records.
+    /// The RDATA with names in lower case, which is the same for equal records.
     pub canonical: Vec<u8>,
 }
 
 pub(super) struct Reader {
     files: Files,
-    /// For records that state none.
+    /// The TTL of records that state none.
     ttl: u32,
-    pub records: Vec<Placed>,
+    pub records: Vec<LocatedRecord>,
     pub problems: Vec<Problem>,
 }
 
-/// What holds for one file.
+/// The state of one file.
 struct Scope {
     path: Arc<Path>,
-    /// In wire form.
+    /// In wire format.
     origin: Vec<u8>,
     owner: Owner,
 }
 
-/// Whose records a line adds to that begins with a space.
+/// The owner of the records of a line that begins with a space.
 #[derive(Debug, Clone)]
 enum Owner {
-    /// There was none yet.
+    /// There is no previous owner.
     None,
     Name(Vec<u8>),
-    /// That of a line with a mistake, which is told already.
-    Wrong,
+    /// The previous owner is invalid, which has been reported already.
+    Invalid,
 }
 
 impl Reader {
@@ -75,7 +76,7 @@ impl Reader {
     /// Reads the zone's master file.
     pub fn file(&mut self, path: &Path, zone: &Zone) {
         match self.files.open(path) {
-            Ok(octets) => self.text(path, &octets, zone),
+            Ok(text) => self.text(path, &text, zone),
             Err(message) => self.problems.push(Problem {
                 path: path.to_owned(),
                 line: None,
@@ -84,8 +85,8 @@ impl Reader {
         }
     }
 
-    /// Reads its text.
-    pub fn text(&mut self, path: &Path, octets: &[u8], zone: &Zone) {
+    /// Reads the text of the zone's master file.
+    pub fn text(&mut self, path: &Path, text: &[u8], zone: &Zone) {
         let mut origin = Vec::new();
         for label in zone.origin.iter() {
             // A label has at most 63 octets.
@@ -98,31 +99,28 @@ impl Reader {
             origin,
             owner: Owner::None,
         };
-        self.entries(octets, &mut scope);
+        self.entries(text, &mut scope);
     }
 
-    fn entries(&mut self, octets: &[u8], scope: &mut Scope) {
-        let text = match octets.strip_prefix(b"\xef\xbb\xbf") {
-            None => octets,
-            Some(text) => {
-                let message = "a byte order mark is part of the first name: save without it";
-                self.problem(scope, 1, message.into());
-                text
-            }
-        };
-        for entry in Entries::new(text) {
+    fn entries(&mut self, text: &[u8], scope: &mut Scope) {
+        let without_mark = text.strip_prefix(b"\xef\xbb\xbf");
+        if without_mark.is_some() {
+            let message = "the file starts with a byte order mark: save it without one";
+            self.problem(scope, 1, message.into());
+        }
+        for entry in Entries::new(without_mark.unwrap_or(text)) {
             let (result, is_fatal) = match &entry {
                 Ok(entry) => (self.entry(entry, scope), entry.is_origin()),
                 Err(_) => (Ok(()), false),
             };
             if let Err(mistake) = entry.map(drop).and(result) {
                 self.problem(scope, mistake.line, mistake.message);
-                // All names below an origin that is wrong would be, too.
+                // All names below an invalid origin would be invalid, too.
                 if is_fatal {
                     return;
                 }
             }
-            if self.problems.len() >= MOST_PROBLEMS {
+            if self.problems.len() >= MAX_PROBLEMS {
                 return;
             }
         }
@@ -143,20 +141,19 @@ impl Reader {
         if entry.is_directive() {
             return self.directive(first, rest, scope);
         }
-        let rest = match entry.is_indented {
-            true => &entry.tokens,
-            false => {
-                scope.owner = Owner::Wrong;
-                let owner = name::absolute(first, &scope.origin);
-                scope.owner = Owner::Name(owner.map_err(|message| first.mistake(message))?);
-                rest
-            }
+        let rest = if entry.is_indented {
+            &entry.tokens
+        } else {
+            scope.owner = Owner::Invalid;
+            let owner = name::absolute(first, &scope.origin);
+            scope.owner = Owner::Name(owner.map_err(|message| first.mistake(message))?);
+            rest
         };
         match scope.owner.clone() {
             Owner::Name(owner) => self.record(owner, first.line, rest, scope),
-            Owner::Wrong => Ok(()),
+            Owner::Invalid => Ok(()),
             Owner::None => Err(first.mistake(
-                "a line that begins with a space adds to the name before, and there is none",
+                "a line that begins with a space uses the name before it, and there is none",
             )),
         }
     }
@@ -167,27 +164,29 @@ impl Reader {
         rest: &[Token<'_>],
         scope: &mut Scope,
     ) -> Result<(), Mistake> {
-        let directive = first.shown().to_ascii_uppercase();
-        let (most, example) = match directive.as_str() {
+        let directive = first.excerpt().to_ascii_uppercase();
+        let (max_arguments, example) = match directive.as_str() {
             "$ORIGIN" => (1, "sub"),
             "$TTL" => (1, "1h"),
             "$INCLUDE" => (2, "FILE"),
             "$GENERATE" => {
-                return Err(first.mistake("$GENERATE is not read: write a line for each record"));
+                return Err(
+                    first.mistake("$GENERATE is not supported: write a line for each record")
+                );
             }
             _ => {
-                let message = "is no directive: there are $ORIGIN, $TTL and $INCLUDE";
+                let message = "is not a directive: expected $ORIGIN, $TTL or $INCLUDE";
                 return Err(first.mistake(format!("`{directive}` {message}")));
             }
         };
         let Some(argument) = rest.first() else {
-            let message = format!("{directive} says nothing: write {directive} {example}");
+            let message = format!("{directive} has no argument: write {directive} {example}");
             return Err(first.mistake(message));
         };
-        if let Some(token) = rest.get(most) {
-            let shown = token.shown();
+        if let Some(token) = rest.get(max_arguments) {
+            let excerpt = token.excerpt();
             return Err(token.mistake(format!(
-                "`{shown}` is too much for {directive}: take it out"
+                "`{excerpt}` is one argument too many for {directive}: remove it"
             )));
         }
         let name_of = |token: &Token<'_>| {
@@ -205,7 +204,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads a file, which is named relative to the one that includes it.
+    /// Includes a file, whose path is relative to the including file.
     fn include(
         &mut self,
         token: &Token<'_>,
@@ -213,25 +212,25 @@ impl Reader {
         scope: &Scope,
     ) -> Result<(), Mistake> {
         let unreadable = |message: String| {
-            let shown = token.shown();
-            token.mistake(format!("`{shown}` {message}"))
+            let excerpt = token.excerpt();
+            token.mistake(format!("`{excerpt}` {message}"))
         };
         let file = str::from_utf8(token.text).map_err(|error| unreadable(error.to_string()))?;
         let directory = scope.path.parent().unwrap_or(Path::new(""));
         let path = directory.join(file);
-        let octets = self.files.open(&path).map_err(unreadable)?;
+        let text = self.files.open(&path).map_err(unreadable)?;
         let mut inner = Scope {
             path: path.into(),
             origin: origin.unwrap_or_else(|| scope.origin.clone()),
             owner: scope.owner.clone(),
         };
-        self.entries(&octets, &mut inner);
+        self.entries(&text, &mut inner);
         self.files.close();
         Ok(())
     }
 
-    /// Reads what follows the owner: class and TTL in either order, the type, and
-    /// its RDATA.
+    /// Parses the part of a line after the owner: class and TTL in either order, the type,
+    /// and its RDATA.
     fn record(
         &mut self,
         owner: Vec<u8>,
@@ -241,7 +240,7 @@ impl Reader {
     ) -> Result<(), Mistake> {
         let mut rest = tokens;
         let (mut own_ttl, mut has_class) = (None, false);
-        let rtype = loop {
+        let (rtype, type_line) = loop {
             let Some((token, behind)) = rest.split_first() else {
                 let message = "the line has no record type: write one, as in `name A 10.0.0.1`";
                 return Err(Mistake {
@@ -256,21 +255,22 @@ impl Reader {
             } else if own_ttl.is_none() && word.starts_with(|c: char| c.is_ascii_digit()) {
                 own_ttl = Some(ttl(token)?);
             } else if word.is_empty() {
-                let shown = token.shown();
-                return Err(token.mistake(format!("`{shown}` is no record type, class or TTL")));
+                let excerpt = token.excerpt();
+                return Err(
+                    token.mistake(format!("`{excerpt}` is not a record type, class or TTL"))
+                );
             } else {
                 let rtype = Type::named(word).map_err(|message| token.mistake(message))?;
                 break (rtype, token.line);
             }
         };
-        let (rtype, type_line) = rtype;
         let rdata = rdata::read(rtype, type_line, rest, &scope.origin)?;
         let ttl = own_ttl.unwrap_or(self.ttl);
-        let record = transmitted(&owner, rtype.code(), ttl, &rdata).ok_or_else(|| Mistake {
+        let record = decode(&owner, rtype.code(), ttl, &rdata).ok_or_else(|| Mistake {
             line,
-            message: "the record cannot go into a message: leave it out".into(),
+            message: "the record cannot be sent in a message: remove it".into(),
         })?;
-        self.records.push(Placed {
+        self.records.push(LocatedRecord {
             record,
             path: scope.path.clone(),
             line,
@@ -309,19 +309,19 @@ fn is_class(token: &Token<'_>, word: &str) -> Result<bool, Mistake> {
 
 /// A number of seconds, or numbers with units as in `1h30m`.
 fn ttl(token: &Token<'_>) -> Result<u32, Mistake> {
-    let wrong = || {
-        let shown = token.shown();
+    let invalid = || {
+        let excerpt = token.excerpt();
         token.mistake(format!(
-            "`{shown}` is no TTL: write seconds, up to {MOST_TTL}, or time as in 1h30m"
+            "`{excerpt}` is not a TTL: write seconds, at most {MAX_TTL}, or a time such as 1h30m"
         ))
     };
-    let word = token.word().ok_or_else(wrong)?;
+    let word = token.word().ok_or_else(invalid)?;
     let (mut sum, mut rest) = (0_u64, word);
     loop {
         let end = rest
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(rest.len());
-        let number: u64 = rest[..end].parse().map_err(|_| wrong())?;
+        let number: u64 = rest[..end].parse().map_err(|_| invalid())?;
         let mut units = rest[end..].chars();
         let unit = match units.next().map(|unit| unit.to_ascii_lowercase()) {
             Some('w') => 604_800,
@@ -330,20 +330,20 @@ fn ttl(token: &Token<'_>) -> Result<u32, Mistake> {
             Some('m') => 60,
             Some('s') => 1,
             None if rest.len() == word.len() => 1,
-            _ => return Err(wrong()),
+            _ => return Err(invalid()),
         };
         let seconds = number.checked_mul(unit).and_then(|it| it.checked_add(sum));
-        sum = seconds.filter(|sum| *sum <= MOST_TTL).ok_or_else(wrong)?;
+        sum = seconds.filter(|sum| *sum <= MAX_TTL).ok_or_else(invalid)?;
         rest = units.as_str();
         if rest.is_empty() {
-            return u32::try_from(sum).map_err(|_| wrong());
+            return u32::try_from(sum).map_err(|_| invalid());
         }
     }
 }
 
-/// The record for the rest of the program, as a client has it from a message;
-/// `None` where there is no such record, or the library writes it in another way.
-fn transmitted(owner: &[u8], code: u16, ttl: u32, rdata: &[u8]) -> Option<Record> {
+/// Decodes a record in wire format. `None` if the library cannot decode it, or encodes it
+/// differently.
+fn decode(owner: &[u8], code: u16, ttl: u32, rdata: &[u8]) -> Option<Record> {
     // RFC 1035, section 4.1.3.
     let mut octets = owner.to_vec();
     octets.extend(code.to_be_bytes());

@@ -1,5 +1,5 @@
-//! Whether a NAPTR record's expression is one (RFC 3402, section 3.2). BIND as a
-//! secondary breaks the transfer off where it is none.
+//! Validates the substitution expression of a NAPTR record (RFC 3402, section 3.2). BIND
+//! as a secondary aborts the transfer if it is invalid.
 
 /// The character classes of POSIX, as in `[[:digit:]]`.
 const CLASSES: [&str; 12] = [
@@ -7,8 +7,8 @@ const CLASSES: [&str; 12] = [
     "upper", "xdigit",
 ];
 
-/// Whether the text is empty, or `!pattern!replacement!` with any delimiter, and
-/// an `i` after it or not.
+/// Whether the text is empty, or `!pattern!replacement!` with any delimiter and an
+/// optional `i` after it.
 pub(super) fn is_valid(text: &[u8]) -> bool {
     let Some((delimiter, rest)) = text.split_first() else {
         return true;
@@ -34,17 +34,17 @@ pub(super) fn is_valid(text: &[u8]) -> bool {
     let Some(groups) = groups(pattern) else {
         return false;
     };
-    let refers = |pair: &[u8]| pair[0] == b'\\' && pair[1].is_ascii_digit();
-    let mut references = replacement.windows(2).filter(|pair| refers(pair));
+    let is_reference = |pair: &&[u8]| pair[0] == b'\\' && pair[1].is_ascii_digit();
+    let mut references = replacement.windows(2).filter(is_reference);
     flags.iter().all(|flag| *flag == b'i')
         && references.all(|pair| (1..=groups).contains(&usize::from(pair[1] - b'0')))
 }
 
-/// How many groups an extended regular expression has; `None` where it is empty
-/// or wrong.
+/// The number of groups in an extended regular expression; `None` if it is empty or
+/// invalid.
 fn groups(pattern: &[u8]) -> Option<usize> {
     let (mut groups, mut depth) = (0, 0_usize);
-    // Whether the branch has something, and whether that can be repeated.
+    // Whether the branch is empty, and whether its last part can be repeated.
     let (mut is_empty, mut is_atom) = (true, false);
     let mut rest = pattern;
     while let [octet, behind @ ..] = rest {
@@ -83,21 +83,18 @@ fn groups(pattern: &[u8]) -> Option<usize> {
     (depth == 0 && !is_empty).then_some(groups)
 }
 
-/// What follows `{1,2}`, without its first sign.
+/// The text after bounds such as `{1,2}`, whose opening brace has been read.
 fn after_bounds(text: &[u8]) -> Option<&[u8]> {
     let end = text.iter().position(|octet| *octet == b'}')?;
     let bounds = std::str::from_utf8(&text[..end]).ok()?;
-    let (least, most) = bounds.split_once(',').unwrap_or((bounds, bounds));
-    let least: u8 = least.parse().ok()?;
-    let is_valid = match most {
-        "" => true,
-        most => most.parse::<u8>().is_ok_and(|most| most >= least),
-    };
+    let (min, max) = bounds.split_once(',').unwrap_or((bounds, bounds));
+    let min: u8 = min.parse().ok()?;
+    let is_valid = max.is_empty() || max.parse::<u8>().is_ok_and(|max| max >= min);
     is_valid.then_some(&text[end + 1..])
 }
 
-/// What follows `[a-z]`, without its first sign. A bracket that comes first, or
-/// behind `^`, is one of the list.
+/// The text after a list such as `[a-z]`, whose opening bracket has been read. A closing
+/// bracket at the start, or after `^`, is an element of the list.
 fn after_list(text: &[u8]) -> Option<&[u8]> {
     let mut rest = text.strip_prefix(b"^").unwrap_or(text);
     let mut is_first = true;

@@ -1,17 +1,17 @@
-//! Service parameters, of SVCB and HTTPS records (RFC 9460): words in, octets
-//! out; and whether octets are such parameters.
+//! The service parameters of SVCB and HTTPS records (RFC 9460): parses them into wire
+//! format, and checks the wire format.
 
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
 };
 
 use data_encoding::BASE64;
 
 use super::token::{Mistake, Octet, Token, octets};
 
-/// The names of the keys, each at the place of its number (section 14.3.2; RFC
-/// 9461 for the last).
+/// The names of the keys, indexed by number (section 14.3.2; RFC 9461 for the last).
 const KEYS: [&str; 8] = [
     "mandatory",
     "alpn",
@@ -32,15 +32,15 @@ const ECH: u16 = 5;
 const IPV6_HINT: u16 = 6;
 const DOH_PATH: u16 = 7;
 
-/// The parameters that the words are, in the order of their keys.
+/// Parses parameters, and writes them in the order of their keys.
 pub(super) fn read(tokens: &[Token<'_>]) -> Result<Vec<u8>, Mistake> {
     let mut parameters = BTreeMap::new();
     let mut tokens = tokens.iter().peekable();
     while let Some(token) = tokens.next() {
         if token.is_quoted {
             return Err(token.mistake(format!(
-                "`{}` in quotes has no key: write key=\"value\", without a space",
-                token.shown()
+                "the quoted `{}` has no key: write key=\"value\", without a space",
+                token.excerpt()
             )));
         }
         let end = token.text.iter().position(|octet| *octet == b'=');
@@ -53,12 +53,12 @@ pub(super) fn read(tokens: &[Token<'_>]) -> Result<Vec<u8>, Mistake> {
             value = value.map(|value| quoted.map_or(value, |quoted| quoted.text));
         }
         let parameter = parameter(name, value).map_err(|message| {
-            let shown = token.shown();
-            token.mistake(format!("`{shown}` {message}"))
+            let excerpt = token.excerpt();
+            token.mistake(format!("`{excerpt}` {message}"))
         });
         let (key, value) = parameter?;
         if parameters.insert(key, value).is_some() {
-            return Err(token.mistake(format!("the key of `{}` is there twice", token.shown())));
+            return Err(token.mistake(format!("the key of `{}` is repeated", token.excerpt())));
         }
     }
     let mut written = Vec::new();
@@ -71,18 +71,18 @@ pub(super) fn read(tokens: &[Token<'_>]) -> Result<Vec<u8>, Mistake> {
     Ok(written)
 }
 
-/// The number of a key and the octets of its value.
+/// Parses a parameter into the number of its key and its value in wire format.
 fn parameter(name: &[u8], value: Option<&[u8]>) -> Result<(u16, Vec<u8>), String> {
     let name = std::str::from_utf8(name).unwrap_or_default();
-    let known = "has no key that is known: there are mandatory, alpn, no-default-alpn, port, \
-                 ipv4hint, ech, ipv6hint, dohpath and key8 to key65535";
-    let key = key(name).ok_or(known)?;
+    let unknown = "has an unknown key: expected mandatory, alpn, no-default-alpn, port, ipv4hint, \
+                   ech, ipv6hint, dohpath, or key8 to key65535";
+    let key = key(name).ok_or(unknown)?;
     if key < DOH_PATH && name.starts_with("key") {
         let name = KEYS[usize::from(key)];
-        return Err(format!("has a key with a name: write {name}"));
+        return Err(format!("has the number of a named key: write {name}"));
     }
     if key <= DOH_PATH && !matches!(key, NO_DEFAULT_ALPN | ECH) && value.is_none() {
-        return Err("has no value: write it after a =".into());
+        return Err("has no value: write it after =".into());
     }
     let octets: Vec<Octet> = octets(value.unwrap_or_default()).collect::<Result<_, _>>()?;
     let octets: Vec<u8> = octets.iter().map(|octet| octet.value).collect();
@@ -91,39 +91,38 @@ fn parameter(name: &[u8], value: Option<&[u8]>) -> Result<(u16, Vec<u8>), String
     let value = match key {
         MANDATORY => {
             let mut keys = items()
-                .map(|item| self::key(item).ok_or_else(|| format!("names no key with `{item}`")))
+                .map(|item| {
+                    self::key(item).ok_or_else(|| format!("names the unknown key `{item}`"))
+                })
                 .collect::<Result<Vec<u16>, _>>()?;
             keys.sort_unstable();
             keys.into_iter().flat_map(u16::to_be_bytes).collect()
         }
         ALPN => protocols(&octets)?,
-        PORT if text.bytes().all(|digit| digit.is_ascii_digit()) => {
-            let port: u16 = text.parse().map_err(|_| "is no port: write one to 65535")?;
+        PORT => {
+            let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
+            let port: Option<u16> = text.parse().ok().filter(|_| is_number);
+            let port = port.ok_or("is not a port: write a number from 0 to 65535")?;
             port.to_be_bytes().to_vec()
         }
-        PORT => return Err("is no port: write a number to 65535".into()),
-        IPV4_HINT => {
-            let addresses = items().map(|item| item.parse::<Ipv4Addr>());
-            let addresses = addresses.collect::<Result<Vec<_>, _>>();
-            let addresses = addresses.map_err(|_| "is no list of IPv4 addresses")?;
-            addresses.iter().flat_map(Ipv4Addr::octets).collect()
-        }
-        IPV6_HINT => {
-            let addresses = items().map(|item| item.parse::<Ipv6Addr>());
-            let addresses = addresses.collect::<Result<Vec<_>, _>>();
-            let addresses = addresses.map_err(|_| "is no list of IPv6 addresses")?;
-            addresses.iter().flat_map(Ipv6Addr::octets).collect()
-        }
-        ECH => BASE64.decode(&octets).map_err(|_| "is not in base64")?,
+        IPV4_HINT => addresses(&text, Ipv4Addr::octets).ok_or("is not a list of IPv4 addresses")?,
+        IPV6_HINT => addresses(&text, Ipv6Addr::octets).ok_or("is not a list of IPv6 addresses")?,
+        ECH => BASE64.decode(&octets).map_err(|_| "is not base64")?,
         _ => octets,
     };
     Ok((key, value))
 }
 
-/// The number of a key: of its name, or of `key99` (section 2.1).
+/// A list of addresses in wire format.
+fn addresses<A: FromStr, const N: usize>(list: &str, octets: fn(&A) -> [u8; N]) -> Option<Vec<u8>> {
+    let addresses: Result<Vec<A>, _> = list.split(',').map(str::parse).collect();
+    Some(addresses.ok()?.iter().flat_map(octets).collect())
+}
+
+/// The number of a key, from its name or from `key99` (section 2.1).
 fn key(name: &str) -> Option<u16> {
-    if let Some(place) = KEYS.iter().position(|known| *known == name) {
-        return u16::try_from(place).ok();
+    if let Some(number) = KEYS.iter().position(|known| *known == name) {
+        return u16::try_from(number).ok();
     }
     let number = name.strip_prefix("key")?;
     let is_number = number.bytes().all(|digit| digit.is_ascii_digit());
@@ -131,8 +130,8 @@ fn key(name: &str) -> Option<u16> {
     (is_number && is_short).then(|| number.parse().ok())?
 }
 
-/// The protocols of a list, each a character-string. A backslash keeps a comma
-/// from ending one (appendix A.1).
+/// Parses a list of protocols, and writes each as a character-string. A backslash escapes
+/// a comma within a protocol (appendix A.1).
 fn protocols(list: &[u8]) -> Result<Vec<u8>, &'static str> {
     let mut all: Vec<Vec<u8>> = vec![Vec::new()];
     let mut octets = list.iter();
@@ -150,7 +149,7 @@ fn protocols(list: &[u8]) -> Result<Vec<u8>, &'static str> {
     let mut written = Vec::new();
     for protocol in all {
         match u8::try_from(protocol.len()) {
-            Ok(0) => return Err("has a protocol without a name"),
+            Ok(0) => return Err("has an empty protocol"),
             Ok(length) => {
                 written.push(length);
                 written.extend(protocol);
@@ -161,23 +160,23 @@ fn protocols(list: &[u8]) -> Result<Vec<u8>, &'static str> {
     Ok(written)
 }
 
-/// Whether the octets are parameters, or what is wrong with them.
+/// Checks parameters in wire format. The error is a part of a message.
 pub(super) fn check(octets: &[u8]) -> Result<(), &'static str> {
     let mut values: BTreeMap<u16, &[u8]> = BTreeMap::new();
     let mut rest = octets;
     while !rest.is_empty() {
         let [a, b, c, d, behind @ ..] = rest else {
-            return Err("has a parameter that is cut off");
+            return Err("has a truncated parameter");
         };
         let (key, length) = (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
         let Some((value, behind)) = behind.split_at_checked(length.into()) else {
-            return Err("has a parameter that is cut off");
+            return Err("has a truncated parameter");
         };
         if values
             .last_key_value()
             .is_some_and(|(last, _)| *last >= key)
         {
-            return Err("has keys that do not ascend");
+            return Err("has keys that are not in ascending order");
         }
         values.insert(key, value);
         rest = behind;
@@ -197,24 +196,22 @@ fn check_value(key: u16, value: &[u8], all: &BTreeMap<u16, &[u8]>) -> Result<(),
                 .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
                 .collect();
             if !is_list(2) || !keys.is_sorted_by(|a, b| a < b) {
-                return Err("has `mandatory` with no key, or with one twice");
+                return Err("has `mandatory` without keys, or with repeated or unsorted keys");
             }
             if keys
                 .iter()
                 .any(|key| *key == MANDATORY || !all.contains_key(key))
             {
-                return Err("has `mandatory` with a key that is not among the others");
+                return Err("has `mandatory` with a key that is not present");
             }
         }
         ALPN => {
             let mut rest = value;
             while let [length, behind @ ..] = rest {
                 let length = usize::from(*length);
-                rest = behind
-                    .get(length..)
-                    .ok_or("has `alpn` with a part cut off")?;
+                rest = behind.get(length..).ok_or("has a truncated `alpn`")?;
                 if length == 0 {
-                    return Err("has `alpn` with a protocol without a name");
+                    return Err("has `alpn` with an empty protocol");
                 }
             }
             if value.is_empty() {
@@ -223,15 +220,15 @@ fn check_value(key: u16, value: &[u8], all: &BTreeMap<u16, &[u8]>) -> Result<(),
         }
         NO_DEFAULT_ALPN if !value.is_empty() => return Err("has `no-default-alpn` with a value"),
         NO_DEFAULT_ALPN if !all.contains_key(&ALPN) => {
-            return Err("has `no-default-alpn` and no `alpn`");
+            return Err("has `no-default-alpn` without `alpn`");
         }
-        PORT if value.len() != 2 => return Err("has `port` with other than two octets"),
-        IPV4_HINT if !is_list(4) => return Err("has `ipv4hint` without whole addresses"),
-        IPV6_HINT if !is_list(16) => return Err("has `ipv6hint` without whole addresses"),
+        PORT if value.len() != 2 => return Err("has a `port` that is not two octets long"),
+        IPV4_HINT if !is_list(4) => return Err("has `ipv4hint` with no or a partial address"),
+        IPV6_HINT if !is_list(16) => return Err("has `ipv6hint` with no or a partial address"),
         DOH_PATH => {
             let path = std::str::from_utf8(value).unwrap_or_default();
             if !path.starts_with('/') || !names_dns(path) {
-                return Err("has `dohpath` that is none: write dohpath=/dns-query{?dns}");
+                return Err("has an invalid `dohpath`: write dohpath=/dns-query{?dns}");
             }
         }
         _ => {}
@@ -239,8 +236,8 @@ fn check_value(key: u16, value: &[u8], all: &BTreeMap<u16, &[u8]>) -> Result<(),
     Ok(())
 }
 
-/// Whether the text is a URI template of which an expression names the variable
-/// `dns` (RFC 9461, section 5; RFC 6570, section 2).
+/// Whether the text is a URI template with an expression that names the variable `dns`
+/// (RFC 9461, section 5; RFC 6570, section 2).
 fn names_dns(template: &str) -> bool {
     let mut names_dns = false;
     for (place, part) in template.split('{').enumerate() {

@@ -1,15 +1,15 @@
-//! The syntax of master files (RFC 1035, section 5.1): octets in, entries out,
+//! The lexical syntax of master files (RFC 1035, section 5.1): splits a text into entries,
 //! each a list of tokens with their lines.
 //!
-//! Parentheses, comments and quotes end here. What a token means, and what its
-//! escapes stand for, is the caller's to say: [`octets`] reads the escapes.
+//! This module handles parentheses, comments and quotes. The caller interprets the tokens
+//! and their escapes, which [`octets`] decodes.
 
 use std::iter;
 
-/// Servers differ in what they make of it.
-const NUL: &str = "there is a NUL octet, which no text has: write \\000";
+/// Servers interpret a NUL byte differently.
+const NUL: &str = "the file contains a NUL byte: write \\000";
 
-/// What is wrong at a line of the file at hand.
+/// A mistake in a line of the current file.
 #[derive(Debug)]
 pub(super) struct Mistake {
     pub line: usize,
@@ -19,13 +19,12 @@ pub(super) struct Mistake {
 /// A word, or a string in quotes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token<'t> {
-    /// As the file has it, with its escapes and without its quotes.
+    /// The text in the file, with escapes and without quotes.
     pub text: &'t [u8],
-    /// From 1.
+    /// Counted from 1.
     pub line: usize,
     pub is_quoted: bool,
-    /// Whether nothing stands between it and the token before, as in
-    /// `alpn="h2,h3"`.
+    /// Whether it follows the previous token without a space, as in `alpn="h2,h3"`.
     pub is_joined: bool,
 }
 
@@ -37,29 +36,32 @@ impl<'t> Token<'t> {
         }
     }
 
-    /// The token as a message quotes it, which is one short line.
-    pub fn shown(&self) -> String {
-        const MOST: usize = 60;
+    /// The token for a message: one short line.
+    pub fn excerpt(&self) -> String {
+        const MAX_CHARS: usize = 60;
         let text = String::from_utf8_lossy(self.text);
-        let printed = text.chars().map(|character| match character.is_control() {
-            true => char::REPLACEMENT_CHARACTER,
-            false => character,
-        });
-        let mut shown: String = printed.take(MOST).collect();
-        if shown.len() < text.len() {
-            shown.push('…');
+        let printable = |character: char| {
+            if character.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                character
+            }
+        };
+        let mut excerpt: String = text.chars().map(printable).take(MAX_CHARS).collect();
+        if excerpt.len() < text.len() {
+            excerpt.push('…');
         }
-        shown
+        excerpt
     }
 
-    /// A word of ASCII letters, as keywords, numbers and addresses are: neither
-    /// in quotes nor with an escape.
+    /// The token as a word of ASCII characters without quotes and escapes: a keyword, a
+    /// number or an address.
     pub fn word(&self) -> Option<&'t str> {
         let text = std::str::from_utf8(self.text).ok()?;
         (!self.is_quoted && text.is_ascii() && !text.contains('\\')).then_some(text)
     }
 
-    /// What the token stands for.
+    /// The token with its escapes decoded.
     pub fn value(&self) -> Result<Vec<u8>, Mistake> {
         octets(self.text)
             .map(|octet| octet.map(|octet| octet.value))
@@ -68,16 +70,15 @@ impl<'t> Token<'t> {
     }
 }
 
-/// An octet that a token stands for.
+/// A decoded octet of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Octet {
     pub value: u8,
-    /// Whether it was written with a backslash, and so has no other meaning.
+    /// Whether it was written as an escape, and so has no special meaning.
     pub is_escaped: bool,
 }
 
-/// The octets that the text of a token stands for: `\X` is X, `\DDD` the octet
-/// of that decimal number.
+/// Decodes the text of a token: `\X` is X, and `\DDD` the octet with that decimal number.
 pub(super) fn octets(text: &[u8]) -> impl Iterator<Item = Result<Octet, String>> {
     let mut rest = text;
     iter::from_fn(move || {
@@ -91,13 +92,14 @@ pub(super) fn octets(text: &[u8]) -> impl Iterator<Item = Result<Octet, String>>
                     Ok(value) => (value, true, 4),
                     Err(_) => {
                         rest = &[];
-                        return Some(Err(format!("`\\{number}` is no octet: the last is \\255")));
+                        let message = format!("`\\{number}` is not an octet: the highest is \\255");
+                        return Some(Err(message));
                     }
                 }
             }
             [b'\\', digit, ..] if digit.is_ascii_digit() => {
                 rest = &[];
-                let message = "a backslash before a digit takes three of them, as in \\032";
+                let message = "a backslash before a digit needs three digits, as in \\032";
                 return Some(Err(message.into()));
             }
             [b'\\', value, ..] => (value, true, 2),
@@ -108,22 +110,22 @@ pub(super) fn octets(text: &[u8]) -> impl Iterator<Item = Result<Octet, String>>
     })
 }
 
-/// A line of the file, or several that a parenthesis makes one.
+/// A line of the file, or several lines that parentheses join.
 #[derive(Debug)]
 pub(super) struct Entry<'t> {
     /// Never empty.
     pub tokens: Vec<Token<'t>>,
-    /// Whether it begins with a space, which stands for the last owner.
+    /// Whether it begins with a space, which stands for the previous owner.
     pub is_indented: bool,
 }
 
-/// The entries of a file, as far as the first that is none.
+/// The entries of a file, up to the first syntax error.
 #[derive(Debug)]
 pub(super) struct Entries<'t> {
     text: &'t [u8],
-    /// How far the text is read.
+    /// The current position in the text.
     at: usize,
-    /// The line there, from 1.
+    /// The current line, counted from 1.
     line: usize,
 }
 
@@ -140,9 +142,9 @@ impl<'t> Entries<'t> {
         self.text.get(self.at).copied()
     }
 
-    /// Reads as far as the end of the entry.
+    /// Reads the tokens up to the end of the entry.
     fn entry(&mut self, tokens: &mut Vec<Token<'t>>) -> Result<(), Mistake> {
-        // The lines of the parentheses that are open.
+        // The lines of the open parentheses.
         let mut open: Vec<usize> = Vec::new();
         let mut is_joined = false;
         while let Some(octet) = self.peek() {
@@ -164,7 +166,7 @@ impl<'t> Entries<'t> {
                 b'\n' => self.line += 1,
                 b'(' => open.push(self.line),
                 b')' if open.pop().is_none() => {
-                    return Err(self.mistake("there is no ( for this ): take it out"));
+                    return Err(self.mistake("there is no ( for this ): remove it"));
                 }
                 b';' => {
                     while self.peek().is_some_and(|octet| octet != b'\n') {
@@ -182,7 +184,7 @@ impl<'t> Entries<'t> {
             None => Ok(()),
             Some(line) => Err(Mistake {
                 line: *line,
-                message: "the parenthesis that begins here has no end: write )".into(),
+                message: "the parenthesis is not closed: write )".into(),
             }),
         }
     }
@@ -212,7 +214,7 @@ impl<'t> Entries<'t> {
             match self.peek() {
                 Some(b'"') => break,
                 None | Some(b'\n') => {
-                    return Err(self.mistake("the quotes have no end in this line: write \""));
+                    return Err(self.mistake("the string is not closed in this line: write \""));
                 }
                 Some(0) => return Err(self.mistake(NUL)),
                 Some(b'\\') => self.escape()?,
@@ -229,11 +231,11 @@ impl<'t> Entries<'t> {
         })
     }
 
-    /// A backslash and what it keeps from having another meaning.
+    /// Skips a backslash and the character that it escapes.
     fn escape(&mut self) -> Result<(), Mistake> {
         match self.text.get(self.at + 1) {
             None | Some(b'\n' | b'\r') => {
-                Err(self.mistake("the backslash has nothing after it: write \\\\ for itself"))
+                Err(self.mistake("nothing follows the backslash: write \\\\ for a backslash"))
             }
             Some(0) => Err(self.mistake(NUL)),
             Some(_) => {
@@ -259,8 +261,7 @@ impl<'t> Iterator for Entries<'t> {
             let is_indented = matches!(octet, b' ' | b'\t');
             let mut tokens = Vec::new();
             if let Err(mistake) = self.entry(&mut tokens) {
-                // Where the entry ends is not known, and all that follows might be
-                // misread.
+                // The end of the entry is unknown, so the rest could be misread.
                 self.at = self.text.len();
                 return Some(Err(mistake));
             }

@@ -91,7 +91,7 @@ impl Play {
         let heard_last = |root: &&Arc<Peer>| {
             let address = root.holder.address;
             let there = candidates.iter().filter(|it| it.holder.address == address);
-            let last = there.max_by_key(|it| (it.lease.heard(), it.id.number));
+            let last = there.max_by_key(|it| (it.lease.last_heard(), it.id.number));
             last.is_some_and(|last| last.id == root.id)
         };
         let expected = candidates.iter().copied().filter(heard_last);

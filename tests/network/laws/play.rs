@@ -299,8 +299,10 @@ impl Play {
                 let records = self.disk.values().cloned();
                 let revision = self.network.revision() + 1;
                 let pins = self.pins.clone();
-                self.network =
-                    Network::restore(self.rules.clone(), revision, records, pins, now).unwrap();
+                let (network, conflicts) =
+                    Network::restore(self.rules.clone(), revision, records, pins, now);
+                assert_eq!(conflicts, []);
+                self.network = network;
                 let lease = now.0 + LEASE;
                 self.leases = self.disk.keys().map(|host| (host.clone(), lease)).collect();
             }

@@ -10,7 +10,7 @@ use hickory_proto::{
 use param_daemon::{
     clock::Clock,
     network::{Holder, Hostname},
-    registry::{Action, Published, Registry},
+    registry::{Action, PublishedZone, Registry},
     server::{
         config::{Config, limits::Limits},
         policy::{cookie::Cookies, limits::Limiter, source::Source},
@@ -81,7 +81,7 @@ impl Service {
         let roles = &registry.zones()[place].zone.rules.clone();
         for (number, (host, source, address)) in HOSTS.into_iter().enumerate() {
             let host: Hostname = host.parse().unwrap();
-            let asker = Holder {
+            let client = Holder {
                 source: source.parse().unwrap(),
                 address: address.parse().unwrap(),
             };
@@ -90,12 +90,12 @@ impl Service {
             let register = Action::Register {
                 host: host.clone(),
                 role,
-                asker,
+                client,
             };
-            runtime.block_on(registry.ask(place, register)).unwrap();
+            runtime.block_on(registry.request(place, register)).unwrap();
             if host.as_str() == "gone" {
-                let leave = Action::Leave { host, asker };
-                runtime.block_on(registry.ask(place, leave)).unwrap();
+                let leave = Action::Leave { host, client };
+                runtime.block_on(registry.request(place, leave)).unwrap();
             }
         }
         let cookies = Arc::new(Cookies::configured([7; 16], None));
@@ -148,7 +148,7 @@ impl Service {
     }
 
     /// The zone of that origin.
-    pub fn published(&self, origin: &str) -> &Arc<Published> {
+    pub fn published(&self, origin: &str) -> &Arc<PublishedZone> {
         let mut zones = self.responder.registry.zones().iter();
         let published = zones.find(|published| published.zone.to_string() == origin);
         published.unwrap()

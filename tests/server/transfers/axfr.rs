@@ -28,7 +28,7 @@ pub const ID: u16 = 4_711;
 pub fn asked(zone: &Arc<Zone>, network: &Arc<Network>, content: Content, edns: bool) -> Transfer {
     let origin = match content {
         Content::Zone => zone.origin.clone(),
-        Content::Status(_) => zone::status_of(&zone.origin).expect("there is room for it"),
+        Content::Status(_) => zone::status_origin(&zone.origin).expect("there is room for it"),
     };
     let mut query = Message::new(ID, MessageType::Query, OpCode::Query);
     query.queries = vec![Query::query(origin, RecordType::AXFR)];
