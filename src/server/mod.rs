@@ -30,6 +30,7 @@ use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},
     task::JoinSet,
+    time::timeout,
 };
 
 use crate::{clock::Clock, registry::Registry};
@@ -112,32 +113,19 @@ impl Server {
             }
             tokio::spawn(tls::watch(credentials, stopping));
         }
-        let mut stopped = stop.subscribe();
-        tokio::spawn(async move {
-            while tokio::time::timeout(ROTATION_CHECK, stopped.changed())
-                .await
-                .is_err()
-            {
-                cookies.rotate();
-            }
-        });
+        let every = |interval, action: Box<dyn Fn() + Send>| {
+            let mut stopping = stop.subscribe();
+            tokio::spawn(async move {
+                while timeout(interval, stopping.changed()).await.is_err() {
+                    action();
+                }
+            });
+        };
+        every(ROTATION_CHECK, Box::new(move || cookies.rotate()));
         // This loop stands for all of the runtime: TCP, TLS, and pending replies.
         let tick = shared.responder.clock.register_loop();
-        let mut stopped = stop.subscribe();
-        tokio::spawn(async move {
-            while tokio::time::timeout(TICK, stopped.changed()).await.is_err() {
-                tick.tick();
-            }
-        });
-        let mut stopped = stop.subscribe();
-        tokio::spawn(async move {
-            while tokio::time::timeout(limits::REPORT_INTERVAL, stopped.changed())
-                .await
-                .is_err()
-            {
-                limiter.report();
-            }
-        });
+        every(TICK, Box::new(move || tick.tick()));
+        every(limits::REPORT_INTERVAL, Box::new(move || limiter.report()));
         Self {
             shared,
             loops,
@@ -172,10 +160,7 @@ impl Server {
             let _ = registering.acquire_many(MAX_REGISTERING as u32).await;
             self.shared.connections.ended().await;
         };
-        if tokio::time::timeout(SHUTDOWN_TIMEOUT, answered)
-            .await
-            .is_err()
-        {
+        if timeout(SHUTDOWN_TIMEOUT, answered).await.is_err() {
             tracing::warn!("not all messages were answered within {SHUTDOWN_TIMEOUT:?}");
         }
     }

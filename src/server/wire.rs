@@ -33,10 +33,17 @@ pub const PADDING: u16 = 12;
 /// The type OPT.
 pub const OPT: u16 = 41;
 
-/// The class IN.
-const IN: u16 = 1;
+/// The classes IN and CH.
+pub const IN: u16 = 1;
+pub const CH: u16 = 3;
 
-/// Recursion desired, in the first octet of the flags.
+/// The position of the number of additional records in a header (RFC 1035, section
+/// 4.1.1).
+pub const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..HEADER;
+
+/// Response, truncated, and recursion desired, in the first octet of the flags.
+pub const QR: u8 = 0x80;
+pub const TC: u8 = 0x02;
 pub const RD: u8 = 0x01;
 /// Checking disabled and authentic data, in the second octet.
 pub const CD: u8 = 0x10;

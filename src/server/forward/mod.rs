@@ -174,12 +174,9 @@ fn without_answer(attempts: Vec<Attempt>) -> ForwardResult {
         }
         text.push_str(&part);
     }
-    let all_are_unreachable = attempts
-        .iter()
-        .all(|attempt| matches!(attempt.result, Some(Err(UpstreamError::Network(_)))));
-    let responses = attempts
-        .into_iter()
-        .filter_map(|attempt| attempt.result?.ok());
+    let is_unreachable = |it: &Attempt| matches!(it.result, Some(Err(UpstreamError::Network(_))));
+    let all_are_unreachable = attempts.iter().all(is_unreachable);
+    let responses = attempts.into_iter().filter_map(|it| it.result?.ok());
     let response = responses.min_by_key(|response| match response.code {
         // This upstream tried to resolve the name.
         ResponseCode::ServFail => 0,

@@ -13,7 +13,7 @@ use hickory_proto::op::ResponseCode;
 use crate::server::{
     extended_error::{EXTENDED_ERROR, ExtendedError},
     record_place::RecordPlace,
-    wire::{HEADER, OPT},
+    wire::{HEADER, OPT, QR, TC},
 };
 
 use super::{query::UpstreamQuery, shift};
@@ -21,10 +21,8 @@ use super::{query::UpstreamQuery, shift};
 /// The type TSIG (RFC 8945).
 const TSIG: u16 = 250;
 
-/// The first octet of the flags: response, opcode, truncated.
-const QR: u8 = 0x80;
+/// The opcode, in the first octet of the flags.
 const OPCODE: u8 = 0x78;
-const TC: u8 = 0x02;
 
 /// A message from an upstream.
 #[derive(Debug, Clone, PartialEq)]

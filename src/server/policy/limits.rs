@@ -103,38 +103,38 @@ impl Limiter {
         }
     }
 
-    /// Returns a permit for the source to register a new host, within its limit.
-    pub fn new_host(&self, source: IpAddr, now: Time) -> Option<NewHostPermit> {
-        match &self.new_hosts {
-            Some(new_hosts) => {
-                let token = new_hosts.take(&network(source, 32, 64), now)?;
-                Some(NewHostPermit(Some(token)))
-            }
-            None => Some(NewHostPermit(None)),
-        }
-    }
-
-    /// Counts a refused new host of the source, and returns the reason.
-    pub fn refuse_new_host(&self, source: IpAddr) -> &str {
-        self.refused_hosts.add(network(source, 32, 64));
-        &self.new_host_refusal
-    }
-
-    /// Returns whether the host may get another holder, or leave. `zone` is the
-    /// index of its zone in the registry. Each change costs a commit or a new serial,
-    /// and a line in the log.
-    pub fn may_change(&self, zone: usize, host: &Hostname, now: Time) -> bool {
-        let Some(changes) = &self.changes else {
-            return true;
+    /// Returns a permit for the source to register a new host, or the reason why it may
+    /// not.
+    pub fn new_host(&self, source: IpAddr, now: Time) -> Result<NewHostPermit, &str> {
+        let Some(new_hosts) = &self.new_hosts else {
+            return Ok(NewHostPermit(None));
         };
-        // This token is never refunded.
-        changes.take(&(zone, host), now).is_some()
+        let network = network(source, 32, 64);
+        let token = new_hosts.take(&network, now).ok_or_else(|| {
+            self.refused_hosts.add(network);
+            self.new_host_refusal.as_str()
+        })?;
+        Ok(NewHostPermit(Some(token)))
     }
 
-    /// Counts a refused change by the source, and returns the reason.
-    pub fn refuse_change(&self, source: IpAddr) -> &str {
-        self.refused_changes.add(network(source, 32, 64));
-        &self.change_refusal
+    /// Returns whether the host may get another holder or leave at the request of the
+    /// source, or the reason why it may not. `zone` is the index of its zone in the
+    /// registry. Each change costs a commit or a new serial, and a line in the log.
+    pub fn may_change(
+        &self,
+        zone: usize,
+        host: &Hostname,
+        source: IpAddr,
+        now: Time,
+    ) -> Result<(), &str> {
+        // This token is never refunded.
+        if let Some(changes) = &self.changes
+            && changes.take(&(zone, host), now).is_none()
+        {
+            self.refused_changes.add(network(source, 32, 64));
+            return Err(&self.change_refusal);
+        }
+        Ok(())
     }
 
     /// Refunds a permit: the host was not registered, or was not new.
@@ -265,14 +265,13 @@ mod tests {
         ] {
             let refunded = new_host(address, 1).unwrap();
             let _used = new_host(address, 1).unwrap();
-            assert!(new_host(same, 1).is_none());
-            let reason = limiter.refuse_new_host(same.parse().unwrap());
+            let reason = new_host(same, 1).unwrap_err();
             assert!(reason.ends_with("one more every 1m"), "{reason}");
-            assert!(new_host(other, 1).is_some());
+            assert!(new_host(other, 1).is_ok());
             limiter.refund(refunded);
-            assert!(new_host(same, 1).is_some());
-            assert!(new_host(same, 60_000).is_none());
-            assert!(new_host(same, 60_001).is_some());
+            assert!(new_host(same, 1).is_ok());
+            assert!(new_host(same, 60_000).is_err());
+            assert!(new_host(same, 60_001).is_ok());
         }
     }
 

@@ -74,6 +74,11 @@ impl From<ReplayError> for PolicyError {
     }
 }
 
+/// The extended error for a refusal by a limit.
+fn refused(reason: &str) -> ExtendedError {
+    ExtendedError::other(reason.to_owned())
+}
+
 impl Policy {
     pub fn new(config: &Config, cookies: Arc<Cookies>, limiter: Arc<Limiter>) -> Self {
         Self {
@@ -188,11 +193,8 @@ impl Policy {
         now: Time,
     ) -> Result<Option<NewHostPermit>, ExtendedError> {
         let Some(peer) = network.host(host) else {
-            let new_host = self.limiter.new_host(asker.source, now);
-            let reason = || self.limiter.refuse_new_host(asker.source).to_owned();
-            return new_host
-                .map(Some)
-                .ok_or_else(|| ExtendedError::other(reason()));
+            let permit = self.limiter.new_host(asker.source, now);
+            return permit.map(Some).map_err(refused);
         };
         // While the lease is running, no other client gets it.
         if peer.holder != *asker && !peer.lease.runs(now, network.rules().lease) {
@@ -209,11 +211,8 @@ impl Policy {
         asker: &Holder,
         now: Time,
     ) -> Result<(), ExtendedError> {
-        if self.limiter.may_change(zone, host, now) {
-            return Ok(());
-        }
-        let text = self.limiter.refuse_change(asker.source).to_owned();
-        Err(ExtendedError::other(text))
+        let result = self.limiter.may_change(zone, host, asker.source, now);
+        result.map_err(refused)
     }
 
     /// Refunds a permit for a host that was not new.

@@ -20,12 +20,8 @@ use hickory_proto::{
 
 use crate::{
     keys::{FUDGE, Key},
-    server::config::keys::Keys,
+    server::{config::keys::Keys, wire::ADDITIONAL_COUNT},
 };
-
-/// The position of the number of additional records in a header (RFC 1035, section
-/// 4.1.1). The TSIG record is one of these.
-const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..12;
 
 /// The minimum length of a MAC in octets. It must also have at least half of the
 /// octets that its algorithm produces (RFC 8945, section 5.2.2.1).
@@ -95,7 +91,7 @@ impl Keys {
         let Some(record) = &message.signature else {
             return TsigStatus::Unsigned;
         };
-        // RFC 8945, section 4.2.
+        // RFC 8945, section 4.2, requires the class ANY and a TTL of 0.
         if record.dns_class != DNSClass::ANY || record.ttl != 0 {
             return TsigStatus::Malformed;
         }

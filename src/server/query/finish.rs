@@ -39,51 +39,41 @@ impl ReplyContent {
 impl Responder {
     /// Completes the operation, and returns the reply.
     pub async fn finish(&self, mut pending: Pending) -> Option<Vec<u8>> {
-        let content = match &mut pending.operation {
-            Operation::Register(registration) => match self.admit(registration) {
-                Ok(new_host) => {
-                    let action = registration.action();
-                    let decision = self.registry.ask(registration.zone, action).await;
-                    self.refund_unless_new(new_host, &decision);
-                    return self.reply_to_decision(&pending, decision);
-                }
-                Err(error) => ReplyContent::refused(error),
+        let (zone, action, new_host) = match &mut pending.operation {
+            Operation::Register(request) => match self.admit(request) {
+                Ok(new_host) => (request.zone, request.action(), new_host),
+                Err(error) => return self.reply_refused(&pending, error),
             },
             Operation::Leave { zone, host, asker } => {
-                let (zone, host, asker) = (*zone, host.clone(), *asker);
-                match self.may_leave(zone, &host, &asker) {
-                    Ok(()) => {
-                        let action = Action::Leave { host, asker };
-                        let decision = self.registry.ask(zone, action).await;
-                        return self.reply_to_decision(&pending, decision);
-                    }
-                    Err(error) => ReplyContent::refused(error),
+                if let Err(error) = self.may_leave(*zone, host, asker) {
+                    return self.reply_refused(&pending, error);
                 }
+                let (host, asker) = (host.clone(), *asker);
+                (*zone, Action::Leave { host, asker }, None)
             }
-            Operation::Update { zone, update } => {
-                let action = Action::Update(update.clone());
-                let decision = self.registry.ask(*zone, action).await;
-                return self.reply_to_decision(&pending, decision);
+            Operation::Update { zone, update } => (*zone, Action::Update(update.clone()), None),
+            Operation::Forward(forwarding) => {
+                let content = ReplyContent::Forwarded(forwarding.await);
+                return self.reply(&pending, content);
             }
-            Operation::Forward(forwarding) => ReplyContent::Forwarded(forwarding.await),
         };
-        self.reply(&pending, content)
+        let decision = self.registry.ask(zone, action).await;
+        self.refund_unless_new(new_host, &decision);
+        self.reply_to_decision(&pending, decision)
     }
 
     /// Applies the limits of new hosts and of changes to a registration.
     pub fn admit(
         &self,
-        registration: &RegistrationRequest,
+        request: &RegistrationRequest,
     ) -> Result<Option<NewHostPermit>, ExtendedError> {
-        let RegistrationRequest {
-            zone, host, asker, ..
-        } = registration;
-        let network = self.registry.zones()[*zone].network();
-        let now = self.clock.now();
-        self.policy.admit(*zone, host, asker, &network, now)
+        let network = self.registry.zones()[request.zone].network();
+        let (host, now) = (&request.host, self.clock.now());
+        self.policy
+            .admit(request.zone, host, &request.asker, &network, now)
     }
 
-    /// Refunds the permit for a new host unless a new host was registered.
+    /// Refunds the permit unless a new host was registered.
     pub fn refund_unless_new(&self, new_host: Option<NewHostPermit>, decision: &Decision) {
         let is_new = matches!(decision, Ok(Granted::Peer { is_new: true, .. }));
         if let Some(new_host) = new_host.filter(|_| !is_new) {

@@ -1,4 +1,4 @@
-//! Names outside all zones.
+//! Answers queries for names outside all zones.
 
 use hickory_proto::{
     op::ResponseCode,

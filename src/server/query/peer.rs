@@ -1,7 +1,5 @@
 //! Names in a zone: those of peers, some of which register, and all others.
 
-use std::net::IpAddr;
-
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 
 use super::{
@@ -11,8 +9,8 @@ use super::{
     snapshot::ZoneState,
 };
 use crate::{
-    server::{extended_error::ExtendedError, policy::PolicyError},
-    zone::{self, Form, Lookup, QueryName, Question, Who, ZoneView},
+    server::extended_error::ExtendedError,
+    zone::{self, Form, Lookup, QueryName, Question, Who},
 };
 
 impl Responder {
@@ -36,7 +34,8 @@ impl Responder {
             && name.form.registers(rtype)
         {
             exchange.reply.depends_on_subnet = true;
-            let address = match exchange.may_register(self, view) {
+            let (keys, signature) = (view.zone.register_keys.as_ref(), exchange.reply.signature);
+            let address = match self.policy.may_register(client, keys, signature) {
                 Ok(address) => address,
                 Err(error) => return exchange.reject(error, out),
             };
@@ -113,7 +112,8 @@ impl Responder {
         }
         let mut exchange = *exchange;
         exchange.reply.depends_on_subnet = true;
-        let address = match exchange.may_register(self, view) {
+        let (keys, signature) = (view.zone.register_keys.as_ref(), exchange.reply.signature);
+        let address = match self.policy.may_register(client, keys, signature) {
             Ok(address) => address,
             Err(error) => return exchange.reject(error, out),
         };
@@ -143,18 +143,6 @@ impl Responder {
             // No other name registers.
             _ => exchange.error(ResponseCode::ServFail, None, out),
         }
-    }
-}
-
-impl Exchange<'_> {
-    /// Returns whether the client may register in the zone, and its address.
-    #[inline(always)]
-    fn may_register(&self, responder: &Responder, view: &ZoneView) -> Result<IpAddr, PolicyError> {
-        let required = view.zone.register_keys.as_ref();
-        let signature = self.reply.signature;
-        responder
-            .policy
-            .may_register(self.client(), required, signature)
     }
 }
 

@@ -30,13 +30,9 @@ use crate::{
             tsig::TsigStatus,
         },
         reply::{Reply, ServerInfo, write_header_only},
-        wire::{HEADER, Query},
+        wire::{CH, HEADER, IN, Query},
     },
 };
-
-/// The classes IN and CH.
-const IN: u16 = 1;
-const CH: u16 = 3;
 
 /// Everything that an answer depends on.
 pub struct Responder {

@@ -27,7 +27,7 @@ impl Responder {
         name: &QueryName,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let client = exchange.client();
+        let (client, reply) = (exchange.client(), &exchange.reply);
         if !self.policy.may_transfer(client) {
             return exchange.prohibited("your network may not transfer zones", out);
         }
@@ -47,9 +47,7 @@ impl Responder {
         if let Some(serial) = exchange.serial() {
             let newer = (view.network.revision() as u32).wrapping_sub(serial) as i32;
             if newer <= 0 || is_udp {
-                exchange
-                    .reply
-                    .answer(view.zone.soa_answer(&view.network), out);
+                reply.answer(view.zone.soa_answer(&view.network), out);
                 return Outcome::Reply;
             }
         }
@@ -57,11 +55,7 @@ impl Responder {
         if is_udp {
             return exchange.error(ResponseCode::FormErr, None, out);
         }
-        Outcome::Transfer(Box::new(Transfer::new(
-            &exchange.reply,
-            view.clone(),
-            content,
-        )))
+        Outcome::Transfer(Box::new(Transfer::new(reply, view.clone(), content)))
     }
 }
 

@@ -25,7 +25,7 @@ impl Responder {
             let text = "the source of the update is not verified: send it by TCP or sign it";
             return exchange.prohibited(text, out);
         }
-        // RFC 2136, section 3.1.
+        // RFC 2136, section 3.1, requires one zone, with the type SOA.
         let Some(zone) = message
             .queries
             .first()

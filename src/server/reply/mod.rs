@@ -15,7 +15,7 @@ use hickory_proto::{
 use super::{
     extended_error::ExtendedError,
     policy::{client::Client, cookie::CookieSnapshot, source::Transport, tsig::Signature},
-    wire::{CD, Edns, HEADER, MAX_UDP_OCTETS, Query, RD},
+    wire::{ADDITIONAL_COUNT, CD, Edns, HEADER, MAX_UDP_OCTETS, QR, Query, RD, TC},
 };
 use crate::zone::{Answer, Written};
 
@@ -23,13 +23,8 @@ use crate::zone::{Answer, Written};
 /// 4.2.1).
 const MAX_UDP_OCTETS_WITHOUT_EDNS: u16 = 512;
 
-/// The position of the number of additional records in a header.
-const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..HEADER;
-
-/// Flags of a reply: response, authoritative answer, truncated.
-const QR: u8 = 0x80;
+/// Authoritative answer, in the first octet of the flags.
 const AA: u8 = 0x04;
-const TC: u8 = 0x02;
 /// Recursion available, in the second octet.
 const RA: u8 = 0x80;
 

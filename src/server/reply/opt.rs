@@ -17,22 +17,16 @@ impl Reply<'_> {
     /// The NSID, for clients that request it.
     pub(super) fn nsid(&self) -> Option<&[u8]> {
         let edns = self.query.edns.as_ref()?;
-        self.server_info
-            .nsid
-            .as_deref()
-            .filter(|_| edns.requests_nsid)
+        let nsid = self.server_info.nsid.as_deref();
+        nsid.filter(|_| edns.requests_nsid)
     }
 
-    /// The idle timeout of the connection in units of 100 ms, for clients that request
-    /// it.
+    /// The idle timeout in units of 100 ms, for clients that request it.
     pub(super) fn keepalive(&self) -> Option<u16> {
         let edns = self.query.edns.as_ref()?;
-        let idle = self
-            .client
-            .source
-            .idle_timeout
-            .filter(|_| edns.requests_keepalive)?;
-        Some(u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX))
+        let timeout = self.client.source.idle_timeout?;
+        let units = u16::try_from(timeout.as_millis() / 100).unwrap_or(u16::MAX);
+        edns.requests_keepalive.then_some(units)
     }
 
     /// The length of the padding in a message of `octets` octets, which include its
@@ -49,7 +43,7 @@ impl Reply<'_> {
         Some((total.next_multiple_of(BLOCK) - total).min(max))
     }
 
-    /// The OPT record that answers the query's (RFC 6891, section 6.1.1).
+    /// Writes the OPT record, if the query has one (RFC 6891, section 6.1.1).
     #[inline(always)]
     pub(super) fn write_opt(&self, fields: &Fields<'_>, out: &mut Vec<u8>) {
         let Some(edns) = &self.query.edns else {
@@ -65,8 +59,7 @@ impl Reply<'_> {
             out.extend_from_slice(&[0, wire::SUBNET as u8, l1, l0]);
             let scope = out.len() + 3;
             out.extend_from_slice(subnet);
-            // RFC 7871, section 7.2.1: the scope is the part of the address that the
-            // answer depends on.
+            // The scope: how much of the address matters (RFC 7871, section 7.2.1).
             out[scope] = if self.depends_on_subnet { subnet[2] } else { 0 };
         }
         if let Some(octets) = self.client.cookie {

@@ -19,22 +19,16 @@ use crate::server::config::{PORT, TLS_PORT};
 pub struct Listener {
     /// The bound address, with the actual port if it was 0.
     pub address: SocketAddr,
-    /// One socket for each core. The kernel distributes the clients.
+    /// One socket for each core, among which the kernel distributes the clients; none
+    /// for TLS.
     pub udp: Vec<UdpSocket>,
-    pub tcp: tokio::net::TcpListener,
-}
-
-/// The socket of one address for TLS.
-pub struct TlsListener {
-    /// The bound address.
-    pub address: SocketAddr,
     pub tcp: tokio::net::TcpListener,
 }
 
 /// All sockets of a service.
 pub struct Listeners {
     pub plain: Vec<Listener>,
-    pub tls: Vec<TlsListener>,
+    pub tls: Vec<Listener>,
 }
 
 /// The receive buffer for UDP in bytes, which absorbs bursts. The kernel grants as
@@ -61,23 +55,24 @@ pub fn open(addresses: &[SocketAddr]) -> anyhow::Result<Vec<Listener>> {
 }
 
 /// Like [`open`], for TLS.
-pub fn open_tls(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TlsListener>> {
+pub fn open_tls(addresses: &[SocketAddr]) -> anyhow::Result<Vec<Listener>> {
     open_each(addresses, TLS_PORT, "`listen` in [tls]", |address| {
         let tcp = tcp(address)?;
-        Ok(TlsListener {
+        Ok(Listener {
             address: tcp.local_addr()?,
+            udp: Vec::new(),
             tcp: tokio::net::TcpListener::from_std(tcp)?,
         })
     })
 }
 
 /// `option` names the setting that an error message suggests to change.
-fn open_each<L>(
+fn open_each(
     addresses: &[SocketAddr],
     port: u16,
     option: &str,
-    bind: impl Fn(SocketAddr) -> io::Result<L>,
-) -> anyhow::Result<Vec<L>> {
+    bind: impl Fn(SocketAddr) -> io::Result<Listener>,
+) -> anyhow::Result<Vec<Listener>> {
     let everywhere = [
         SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
         SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),

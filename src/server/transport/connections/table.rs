@@ -60,10 +60,8 @@ impl ConnectionTable {
         let network = limits::network_of(address);
         self.next += 1;
         *self.by_address.entry(address).or_default() += 1;
-        let usage = self
-            .networks
-            .entry(network)
-            .or_insert_with(NetworkUsage::new);
+        let entry = self.networks.entry(network);
+        let usage = entry.or_insert_with(NetworkUsage::new);
         usage.connections += 1;
         usage.unprotected += 1;
         let turns = usage.turns.clone();
@@ -153,11 +151,8 @@ impl ConnectionTable {
     /// Evicts the unprotected connection that has been inactive longest, of the
     /// networks with the most unprotected connections.
     pub fn evict_any(&mut self) -> Option<()> {
-        let most = self
-            .networks
-            .values()
-            .map(|usage| usage.unprotected)
-            .max()?;
+        let counts = self.networks.values().map(|usage| usage.unprotected);
+        let most = counts.max()?;
         let has_most = |open: &OpenConnection| {
             let usage = self.networks.get(&open.network);
             usage.is_some_and(|usage| usage.unprotected == most)
@@ -204,26 +199,22 @@ impl ConnectionTable {
     }
 
     pub fn grow(&mut self, id: u64, bytes: usize) {
-        let Some(open) = self.open.get_mut(&id) else {
-            return;
-        };
-        open.bytes += bytes;
-        self.bytes += bytes;
-        if let Some(usage) = self.networks.get_mut(&open.network) {
-            usage.bytes += bytes;
-        }
+        self.change_memory(id, |total| *total += bytes);
     }
 
-    /// Releases memory of a connection. That of a removed connection is released
-    /// already.
+    /// Releases memory, unless the connection was removed and its memory with it.
     pub fn shrink(&mut self, id: u64, bytes: usize) {
-        let Some(open) = self.open.get_mut(&id) else {
-            return;
-        };
-        open.bytes -= bytes;
-        self.bytes -= bytes;
-        if let Some(usage) = self.networks.get_mut(&open.network) {
-            usage.bytes -= bytes;
+        self.change_memory(id, |total| *total -= bytes);
+    }
+
+    /// Changes the totals of the connection, of its network, and of all connections.
+    fn change_memory(&mut self, id: u64, change: impl Fn(&mut usize)) {
+        if let Some(open) = self.open.get_mut(&id) {
+            change(&mut open.bytes);
+            change(&mut self.bytes);
+            if let Some(usage) = self.networks.get_mut(&open.network) {
+                change(&mut usage.bytes);
+            }
         }
     }
 }
