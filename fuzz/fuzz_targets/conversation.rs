@@ -352,7 +352,10 @@ impl Options<'_> {
             Cookie::None => {}
             Cookie::Client(client) => option(10, &client),
             Cookie::Good(client) => {
-                let made = service.cookies.at(cookie::now()).server(&client, source.ip);
+                let made = service
+                    .cookies
+                    .snapshot(cookie::now())
+                    .server(&client, source.ip);
                 option(10, &[&client[..], &made].concat());
             }
             Cookie::Octets(octets) => option(10, octets),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use param_daemon::server::policy::cookie::{Cookie, Cookies, now};
+use param_daemon::server::policy::cookie::{CookieStatus, Cookies, now};
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
@@ -40,7 +40,11 @@ fuzz_target!(|input: Input<'_>| {
             other,
         } => {
             let receiver = other.unwrap_or(input.source);
-            let made = [&client[..], &cookies.at(now()).server(&client, receiver)].concat();
+            let made = [
+                &client[..],
+                &cookies.snapshot(now()).server(&client, receiver),
+            ]
+            .concat();
             assert_eq!(made.len(), 24);
             let mut octets = made.clone();
             for (place, change) in changes {
@@ -50,16 +54,16 @@ fuzz_target!(|input: Input<'_>| {
             (octets, (receiver == input.source).then_some(made))
         }
     };
-    let read = cookies.at(now()).judge(&octets, &input.source);
+    let read = cookies.snapshot(now()).verify(&octets, &input.source);
     let allowed = matches!(octets.len(), 8 | 16..=40);
     match read {
-        Cookie::Malformed => assert!(!allowed),
-        Cookie::Unproven => {
+        CookieStatus::Malformed => assert!(!allowed),
+        CookieStatus::Unverified => {
             assert!(allowed);
             assert_ne!(Some(&octets), made.as_ref(), "its own cookie is refused");
         }
-        Cookie::Good { again } => {
-            assert!(again, "it is of this moment");
+        CookieStatus::Valid { reusable } => {
+            assert!(reusable, "it is of this moment");
             assert_eq!(Some(octets), made, "forged");
         }
     }

@@ -14,14 +14,14 @@ use libfuzzer_sys::fuzz_target;
 use param_daemon::server::{
     forward::{
         self,
-        response::{self, Received, Response},
+        response::{self, Response, UpstreamReply},
     },
     policy::{
         client::Client,
         cookie::Cookies,
         source::{Source, Transport},
     },
-    reply::{Reply, Terms},
+    reply::{Reply, ServerInfo},
     wire,
 };
 
@@ -68,20 +68,20 @@ fuzz_target!(|input: Input<'_>| {
             octets
         }
     };
-    let Received::Response(response) = response::read(&octets, &query, ID) else {
+    let UpstreamReply::Response(response) = response::read(&octets, &query, ID) else {
         return;
     };
     check(&octets, &query, &response);
     let client = SocketAddr::from((Ipv4Addr::LOCALHOST, 4_711));
     let source = Source::new(client, transport, client.ip());
-    let cookies = Cookies::configured([7; 16], None).at(0);
+    let cookies = Cookies::configured([7; 16], None).snapshot(0);
     let reply = Reply {
         client: &Client::of(&asked, &source, None, &cookies),
         query: &asked,
         cookies: &cookies,
-        terms: &Terms::default(),
+        server_info: &ServerInfo::default(),
         signature: None,
-        by_address: false,
+        depends_on_subnet: false,
     };
     let has_edns = input.payload.is_some();
     let Response {
@@ -122,7 +122,7 @@ fn check(octets: &[u8], query: &forward::UpstreamQuery, response: &Response) {
         code: ResponseCode::from_low(message[3]),
         errors: Vec::new(),
     };
-    assert_eq!(again, Received::Response(expected));
+    assert_eq!(again, UpstreamReply::Response(expected));
     if !points_to_names(octets) {
         return;
     }

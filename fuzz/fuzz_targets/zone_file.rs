@@ -18,7 +18,7 @@ use hickory_proto::{
 use libfuzzer_sys::fuzz_target;
 use param_daemon::{
     network::{Holder, Network, Role, Time},
-    server::transfer::Content,
+    server::transfer::TransferContent,
     zone::{self, QueryName, Question, Zone, ZoneView},
 };
 
@@ -81,7 +81,7 @@ fn serve(zone: &Arc<Zone>) {
 /// It has the zone's records, and the first once more.
 fn transfer(zone: &Arc<Zone>, network: Arc<Network>) {
     let mut found = Vec::new();
-    for octets in axfr::messages(&axfr::asked(zone, &network, Content::Zone, false)) {
+    for octets in axfr::messages(&axfr::asked(zone, &network, TransferContent::Zone, false)) {
         let message = Message::from_vec(&octets).expect("a message can be understood");
         found.extend(message.answers);
     }

@@ -12,14 +12,14 @@ use hickory_proto::{
 use param_daemon::{
     network::Hostname,
     server::policy::{
-        cookie::{self, Cookie},
+        cookie::{self, CookieStatus},
         source::{Source, Transport},
     },
 };
 
 use crate::service::{Replies, Service};
 
-/// What a reply may have more than its query before anything is proven: a
+/// What a reply may have more than its query before its source is verified: a
 /// server cookie of 16 octets, and the name of this server with its option's
 /// head, for those who ask for it.
 const SERVER_COOKIE: usize = 16;
@@ -54,7 +54,7 @@ struct Asked {
     /// Whether it asks for a name that registers.
     registers: bool,
     /// Whether it comes from where it says.
-    is_proven: bool,
+    is_verified: bool,
     /// Whether anything may change because of it.
     may_change: bool,
     /// What a reply may have more than the packet.
@@ -67,16 +67,16 @@ impl Asked {
         let edns = request.as_ref().and_then(|request| request.edns.as_ref());
         let cookie = match edns.and_then(|edns| edns.option(EdnsCode::Cookie)) {
             Some(EdnsOption::Unknown(_, octets)) => {
-                let cookies = service.cookies.at(cookie::now());
-                Some(cookies.judge(octets, &source.ip))
+                let cookies = service.cookies.snapshot(cookie::now());
+                Some(cookies.verify(octets, &source.ip))
             }
             _ => None,
         };
         let registers = request.as_ref().is_some_and(|it| registers(service, it));
         // Not asked of the service: it might be wrong.
-        let is_proven = source.transport != Transport::Udp
+        let is_verified = source.transport != Transport::Udp
             || source.ip.is_loopback()
-            || cookie.is_some_and(|cookie| cookie.is_good());
+            || cookie.is_some_and(|cookie| cookie.is_valid());
         let access = &service.access;
         let is_update = request
             .as_ref()
@@ -87,7 +87,10 @@ impl Asked {
         let edns = request.as_ref().and_then(|request| request.edns.as_ref());
         let wants_name = edns.is_some_and(|edns| edns.option(EdnsCode::NSID).is_some());
         let mut allowance = 0;
-        if matches!(cookie, Some(Cookie::Unproven | Cookie::Good { .. })) {
+        if matches!(
+            cookie,
+            Some(CookieStatus::Unverified | CookieStatus::Valid { .. })
+        ) {
             allowance += SERVER_COOKIE;
         }
         if wants_name {
@@ -95,8 +98,8 @@ impl Asked {
         }
         Self {
             registers,
-            is_proven,
-            may_change: is_proven && (may_register || may_update),
+            is_verified,
+            may_change: is_verified && (may_register || may_update),
             allowance,
             request,
         }
@@ -143,7 +146,7 @@ fn check_reply(asked: &Asked, packet: &[u8], source: Source, reply: &[u8]) -> Me
         assert_eq!(asked, Some(question), "the question is the query's");
     }
     let is_udp = source.transport == Transport::Udp;
-    if is_udp && asked.registers && !asked.is_proven {
+    if is_udp && asked.registers && !asked.is_verified {
         let most = (packet.len() + asked.allowance) * 135 / 100;
         assert!(reply.len() <= most, "{} of {most} octets", reply.len());
     }

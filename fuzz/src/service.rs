@@ -191,16 +191,16 @@ impl Service {
             .responder
             .answer(&snapshot, query, packet, &source, &mut reply)
         {
-            Outcome::Silence => Replies::None,
+            Outcome::NoReply => Replies::None,
             Outcome::Reply => Replies::One(reply),
-            Outcome::Later(pending) => self
+            Outcome::Pending(pending) => self
                 .runtime
                 .block_on(self.responder.finish(*pending))
                 .map_or(Replies::None, Replies::One),
             Outcome::Transfer(transfer) => {
                 let mut octets = Vec::new();
-                transfer.make(|made| {
-                    octets.extend(made);
+                transfer.write(|messages| {
+                    octets.extend(messages);
                     Some(())
                 });
                 Replies::Transfer(messages(&octets))

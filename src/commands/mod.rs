@@ -72,7 +72,10 @@ fn missing_keys(zones: &[Zone], keys: &Keys) -> Vec<Problem> {
         .iter()
         .filter_map(|zone| Some((zone, zone.register_keys.as_ref()?)));
     let missing = demands.flat_map(|(zone, demanded)| {
-        let unknown = demanded.names.iter().filter(|name| !keys.has(name));
+        let unknown = demanded
+            .names
+            .iter()
+            .filter(|name| keys.get(name).is_none());
         unknown.map(|name| Problem {
             path: zone.path.clone(),
             line: Some(demanded.line),

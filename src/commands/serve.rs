@@ -90,8 +90,8 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     store.dump_others(&origins);
     let dumps = store.dumps().clone();
     let cookies = match config.cookie_secrets.take() {
-        Some((current, previous)) => Cookies::configured(current, previous),
-        None => Cookies::own(data).context("cannot generate a secret for cookies")?,
+        Some(secrets) => Cookies::configured(secrets.current, secrets.previous),
+        None => Cookies::generated(data).context("cannot generate a secret for cookies")?,
     };
     let limits =
         Limiter::new(&config.limits).context("cannot generate a secret for rate limits")?;
@@ -127,7 +127,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         listeners, registry, config, forwarder, cookies, limits, clock,
     );
     match Control::open(data) {
-        Ok(control) => server.control(control),
+        Ok(control) => server.serve_control(control),
         // The service works without it.
         Err(error) => warn!(
             "cannot open the control socket in {}: {error}",
@@ -147,7 +147,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
             _ = terminate.recv() => break Ok("SIGTERM"),
             _ = interrupt.recv() => break Ok("SIGINT"),
             Some(name) = others.recv() => info!("{name} is ignored: use SIGTERM to stop the service"),
-            error = server.failed() => break Err(error),
+            error = server.failure() => break Err(error),
             _ = &mut writer => break Err(anyhow!("the writer has failed: see the log")),
         }
     };

@@ -1,39 +1,40 @@
-//! Work that gives way to queries: on a thread of its own, with a lower priority
-//! than those that answer, so that it has what they leave of a processor.
+//! Runs work on a thread with a lower priority than the threads that answer queries, so
+//! that it uses the processor time that they leave.
 //!
-//! The priority is that of the one piece of work and not of a pool's thread,
-//! since only a privileged process can raise it again.
+//! Each piece of work has a thread of its own instead of one from a pool, since only a
+//! privileged process can raise the priority of a thread again.
 
 use std::{io, thread};
 
 use tokio::sync::oneshot;
 use tracing::debug;
 
-/// How much nicer the thread is. Beside a thread that never sleeps, one that is
-/// nicer by 8 still has an eighth of the processor, and queries lose about as much
-/// of their rate. By 7 they lose a fifth; by 10 a transfer of a million peers takes
-/// a tenth longer beside queries that come at half of the most; by 19, or with
-/// SCHED_IDLE, it would not end within its time, and where there is time to spare
-/// queries are answered no sooner for it.
-const NICER: i32 = 8;
+/// The increment of the thread's nice value. With 8, the thread still gets an eighth of
+/// the processor beside a thread that never sleeps, and queries lose about as much of
+/// their rate. With 7, they lose a fifth. With 10, a transfer of a million peers takes
+/// 10 % longer beside queries at half of the maximum rate. With 19 or SCHED_IDLE, it
+/// would not end within its time limit, and on a machine with spare time queries are
+/// answered no sooner.
+const NICE_INCREMENT: i32 = 8;
 
-/// Does the work on a thread of that name; ends when it has ended, by a panic too.
+/// Runs the work on a thread with this name. Returns when the work has ended or
+/// panicked.
 ///
 /// # Errors
 ///
-/// That there can be no further thread.
+/// The operating system cannot create a thread.
 pub async fn run(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let (ended, end) = oneshot::channel::<()>();
+    let (sender, receiver) = oneshot::channel::<()>();
     thread::Builder::new().name(name.into()).spawn(move || {
-        // On Linux this is about the calling thread alone. Where it is forbidden,
-        // the work does not give way.
-        if let Err(error) = rustix::process::nice(NICER) {
-            debug!("a thread's priority cannot be lowered: {error}");
+        // On Linux this affects only the calling thread. If it fails, the work runs
+        // with the normal priority.
+        if let Err(error) = rustix::process::nice(NICE_INCREMENT) {
+            debug!("cannot lower the priority of a thread: {error}");
         }
         work();
-        drop(ended);
+        drop(sender);
     })?;
-    // Nothing is ever sent: its other half is dropped.
-    let _ = end.await;
+    // This returns an error when the sender is dropped; nothing is ever sent.
+    let _ = receiver.await;
     Ok(())
 }

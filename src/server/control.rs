@@ -1,9 +1,9 @@
-//! The control socket: how commands on this machine reach the service, whatever
-//! its limits and access lists say. Who may open the file, in the data directory,
-//! may ask.
+//! The control socket, which answers commands on this machine regardless of limits and
+//! access lists. Every process that may open the file, in the data directory, may use
+//! it.
 //!
-//! A client sends one line, the name of a command, and is answered with one line
-//! that begins with `ok` or `error`.
+//! A client sends one line with the name of a command. The answer is one line that
+//! starts with `ok` or `error`.
 
 use std::{
     fs, io,
@@ -25,24 +25,24 @@ use crate::clock::{Clock, MAX_BREAK};
 /// The name of the socket in the data directory.
 pub const FILE: &str = "control";
 
-/// Whether the service hears and answers.
+/// The command that asks whether the service receives and answers queries.
 pub const HEALTH: &str = "health";
 
-/// How long a client may take for its line.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The time limit for a command and its answer.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a command may be.
-const MOST_OCTETS: u64 = 256;
+/// The maximum length of a command in bytes.
+const MAX_COMMAND_BYTES: u64 = 256;
 
-/// The socket, which is removed when this is dropped.
+/// The control socket. Its file is removed when this is dropped.
 pub struct Control {
     listener: UnixListener,
     path: PathBuf,
 }
 
 impl Control {
-    /// Opens the socket in the data directory, whose lock the caller holds: a file
-    /// that an earlier service has left is nobody's.
+    /// Opens the socket in the data directory. The caller holds the lock of the
+    /// directory, so that a socket that a previous service left is unused.
     pub fn open(data: &Path) -> io::Result<Self> {
         let path = data.join(FILE);
         if fs::symlink_metadata(&path).is_ok_and(|file| file.file_type().is_socket()) {
@@ -60,13 +60,13 @@ impl Control {
                 accepted = self.listener.accept() => accepted,
                 _ = stopping.changed() => return,
             };
-            let served = match accepted {
-                Ok((stream, _)) => timeout(PATIENCE, serve(stream, &clock)).await,
+            let result = match accepted {
+                Ok((stream, _)) => timeout(TIMEOUT, serve(stream, &clock)).await,
                 Err(error) => Ok(Err(error)),
             };
-            if let Err(error) = served.unwrap_or_else(|late| Err(late.into())) {
+            if let Err(error) = result.unwrap_or_else(|elapsed| Err(elapsed.into())) {
                 debug!("control socket: {error}");
-                // Where there are no file descriptors, there may be some later.
+                // If file descriptors are exhausted, some may become free later.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -75,7 +75,7 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        // It may be gone with the directory.
+        // The file may have been removed with its directory.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -83,20 +83,26 @@ impl Drop for Control {
 async fn serve(stream: UnixStream, clock: &Clock) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
-    (&mut stream).take(MOST_OCTETS).read_line(&mut line).await?;
+    (&mut stream)
+        .take(MAX_COMMAND_BYTES)
+        .read_line(&mut line)
+        .await?;
     let answer = match line.trim() {
         HEALTH => health(clock),
-        other => format!("error: there is no command {other:?}"),
+        other => format!("error: unknown command {other:?}"),
     };
     stream.write_all(format!("{answer}\n").as_bytes()).await?;
     stream.shutdown().await
 }
 
-/// A loop that does not come around hears nobody.
+/// The answer to [`HEALTH`]: an error if any loop is stalled, which then receives no
+/// queries.
 fn health(clock: &Clock) -> String {
     let moment = clock.moment();
     if moment.heard_since == moment.now {
-        return format!("error: a part of the service stands still for more than {MAX_BREAK:?}");
+        return format!(
+            "error: a part of the service has been stalled for more than {MAX_BREAK:?}"
+        );
     }
     "ok".to_owned()
 }

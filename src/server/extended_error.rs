@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// The option code of an extended error (RFC 8914, section 2).
 pub const EXTENDED_ERROR: u16 = 15;
 
-/// Why a query was refused or failed, with a text.
+/// An extended error: why a query was refused or failed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExtendedError {
     pub info_code: u16,
@@ -25,27 +25,27 @@ impl ExtendedError {
         Self::new(0, text)
     }
 
-    /// Whoever asks may not.
+    /// The client is not authorized.
     pub fn prohibited(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(18, text)
     }
 
-    /// No server that could know the answer has sent anything.
+    /// No server that could know the answer has responded.
     pub fn no_reachable_authority(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(22, text)
     }
 
-    /// The network has reported that they cannot be reached.
+    /// The network reported an error for each of these servers.
     pub fn network_error(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(23, text)
     }
 
-    /// How many octets its option has, with its head.
+    /// The length of its option with the option header, in octets.
     pub fn octets(&self) -> usize {
         4 + 2 + self.text.len()
     }
 
-    /// Writes its option.
+    /// Appends its option.
     pub fn write(&self, out: &mut Vec<u8>) {
         let length = 2 + self.text.len() as u16;
         for number in [EXTENDED_ERROR, length, self.info_code] {

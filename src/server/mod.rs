@@ -1,14 +1,15 @@
-//! Everything between a socket and the registry.
+//! The server: everything between a socket and the registry.
 //!
-//! * `transport`: packets and connections in, replies out.
-//! * `policy`: who asks, whether that is proven, what it may do, and how often.
-//! * `query`: a message in, what to do about it out. No I/O of its own.
-//! * `forward`: names outside all zones go on to upstream resolvers.
-//! * `transfer`: a whole zone in messages.
-//! * `config`: the configuration as plain data, which all of them read.
-//! * `reply`, `wire`, `record_place`, `extended_error`: messages, which all share.
-//! * `background`: work that gives way to queries, on threads of its own.
-//! * `control`: commands on this machine reach the service by it.
+//! * `transport`: receives messages and sends replies by UDP, TCP and TLS.
+//! * `policy`: identifies and verifies clients, controls access, and limits rates.
+//! * `query`: answers messages. It performs no I/O.
+//! * `forward`: forwards queries for names outside all zones to upstream resolvers.
+//! * `transfer`: writes a whole zone as messages.
+//! * `config`: the configuration as plain data, which the other modules read.
+//! * `reply`, `wire`, `record_place`, `extended_error`: parts of messages, used by the
+//!   other modules.
+//! * `background`: runs work with a lower priority than queries.
+//! * `control`: the control socket for commands on this machine.
 
 pub mod background;
 pub mod config;
@@ -29,6 +30,7 @@ use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},
     task::JoinSet,
+    time::timeout,
 };
 
 use crate::{clock::Clock, registry::Registry};
@@ -44,20 +46,20 @@ use self::{
     query::responder::Responder,
     transfer::Transfers,
     transport::{
-        connections::{Bounds, Connections},
+        connections::{ConnectionLimits, Connections},
         listen::Listeners,
-        shared::{GRACE, PENDING, REGISTERING, Shared},
+        shared::{MAX_PENDING, MAX_REGISTERING, SHUTDOWN_TIMEOUT, Shared},
         tcp, tls, udp,
     },
 };
 
-/// How often the runtime shows that it is not held up.
+/// The interval at which the runtime shows the clock that it is not stalled.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How often it is looked whether cookies need a new secret.
+/// The interval at which the age of the cookie secret is checked.
 const ROTATION_CHECK: Duration = Duration::from_secs(600);
 
-/// A server that answers.
+/// A running server.
 pub struct Server {
     shared: Arc<Shared>,
     loops: JoinSet<io::Result<()>>,
@@ -65,7 +67,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts to answer on all of these sockets; by TLS if that is configured.
+    /// Starts the server on these sockets, with TLS if it is configured.
     pub fn start(
         listeners: Listeners,
         registry: Registry,
@@ -86,9 +88,9 @@ impl Server {
                 limiter.clone(),
                 clock,
             ),
-            pending: Arc::new(Semaphore::new(PENDING)),
-            registering: Arc::new(Semaphore::new(REGISTERING)),
-            connections: Connections::new(Bounds::default()),
+            pending: Arc::new(Semaphore::new(MAX_PENDING)),
+            registering: Arc::new(Semaphore::new(MAX_REGISTERING)),
+            connections: Connections::new(ConnectionLimits::default()),
             transfers: Transfers::new(config.limits.transfers),
         });
         let (stop, stopping) = watch::channel(false);
@@ -111,32 +113,19 @@ impl Server {
             }
             tokio::spawn(tls::watch(credentials, stopping));
         }
-        let mut stopped = stop.subscribe();
-        tokio::spawn(async move {
-            while tokio::time::timeout(ROTATION_CHECK, stopped.changed())
-                .await
-                .is_err()
-            {
-                cookies.rotate();
-            }
-        });
-        // For all that the runtime receives: TCP, TLS, and replies that wait.
+        let every = |interval, action: Box<dyn Fn() + Send>| {
+            let mut stopping = stop.subscribe();
+            tokio::spawn(async move {
+                while timeout(interval, stopping.changed()).await.is_err() {
+                    action();
+                }
+            });
+        };
+        every(ROTATION_CHECK, Box::new(move || cookies.rotate()));
+        // This loop stands for all of the runtime: TCP, TLS, and pending replies.
         let tick = shared.responder.clock.register_loop();
-        let mut stopped = stop.subscribe();
-        tokio::spawn(async move {
-            while tokio::time::timeout(TICK, stopped.changed()).await.is_err() {
-                tick.tick();
-            }
-        });
-        let mut stopped = stop.subscribe();
-        tokio::spawn(async move {
-            while tokio::time::timeout(limits::REPORTS, stopped.changed())
-                .await
-                .is_err()
-            {
-                limiter.report();
-            }
-        });
+        every(TICK, Box::new(move || tick.tick()));
+        every(limits::REPORT_INTERVAL, Box::new(move || limiter.report()));
         Self {
             shared,
             loops,
@@ -144,34 +133,35 @@ impl Server {
         }
     }
 
-    /// Answers commands on this machine, too.
-    pub fn control(&self, control: Control) {
+    /// Starts to answer commands on the control socket.
+    pub fn serve_control(&self, control: Control) {
         let clock = self.shared.responder.clock.clone();
         tokio::spawn(control.run(clock, self.stop.subscribe()));
     }
 
-    /// Ends when a loop does, which none should.
-    pub async fn failed(&mut self) -> anyhow::Error {
+    /// Waits until a loop ends, which is always a failure.
+    pub async fn failure(&mut self) -> anyhow::Error {
         match self.loops.join_next().await {
-            Some(Ok(Err(error))) => anyhow::Error::new(error).context("a socket has failed"),
-            Some(Err(error)) => anyhow::Error::new(error).context("a defect in the service"),
-            Some(Ok(Ok(()))) | None => anyhow::anyhow!("the service has stopped by itself"),
+            Some(Ok(Err(error))) => anyhow::Error::new(error).context("a socket failed"),
+            Some(Err(error)) => anyhow::Error::new(error).context("internal error"),
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("the service stopped unexpectedly"),
         }
     }
 
-    /// Takes no more messages, answers those it has, and ends.
+    /// Stops receiving messages, and returns when all received messages are answered
+    /// or the time limit has passed.
     pub async fn stop(mut self) {
-        // The receivers are gone only where the loops have ended already.
+        // This fails only if all loops have ended already.
         let _ = self.stop.send(true);
         let answered = async {
             while self.loops.join_next().await.is_some() {}
-            let _ = self.shared.pending.acquire_many(PENDING as u32).await;
+            let _ = self.shared.pending.acquire_many(MAX_PENDING as u32).await;
             let registering = &self.shared.registering;
-            let _ = registering.acquire_many(REGISTERING as u32).await;
+            let _ = registering.acquire_many(MAX_REGISTERING as u32).await;
             self.shared.connections.ended().await;
         };
-        if tokio::time::timeout(GRACE, answered).await.is_err() {
-            tracing::warn!("some messages were not answered within {GRACE:?}");
+        if timeout(SHUTDOWN_TIMEOUT, answered).await.is_err() {
+            tracing::warn!("not all messages were answered within {SHUTDOWN_TIMEOUT:?}");
         }
     }
 }

@@ -1,9 +1,8 @@
-//! Records and names as they stand in a message, and where they end (RFC 1035,
-//! section 4.1).
+//! The positions of records and names in a message (RFC 1035, section 4.1).
 
 use std::ops::Range;
 
-/// Where the parts of a record stand in a message.
+/// The positions of the parts of a record in a message.
 #[derive(Debug)]
 pub struct RecordPlace {
     pub owner: Range<usize>,
@@ -13,7 +12,7 @@ pub struct RecordPlace {
 }
 
 impl RecordPlace {
-    /// The record that stands there, if it ends within the message.
+    /// Reads the record at this position, if it ends within the message.
     pub fn read(message: &[u8], start: usize) -> Option<Self> {
         let owner = start..end_of_name(message, start)?;
         let fixed = message.get(owner.end..)?.first_chunk::<10>()?;
@@ -29,15 +28,15 @@ impl RecordPlace {
     }
 }
 
-/// Where the name ends that starts there: behind the root's label, or a pointer.
-pub fn end_of_name(message: &[u8], mut place: usize) -> Option<usize> {
+/// Returns the end of the name at this position: after its root label or its pointer.
+pub fn end_of_name(message: &[u8], mut position: usize) -> Option<usize> {
     loop {
-        let length = *message.get(place)?;
+        let length = *message.get(position)?;
         match length {
-            0 => return Some(place + 1),
-            1..=63 => place += 1 + usize::from(length),
-            0xc0.. => return (place + 2 <= message.len()).then_some(place + 2),
-            // Kinds of labels that there are not (RFC 6891, section 5).
+            0 => return Some(position + 1),
+            1..=63 => position += 1 + usize::from(length),
+            0xc0.. => return (position + 2 <= message.len()).then_some(position + 2),
+            // These label types do not exist (RFC 6891, section 5).
             _ => return None,
         }
     }

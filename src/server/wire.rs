@@ -1,84 +1,94 @@
-//! A query as it stands in its packet.
+//! Reads queries without copying.
 //!
-//! [`Query::read`] takes only what nearly all queries are: one question, spelt out,
-//! and perhaps one OPT record with options that it knows. It allocates nothing. Of
-//! everything else [`Query::read_any`] takes the same parts, once hickory's parser
-//! has understood the message.
+//! [`Query::read`] is the fast path. It accepts only the usual form of a query: one
+//! question without compression, and at most one OPT record with options that it
+//! knows. It allocates nothing. On the slow path, [`Query::read_any`] takes the same
+//! parts from any message that hickory's parser has accepted.
+
+use std::net::IpAddr;
 
 use super::record_place::RecordPlace;
 
-/// The octets of a message's header (RFC 1035, section 4.1.1).
+/// The length of a header (RFC 1035, section 4.1.1).
 pub const HEADER: usize = 12;
 
-/// The largest answer by UDP: what passes without fragments nearly everywhere.
-pub const UDP_OCTETS: u16 = 1_232;
+/// The maximum length of a UDP response, which passes without fragmentation nearly
+/// everywhere.
+pub const MAX_UDP_OCTETS: u16 = 1_232;
 
-/// How many packets are taken from a socket at once. More wait in the kernel.
-pub const PACKETS: usize = 64;
+/// The maximum number of packets received from a socket at once. Further ones wait in
+/// the kernel.
+pub const BATCH_SIZE: usize = 64;
 
-/// How many octets an OPT record has without options.
-pub const EDNS: usize = 11;
+/// The length of an OPT record without options.
+pub const OPT_OCTETS: usize = 11;
 
-/// The option codes that are looked at.
+/// The codes of the EDNS options that the server handles.
 pub const NSID: u16 = 3;
 pub const SUBNET: u16 = 8;
 pub const COOKIE: u16 = 10;
 pub const KEEPALIVE: u16 = 11;
 pub const PADDING: u16 = 12;
 
-/// The type of the record that has them.
+/// The type OPT.
 pub const OPT: u16 = 41;
 
-/// The class IN.
-const IN: u16 = 1;
+/// The classes IN and CH.
+pub const IN: u16 = 1;
+pub const CH: u16 = 3;
 
-/// Recursion desired, in the first octet of the flags.
+/// The position of the number of additional records in a header (RFC 1035, section
+/// 4.1.1).
+pub const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..HEADER;
+
+/// Response, truncated, and recursion desired, in the first octet of the flags.
+pub const QR: u8 = 0x80;
+pub const TC: u8 = 0x02;
 pub const RD: u8 = 0x01;
-/// Checking disabled, and data authenticated, in the second.
+/// Checking disabled and authentic data, in the second octet.
 pub const CD: u8 = 0x10;
-const AD: u8 = 0x20;
+pub const AD: u8 = 0x20;
 
 /// A query.
 ///
-/// Where its parts stand in the packet, and no copies of them: what is made of
-/// small parts and then moved as a whole has a processor wait until it is written.
-/// For that reason, too, what makes it and what is made of it is inlined: a
-/// function's result is moved.
+/// It refers to its parts in the packet instead of copying them: a processor stalls
+/// when a value that was just written in small parts is moved as a whole. For the
+/// same reason the functions that build it and use it are inlined, since a function
+/// moves its result.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'p> {
     pub packet: &'p [u8],
-    /// The name asked for: labels with their lengths, and the root's; nothing where
-    /// there is no question.
+    /// The name in the question: its labels with their lengths, including the root
+    /// label. It is empty if the message has no question.
     pub name: &'p [u8],
-    /// The type, and the class.
-    kind: &'p [u8; 4],
+    type_and_class: &'p [u8; 4],
     pub edns: Option<Edns<'p>>,
 }
 
-/// What an OPT record says (RFC 6891, section 6.1).
+/// The content of an OPT record (RFC 6891, section 6.1).
 #[derive(Debug, Clone, Copy)]
 pub struct Edns<'p> {
-    /// What stands before the options.
-    fixed: &'p [u8; EDNS],
+    /// The part before the options.
+    fixed: &'p [u8; OPT_OCTETS],
     /// The data of a COOKIE option.
     pub cookie: Option<&'p [u8]>,
     /// The data of a CLIENT-SUBNET option.
     pub subnet: Option<&'p [u8]>,
-    /// Whether the client asks for the name of the server (RFC 5001).
-    pub asks_nsid: bool,
-    /// Whether it asks how long its connection may be idle (RFC 7828).
-    pub asks_keepalive: bool,
-    /// Whether it asks that replies are padded (RFC 7830).
-    pub asks_padding: bool,
+    /// Whether the client requests the name of the server (RFC 5001).
+    pub requests_nsid: bool,
+    /// Whether the client requests the idle timeout of its connection (RFC 7828).
+    pub requests_keepalive: bool,
+    /// Whether the client requests padded replies (RFC 7830).
+    pub requests_padding: bool,
 }
 
 impl<'p> Query<'p> {
-    /// The query in a packet, if it is a plain one.
+    /// Reads the query in a packet. Returns `None` if it requires the slow path.
     #[inline(always)]
     pub fn read(packet: &'p [u8]) -> Option<Self> {
         let (header, rest) = packet.split_first_chunk::<HEADER>()?;
-        // One question, nothing else but perhaps one additional record, and no
-        // flag that has no place in a query.
+        // The fast path requires one question, at most one additional record, no
+        // other records, and only flags that a query can have.
         let [_, _, flags, more, 0, 1, 0, 0, 0, 0, 0, additional @ (0 | 1)] = *header else {
             return None;
         };
@@ -86,8 +96,8 @@ impl<'p> Query<'p> {
             return None;
         }
         let (name, rest) = name(rest)?;
-        let (kind, rest) = rest.split_first_chunk::<4>()?;
-        if kind[2..] != IN.to_be_bytes() {
+        let (type_and_class, rest) = rest.split_first_chunk::<4>()?;
+        if type_and_class[2..] != IN.to_be_bytes() {
             return None;
         }
         let edns = match (additional, rest) {
@@ -98,33 +108,33 @@ impl<'p> Query<'p> {
         Some(Self {
             packet,
             name,
-            kind,
+            type_and_class,
             edns,
         })
     }
 
-    /// The same of any message that hickory's parser has understood. `None` where the
-    /// name of its question is compressed: there is nothing before it that it could
+    /// Reads any message that hickory's parser has accepted. Returns `None` if the
+    /// name in the question is compressed, since no name precedes it that it could
     /// point to.
     pub fn read_any(packet: &'p [u8]) -> Option<Self> {
         let (header, rest) = packet.split_first_chunk::<HEADER>()?;
-        let count = |place: usize| u16::from_be_bytes([header[place], header[place + 1]]);
-        let (name, kind, rest) = match count(4) {
+        let count = |offset: usize| u16::from_be_bytes([header[offset], header[offset + 1]]);
+        let (name, type_and_class, rest) = match count(4) {
             0 => (&packet[..0], &[0; 4], rest),
             _ => {
                 let (name, rest) = name(rest)?;
-                let (kind, rest) = rest.split_first_chunk::<4>()?;
-                (name, kind, rest)
+                let (type_and_class, rest) = rest.split_first_chunk::<4>()?;
+                (name, type_and_class, rest)
             }
         };
         let mut edns = None;
-        let mut place = packet.len() - rest.len();
-        let records = [6, 8, 10].map(|place| usize::from(count(place)));
+        let mut offset = packet.len() - rest.len();
+        let records = [6, 8, 10].map(|offset| usize::from(count(offset)));
         for _ in 0..records.iter().sum() {
-            let record = RecordPlace::read(packet, place)?;
-            place = record.data.end;
+            let record = RecordPlace::read(packet, offset)?;
+            offset = record.data.end;
             if record.rtype == OPT {
-                // With the end of its name.
+                // The fixed part includes the root label.
                 let fixed = packet.get(record.owner.end - 1..)?.first_chunk()?;
                 edns = Some(Edns::new::<false>(fixed, &packet[record.data])?);
             }
@@ -132,47 +142,46 @@ impl<'p> Query<'p> {
         Some(Self {
             packet,
             name,
-            kind,
+            type_and_class,
             edns,
         })
     }
 
-    /// The opcode: what is wanted of the server.
     pub fn opcode(&self) -> u8 {
         self.packet[2] >> 3 & 0xf
     }
 
-    /// Whether the server is to ask others.
+    /// Returns whether the client requests recursion.
     pub fn is_recursive(&self) -> bool {
         self.packet[2] & RD != 0
     }
 
     pub fn class(&self) -> u16 {
-        u16::from_be_bytes([self.kind[2], self.kind[3]])
+        u16::from_be_bytes([self.type_and_class[2], self.type_and_class[3]])
     }
 
-    /// The type asked for.
+    /// The type in the question.
     pub fn rtype(&self) -> u16 {
-        u16::from_be_bytes([self.kind[0], self.kind[1]])
+        u16::from_be_bytes([self.type_and_class[0], self.type_and_class[1]])
     }
 
-    /// The data of its COOKIE option.
+    /// The data of the COOKIE option.
     pub fn cookie(&self) -> Option<&'p [u8]> {
         self.edns.as_ref()?.cookie
     }
 
-    /// The data of its CLIENT-SUBNET option.
+    /// The data of the CLIENT-SUBNET option.
     pub fn subnet(&self) -> Option<&'p [u8]> {
         self.edns.as_ref()?.subnet
     }
 
     /// The question: name, type and class.
     pub fn question(&self) -> &'p [u8] {
-        &self.with_header()[HEADER..]
+        &self.header_and_question()[HEADER..]
     }
 
     /// The header and the question.
-    pub fn with_header(&self) -> &'p [u8] {
+    pub fn header_and_question(&self) -> &'p [u8] {
         match self.name.len() {
             0 => &self.packet[..HEADER],
             length => &self.packet[..HEADER + length + 4],
@@ -180,8 +189,8 @@ impl<'p> Query<'p> {
     }
 }
 
-/// The name in front, and what follows. No pointers: there is nothing before a
-/// question that one could point to.
+/// Splits off an uncompressed name. In a question a pointer is invalid, since no name
+/// precedes it.
 fn name(octets: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut end = 0;
     loop {
@@ -195,13 +204,13 @@ fn name(octets: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 impl<'p> Edns<'p> {
-    /// The whole of an OPT record, and nothing behind it.
+    /// Reads `record`, which must be an OPT record and nothing else.
     #[inline(always)]
     fn read(record: &'p [u8]) -> Option<Self> {
         const TYPE: [u8; 2] = OPT.to_be_bytes();
-        let (fixed, options) = record.split_first_chunk::<EDNS>()?;
-        // The root's name; of the TTL the extended code, which is 0 in a query,
-        // and the version, which is ours; the flags.
+        let (fixed, options) = record.split_first_chunk::<OPT_OCTETS>()?;
+        // The name is the root. Of the TTL field, the extended code is 0 in a query,
+        // and the version must be 0.
         let [0, t1, t0, _, _, 0, 0, _, _, l1, l0] = *fixed else {
             return None;
         };
@@ -211,12 +220,16 @@ impl<'p> Edns<'p> {
         Self::new::<true>(fixed, options)
     }
 
-    /// Reads the options. Where they are to be plain, they are each of a kind that is
-    /// looked at, and there is one of each.
+    /// Reads the options. On the fast path, each must be a COOKIE or CLIENT-SUBNET
+    /// option, and may occur once.
     #[inline(always)]
-    fn new<const PLAIN: bool>(fixed: &'p [u8; EDNS], mut options: &'p [u8]) -> Option<Self> {
+    fn new<const FAST: bool>(fixed: &'p [u8; OPT_OCTETS], mut options: &'p [u8]) -> Option<Self> {
         let (mut cookie, mut subnet) = (None, None);
-        let [mut asks_nsid, mut asks_keepalive, mut asks_padding] = [false; 3];
+        let [
+            mut requests_nsid,
+            mut requests_keepalive,
+            mut requests_padding,
+        ] = [false; 3];
         while !options.is_empty() {
             let (&[c1, c0, l1, l0], rest) = options.split_first_chunk::<4>()?;
             let length = usize::from(u16::from_be_bytes([l1, l0]));
@@ -224,11 +237,11 @@ impl<'p> Edns<'p> {
             match u16::from_be_bytes([c1, c0]) {
                 SUBNET if subnet.is_none() => subnet = Some(data),
                 COOKIE if cookie.is_none() => cookie = Some(data),
-                // NSID and what else there is: hickory's parser knows.
-                _ if PLAIN => return None,
-                NSID => asks_nsid = true,
-                KEEPALIVE => asks_keepalive = true,
-                PADDING => asks_padding = true,
+                // NSID and all other options take the slow path.
+                _ if FAST => return None,
+                NSID => requests_nsid = true,
+                KEEPALIVE => requests_keepalive = true,
+                PADDING => requests_padding = true,
                 _ => {}
             }
             options = rest;
@@ -237,9 +250,9 @@ impl<'p> Edns<'p> {
             fixed,
             cookie,
             subnet,
-            asks_nsid,
-            asks_keepalive,
-            asks_padding,
+            requests_nsid,
+            requests_keepalive,
+            requests_padding,
         })
     }
 
@@ -248,7 +261,7 @@ impl<'p> Edns<'p> {
         self.fixed[6]
     }
 
-    /// How many octets the client takes by UDP.
+    /// The maximum UDP payload that the client can receive, in octets.
     pub fn payload(&self) -> u16 {
         u16::from_be_bytes([self.fixed[3], self.fixed[4]])
     }
@@ -258,17 +271,16 @@ impl<'p> Edns<'p> {
     }
 }
 
-/// A CLIENT-SUBNET option's address and source prefix (RFC 7871, section 6).
-/// `None` where it is not as the RFC wants it.
-pub fn subnet(data: &[u8]) -> Option<(std::net::IpAddr, u8)> {
-    use std::net::IpAddr;
+/// The address and the source prefix length of a CLIENT-SUBNET option (RFC 7871,
+/// section 6). `None` if the option is malformed.
+pub fn parse_subnet(data: &[u8]) -> Option<(IpAddr, u8)> {
     let (&[f1, f0, prefix, scope], octets) = data.split_first_chunk::<4>()?;
     let bits: u8 = match u16::from_be_bytes([f1, f0]) {
         1 => 32,
         2 => 128,
         _ => return None,
     };
-    // Just as many octets as the prefix needs, and no bit behind it.
+    // The address has as many octets as the prefix requires, and zeros after it.
     if prefix > bits || scope != 0 || octets.len() != usize::from(prefix).div_ceil(8) {
         return None;
     }
@@ -279,24 +291,18 @@ pub fn subnet(data: &[u8]) -> Option<(std::net::IpAddr, u8)> {
     {
         return None;
     }
+    let mut address = [0; 16];
+    address[..octets.len()].copy_from_slice(octets);
     let address = match bits {
-        32 => {
-            let mut whole = [0; 4];
-            whole[..octets.len()].copy_from_slice(octets);
-            IpAddr::from(whole)
-        }
-        _ => {
-            let mut whole = [0; 16];
-            whole[..octets.len()].copy_from_slice(octets);
-            IpAddr::from(whole)
-        }
+        32 => IpAddr::from(*address.first_chunk::<4>()?),
+        _ => IpAddr::from(address),
     };
     Some((address, prefix))
 }
 
-/// Adds a message and its length before it (RFC 7766, section 8). No message is
-/// too long for that: replies are no longer than the room of a message.
-pub fn framed(octets: &mut Vec<u8>, message: &[u8]) {
+/// Appends a message with its length before it (RFC 7766, section 8). No message is
+/// too long for the length field, since replies do not exceed their limit.
+pub fn push_framed(octets: &mut Vec<u8>, message: &[u8]) {
     let length = message.len().min(u16::MAX.into());
     octets.extend((length as u16).to_be_bytes());
     octets.extend(&message[..length]);
@@ -307,15 +313,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subnet_is_as_long_as_its_prefix_wants() {
+    fn a_subnet_is_as_long_as_its_prefix_requires() {
         for (data, expected) in [
             (&[0, 1, 32, 0, 10, 0, 0, 1][..], Some(("10.0.0.1", 32))),
             (&[0, 1, 24, 0, 10, 0, 1], Some(("10.0.1.0", 24))),
             (&[0, 1, 20, 0, 10, 0, 0x10], Some(("10.0.16.0", 20))),
             (&[0, 1, 0, 0], Some(("0.0.0.0", 0))),
             (&[0, 2, 16, 0, 0xfd, 0], Some(("fd00::", 16))),
-            // Too many octets, too few, a bit behind the prefix, a scope, a
-            // prefix or a family that there is not, and less than an option.
+            // Too many octets, too few, a bit after the prefix, a scope, an invalid
+            // prefix, an unknown family, and an incomplete option.
             (&[0, 1, 24, 0, 10, 0, 1, 0], None),
             (&[0, 1, 32, 0, 10, 0, 0], None),
             (&[0, 1, 20, 0, 10, 0, 0x18], None),
@@ -325,7 +331,7 @@ mod tests {
             (&[0, 1, 0], None),
         ] {
             let expected = expected.map(|(address, prefix)| (address.parse().unwrap(), prefix));
-            assert_eq!(subnet(data), expected, "{data:?}");
+            assert_eq!(parse_subnet(data), expected, "{data:?}");
         }
     }
 }

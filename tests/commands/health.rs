@@ -115,7 +115,7 @@ fn a_host_changes_only_so_often() {
         }
     }
     assert!(
-        refused.contains("too often: it may once every 5s"),
+        refused.contains("too often: it may do so once every 5s"),
         "{refused}"
     );
     // Another host is not affected, and its heartbeats are not changes.

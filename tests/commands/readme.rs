@@ -66,7 +66,7 @@ fn the_configuration_that_is_shown_is_what_is_in_force() {
         param_daemon::server::config::limits::Limits::default()
     );
     let shown = config.access;
-    let sorted = |list: param_daemon::server::config::access::List| {
+    let sorted = |list: param_daemon::server::config::access::AccessList| {
         assert!(list.keys.is_empty());
         let mut texts: Vec<String> = list.networks.iter().map(ToString::to_string).collect();
         texts.sort();

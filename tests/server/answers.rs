@@ -32,7 +32,7 @@ fn four_hosts_get_their_ids_and_the_fifth_is_refused() {
     let fifth = service.dig(&["TXT", &format!("e.{O}")]);
     assert!(fifth.contains("status: REFUSED"), "{fifth}");
     assert!(
-        fifth.contains("EDE: 0 (Other): (all 4 numbers of vp are taken"),
+        fifth.contains("EDE: 0 (Other): (all 4 numbers of vp are assigned"),
         "{fifth}"
     );
     let apex = service.short(&["TXT", O]);

@@ -265,7 +265,10 @@ fn a_source_registers_so_many_new_hosts_and_then_one_at_a_time() {
     // Being refused because the network is full does not count.
     for _ in 0..5 {
         let answer = ask(OTHER, "f.test.internal", &[]);
-        assert!(answer.contains("all 5 numbers of vp are taken"), "{answer}");
+        assert!(
+            answer.contains("all 5 numbers of vp are assigned"),
+            "{answer}"
+        );
     }
     let answer = ask(OTHER, "f.other.internal", &[]);
     assert_eq!(value_in(&answer, "id").as_deref(), Some("vp0"), "{answer}");

@@ -29,7 +29,7 @@ fn the_lease_says_who_the_holder_is() {
     // Only the holder can leave; then anyone can take over immediately.
     let other = service.dig(&["TXT", "_leave.h.test.internal", "+subnet=10.0.0.1/32"]);
     assert!(
-        other.contains("REFUSED") && other.contains("held by another"),
+        other.contains("REFUSED") && other.contains("another client holds the lease"),
         "{other}"
     );
     let left = service.short(&["TXT", "_leave.h.test.internal", "+subnet=10.0.0.2/32"]);
@@ -56,7 +56,7 @@ fn a_number_passes_on_after_reclaim() {
             let answer = service.dig(&["TXT", "new.test.internal"]);
             if start.elapsed().as_millis() > 1_200 && answer.contains("REFUSED") {
                 assert!(
-                    answer.contains("passes on when its holder's lease ran out 2s ago"),
+                    answer.contains("is reassigned 2s after its lease expires"),
                     "{answer}"
                 );
             }

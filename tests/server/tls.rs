@@ -153,7 +153,7 @@ fn a_certificate_that_changes_is_given_to_new_connections() {
         field.serial() == next
     });
     assert!(earlier.asks());
-    assert!(field.service.log().contains("server.pem has now"));
+    assert!(field.service.log().contains("server.pem was reloaded"));
     let before = warnings();
 
     // A key that does not match the certificate, and then half a certificate.
@@ -169,7 +169,10 @@ fn a_certificate_that_changes_is_given_to_new_connections() {
     let third = fs::read_to_string(certificates.file("third.pem")).unwrap();
     fs::write(certificates.file("server.pem"), &third[..third.len() / 2]).unwrap();
     eventually(SOON, "the log says what is wrong", || {
-        field.service.log().contains("server.pem is no PEM file")
+        field
+            .service
+            .log()
+            .contains("server.pem is not a valid PEM file")
     });
     assert_eq!(field.serial(), next);
     assert!(field.ask(&["TXT", "test.internal"]).contains("NOERROR"));
@@ -181,7 +184,7 @@ fn a_certificate_that_changes_is_given_to_new_connections() {
     let third = shown("third.pem");
     eventually(SOON, "the third certificate", || field.serial() == third);
     let log = field.service.log();
-    assert_eq!(log.matches("server.pem has now").count(), 2, "{log}");
+    assert_eq!(log.matches("server.pem was reloaded").count(), 2, "{log}");
     assert_eq!(warnings(), before + 2, "{log}");
 }
 

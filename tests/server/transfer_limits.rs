@@ -158,7 +158,7 @@ fn a_zone_beyond_the_size_is_broken_off_and_a_smaller_one_is_not() {
     assert!(said.contains("was interrupted"), "{said}");
     let line = "the transfer of test.internal to 127.0.0.1:";
     assert!(field.log_has(2, line), "{}", field.service.log());
-    let line = "it is larger than 1 MiB, the limit";
+    let line = "it exceeds the limit of 1 MiB";
     assert!(field.log_has(2, line), "{}", field.service.log());
 
     let field = Field::new("transfer_mebibytes = 64");
@@ -186,7 +186,7 @@ fn a_transfer_beyond_the_time_is_broken_off_however_it_is_read() {
         .unwrap();
     let stdin = secure.stdin.as_mut().unwrap();
     stdin.write_all(&query()).unwrap();
-    let line = "it takes longer than 2s, the limit";
+    let line = "it exceeds the limit of 2s";
     eventually(SOON, "three transfers are broken off", || {
         field.log_has(3, line)
     });

@@ -15,7 +15,7 @@ use hickory_proto::{
 };
 use param_daemon::{
     network::{Holder, Network, PeerId, Role, StoredPeer, Time},
-    server::transfer::{Content, Transfer},
+    server::transfer::{Transfer, TransferContent},
     zone::{self, Zone},
 };
 use proptest::prelude::*;
@@ -126,7 +126,7 @@ proptest! {
             let network = Arc::new(network(zone, &peers));
             let mut expected: Vec<_> = zone.content(&network).collect();
             expected.push(expected[0].clone());
-            let (found, messages) = transferred(&axfr::asked(zone, &network, Content::Zone, edns), edns)?;
+            let (found, messages) = transferred(&axfr::asked(zone, &network, TransferContent::Zone, edns), edns)?;
             prop_assert_eq!(texts(&found), texts(&expected));
             // More than one message, or there were too few peers to tell.
             prop_assert!(messages > 1 || peers.len() < 20);
@@ -134,7 +134,7 @@ proptest! {
             let now = Time(12_345);
             let mut expected: Vec<_> = zone.status(&network, now).collect();
             expected.push(expected[0].clone());
-            let (found, _) = transferred(&axfr::asked(zone, &network, Content::Status(now), edns), edns)?;
+            let (found, _) = transferred(&axfr::asked(zone, &network, TransferContent::Status(now), edns), edns)?;
             prop_assert_eq!(texts(&found), texts(&expected));
         }
     }

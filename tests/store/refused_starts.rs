@@ -69,5 +69,5 @@ fn a_port_in_use_stops_the_start_with_a_remedy() {
         said.contains(&format!("cannot listen on {}", service.address)),
         "{said}"
     );
-    assert!(said.contains("another server has the port"), "{said}");
+    assert!(said.contains("another server uses the port"), "{said}");
 }

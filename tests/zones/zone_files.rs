@@ -354,7 +354,7 @@ fn mistakes_stop_the_start_as_well() {
 fn mistakes_in_a_configuration_are_shown() {
     let said = rejected_configuration("[access]\nquery = [\"10.0.0.0/33\"]\nregsiter = []\n");
     assert!(
-        said.contains("c.toml:2: `10.0.0.0/33` is no network"),
+        said.contains("c.toml:2: invalid network `10.0.0.0/33`"),
         "{said}"
     );
     assert!(

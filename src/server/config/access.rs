@@ -1,5 +1,5 @@
-//! The access lists: who may query, register, transfer, update and have names
-//! forwarded.
+//! The access lists: which clients may query, register, transfer and update zones,
+//! and have queries forwarded.
 
 use std::net::IpAddr;
 
@@ -11,21 +11,22 @@ use crate::{
     settings::{Document, Spanned, Table},
 };
 
-/// Who may do what.
+/// The access lists of a configuration.
 #[derive(Debug, Clone)]
 pub struct Access {
-    pub query: List,
-    pub register: List,
-    pub transfer: List,
-    pub update: List,
-    pub forward: List,
+    pub query: AccessList,
+    pub register: AccessList,
+    pub transfer: AccessList,
+    pub update: AccessList,
+    pub forward: AccessList,
 }
 
-/// Those who may: from one of these networks, or with one of these keys.
+/// The clients that may do something: in one of these networks, or with one of these
+/// keys.
 #[derive(Debug, Clone, Default)]
-pub struct List {
+pub struct AccessList {
     pub networks: Vec<IpNet>,
-    /// Names of keys.
+    /// The names of the keys.
     pub keys: Vec<Name>,
 }
 
@@ -41,31 +42,31 @@ const PRIVATE: [&str; 6] = [
     "fe80::/10",
 ];
 
-/// Stands before the name of a key in a list.
-const KEY: &str = "key:";
+/// The prefix of the name of a key in a list.
+const KEY_PREFIX: &str = "key:";
 
 impl Default for Access {
-    /// Anyone may query; private, link-local and loopback networks may
-    /// register and have names forwarded; loopback may transfer and update.
+    /// Any client may query. Private, link-local and loopback networks may register
+    /// and have queries forwarded. Loopback addresses may transfer and update zones.
     fn default() -> Self {
-        let list = |texts: &[&str]| List {
+        let list = |texts: &[&str]| AccessList {
             networks: texts.iter().filter_map(|text| text.parse().ok()).collect(),
             keys: Vec::new(),
         };
-        let near = [&PRIVATE[..], &LOOPBACK[..]].concat();
+        let private = [&PRIVATE[..], &LOOPBACK[..]].concat();
         Self {
             query: list(&ANYONE),
-            register: list(&near),
+            register: list(&private),
             transfer: list(&LOOPBACK),
             update: list(&LOOPBACK),
-            forward: list(&near),
+            forward: list(&private),
         }
     }
 }
 
 impl Access {
-    /// Reads the table `[access]`. `keys` are those that it may name.
-    pub fn take(table: &mut Table<'_>, keys: &[Key], source: &mut Document<'_>) -> Self {
+    /// Reads the table `[access]`, which may refer to `keys`.
+    pub fn take(table: &mut Table<'_>, keys: &[Key], document: &mut Document<'_>) -> Self {
         let mut access = Self::default();
         for (name, list) in [
             ("query", &mut access.query),
@@ -74,22 +75,22 @@ impl Access {
             ("update", &mut access.update),
             ("forward", &mut access.forward),
         ] {
-            if let Some(texts) = table.texts(name, source) {
-                *list = read(&texts, keys, source);
+            if let Some(texts) = table.texts(name, document) {
+                *list = read(&texts, keys, document);
             }
         }
-        table.finish(source);
+        table.finish(document);
         access
     }
 }
 
-fn read(texts: &[Spanned<String>], keys: &[Key], source: &mut Document<'_>) -> List {
-    let mut list = List::default();
+fn read(texts: &[Spanned<String>], keys: &[Key], document: &mut Document<'_>) -> AccessList {
+    let mut list = AccessList::default();
     for text in texts {
         match entry(text.get_ref(), keys) {
             Ok(Entry::Network(network)) => list.networks.push(network),
             Ok(Entry::Key(name)) => list.keys.push(name),
-            Err(message) => source.problem(text.span(), message),
+            Err(message) => document.problem(text.span(), message),
         }
     }
     list
@@ -101,16 +102,18 @@ enum Entry {
 }
 
 fn entry(text: &str, keys: &[Key]) -> Result<Entry, String> {
-    if let Some(name) = text.strip_prefix(KEY) {
+    if let Some(name) = text.strip_prefix(KEY_PREFIX) {
         let name = keys::name(name)?;
-        return match keys.iter().any(|key| key.name == name) {
-            true => Ok(Entry::Key(name)),
-            false => Err(keys::unknown(&name)),
+        let is_known = keys.iter().any(|key| key.name == name);
+        return if is_known {
+            Ok(Entry::Key(name))
+        } else {
+            Err(keys::unknown(&name))
         };
     }
     let single = text.parse::<IpAddr>().map(IpNet::from);
     let network = text.parse().or(single);
     network.map(Entry::Network).map_err(|_| {
-        format!("`{text}` is no network: write \"10.0.0.0/8\", \"fd00::/8\" or \"key:NAME\"")
+        format!("invalid network `{text}`: write \"10.0.0.0/8\", \"fd00::/8\" or \"key:NAME\"")
     })
 }

@@ -1,5 +1,5 @@
-//! The certificates and the key of DNS over TLS: PEM files in, what a handshake
-//! needs out.
+//! The certificates and the key of DNS over TLS: reads PEM files, and provides the
+//! configuration of handshakes.
 
 use std::{
     fs,
@@ -19,21 +19,21 @@ use tokio_rustls::rustls::{
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
-/// What clients call the protocol (RFC 7301), if they say it.
+/// The ALPN protocol ID of DNS over TLS (RFC 7301).
 const PROTOCOL: &[u8] = b"dot";
 
-/// The PEM files, and what is asked of clients.
+/// The PEM files, and whether clients must present a certificate.
 #[derive(Debug, Clone)]
-pub struct Files {
-    /// The server's certificate first, then those between it and its CA.
+pub struct TlsFiles {
+    /// The certificate of the server, followed by the intermediate certificates.
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// Who signs the certificates of clients. None are asked for without it.
+    /// The CA that signs client certificates; `None` to request none.
     pub client_ca: Option<PathBuf>,
     pub require_client_certificate: bool,
 }
 
-/// Which of the files is meant.
+/// The purpose of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     Certificate,
@@ -44,23 +44,34 @@ pub enum FileKind {
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Unusable {
+pub struct FileError {
     pub kind: FileKind,
     pub message: String,
 }
 
-/// What tells a file from an earlier one of that name; `None` where it is not
-/// there. The time of the last change of any kind is kept by the kernel alone,
-/// so that a copy with its times preserved shows too.
-pub type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
+/// Metadata by which a changed or replaced file is recognized. No program can set the
+/// time of the last change of the inode (`ctime`), so that a copy with preserved times
+/// is recognized, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    /// In seconds and nanoseconds, as is `ctime`.
+    mtime: (i64, i64),
+    ctime: (i64, i64),
+}
 
-/// What the service shows and asks for in TLS.
+/// The stamps of the certificate, the key and the CA; `None` for a missing file.
+pub type FileStamps = [Option<FileStamp>; 3];
+
+/// The credentials of the server, and its requirements for those of clients.
 #[derive(Debug)]
 pub struct Credentials {
-    files: Files,
-    /// As the files were when they were read first.
-    stamps: [Stamp; 3],
-    /// For new connections; earlier ones go on with theirs.
+    files: TlsFiles,
+    /// The stamps of the files when they were first read.
+    stamps: FileStamps,
+    /// The configuration of new connections. Existing connections keep theirs.
     current: ArcSwap<ServerConfig>,
 }
 
@@ -69,9 +80,10 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// All that is wrong with them.
-    pub fn read(files: Files) -> Result<Self, Vec<Unusable>> {
-        // Before they are read: what changes meanwhile is read again.
+    /// Every problem of the files.
+    pub fn read(files: TlsFiles) -> Result<Self, Vec<FileError>> {
+        // The stamps are taken first, so that a file that changes in the meantime is
+        // read again.
         let stamps = files.stamps();
         let current = ArcSwap::from_pointee(files.load()?);
         Ok(Self {
@@ -81,28 +93,28 @@ impl Credentials {
         })
     }
 
-    pub fn files(&self) -> &Files {
+    pub fn files(&self) -> &TlsFiles {
         &self.files
     }
 
-    /// What told the files when they were read first.
-    pub fn stamps(&self) -> [Stamp; 3] {
+    /// The stamps of the files when they were first read.
+    pub fn stamps(&self) -> FileStamps {
         self.stamps
     }
 
-    /// What new connections are given.
+    /// The configuration of new connections.
     pub fn current(&self) -> Arc<ServerConfig> {
         self.current.load_full()
     }
 
-    /// Gives new connections another one.
+    /// Replaces the configuration of new connections.
     pub fn replace(&self, config: ServerConfig) {
         self.current.store(Arc::new(config));
     }
 }
 
-impl Files {
-    pub fn stamps(&self) -> [Stamp; 3] {
+impl TlsFiles {
+    pub fn stamps(&self) -> FileStamps {
         [
             stamp(&self.certificate),
             stamp(&self.key),
@@ -110,7 +122,7 @@ impl Files {
         ]
     }
 
-    pub fn load(&self) -> Result<ServerConfig, Vec<Unusable>> {
+    pub fn load(&self) -> Result<ServerConfig, Vec<FileError>> {
         let provider = Arc::new(ring::default_provider());
         let chain = certificates(FileKind::Certificate, &self.certificate);
         let key = self.key();
@@ -123,7 +135,7 @@ impl Files {
             }
         };
         self.config(provider, chain, key, verifier)
-            .map_err(|error| vec![self.unfit(&error)])
+            .map_err(|error| vec![self.rejected(&error)])
     }
 
     fn config(
@@ -141,32 +153,31 @@ impl Files {
         Ok(config)
     }
 
-    fn key(&self) -> Result<PrivateKeyDer<'static>, Unusable> {
+    fn key(&self) -> Result<PrivateKeyDer<'static>, FileError> {
         let shown = self.key.display();
-        let unusable = |message| Unusable {
-            kind: FileKind::Key,
-            message,
-        };
         let text = read(FileKind::Key, &self.key)?;
-        PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-            pem::Error::NoItemsFound => unusable(format!(
-                "{shown} has no private key: it must be PEM, without a passphrase"
-            )),
-            error => unusable(format!("{shown} is no PEM file: {error}")),
+        PrivateKeyDer::from_pem_slice(&text).map_err(|error| FileError {
+            kind: FileKind::Key,
+            message: match error {
+                pem::Error::NoItemsFound => {
+                    format!("{shown} has no private key: it must be PEM, without a passphrase")
+                }
+                error => format!("{shown} is not a valid PEM file: {error}"),
+            },
         })
     }
 
-    /// What checks the certificates of clients.
+    /// The verifier of client certificates.
     fn verifier(
         &self,
         provider: &Arc<CryptoProvider>,
-    ) -> Result<Arc<dyn ClientCertVerifier>, Unusable> {
+    ) -> Result<Arc<dyn ClientCertVerifier>, FileError> {
         let Some(path) = &self.client_ca else {
             return Ok(WebPkiClientVerifier::no_client_auth());
         };
-        let unusable = |error: String| Unusable {
+        let unusable = |error: String| FileError {
             kind: FileKind::ClientCa,
-            message: format!("{} has no CA that can be used: {error}", path.display()),
+            message: format!("{} has no usable CA: {error}", path.display()),
         };
         let mut roots = RootCertStore::empty();
         for certificate in certificates(FileKind::ClientCa, path)? {
@@ -176,15 +187,16 @@ impl Files {
         }
         let builder =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-        let builder = match self.require_client_certificate {
-            true => builder,
-            false => builder.allow_unauthenticated(),
+        let builder = if self.require_client_certificate {
+            builder
+        } else {
+            builder.allow_unauthenticated()
         };
         builder.build().map_err(|error| unusable(error.to_string()))
     }
 
-    /// Why certificate and key cannot be used together.
-    fn unfit(&self, error: &Error) -> Unusable {
+    /// Why TLS rejects the certificate and the key.
+    fn rejected(&self, error: &Error) -> FileError {
         let (certificate, key) = (self.certificate.display(), self.key.display());
         let (kind, message) = match error {
             Error::InconsistentKeys(_) => (
@@ -193,46 +205,43 @@ impl Files {
             ),
             Error::InvalidCertificate(_) => (
                 FileKind::Certificate,
-                format!("{certificate} has no certificate that can be used: {error}"),
+                format!("{certificate} has no usable certificate: {error}"),
             ),
-            _ => (
-                FileKind::Key,
-                format!("{key} has no key that can be used: {error}"),
-            ),
+            _ => (FileKind::Key, format!("{key} has no usable key: {error}")),
         };
-        Unusable { kind, message }
+        FileError { kind, message }
     }
 }
 
-fn stamp(path: &Path) -> Stamp {
+fn stamp(path: &Path) -> Option<FileStamp> {
     let metadata = fs::metadata(path).ok()?;
-    Some((
-        metadata.dev(),
-        metadata.ino(),
-        metadata.len(),
-        (metadata.mtime(), metadata.mtime_nsec()),
-        (metadata.ctime(), metadata.ctime_nsec()),
-    ))
+    Some(FileStamp {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        bytes: metadata.len(),
+        mtime: (metadata.mtime(), metadata.mtime_nsec()),
+        ctime: (metadata.ctime(), metadata.ctime_nsec()),
+    })
 }
 
-fn read(kind: FileKind, path: &Path) -> Result<Vec<u8>, Unusable> {
-    fs::read(path).map_err(|error| Unusable {
+fn read(kind: FileKind, path: &Path) -> Result<Vec<u8>, FileError> {
+    fs::read(path).map_err(|error| FileError {
         kind,
         message: format!("{} cannot be read: {error}", path.display()),
     })
 }
 
-/// All certificates in the file, of which there must be one.
-fn certificates(kind: FileKind, path: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+/// Reads all certificates in the file, which must contain at least one.
+fn certificates(kind: FileKind, path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let text = read(kind, path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let wrong = match found {
-        Ok(found) if !found.is_empty() => return Ok(found),
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let problem = match certificates {
+        Ok(certificates) if !certificates.is_empty() => return Ok(certificates),
         Ok(_) => "has no certificate: it must be PEM".to_owned(),
-        Err(error) => format!("is no PEM file: {error}"),
+        Err(error) => format!("is not a valid PEM file: {error}"),
     };
-    Err(Unusable {
+    Err(FileError {
         kind,
-        message: format!("{} {wrong}", path.display()),
+        message: format!("{} {problem}", path.display()),
     })
 }

@@ -1,8 +1,8 @@
 //! The configuration file; `etc/paramd.toml` shows and explains every key.
 //!
-//! A file comes in; plain data comes out, or everything that is wrong with it by
-//! line. The rest of the server reads this data; nothing here knows any of it, opens
-//! a socket or decides about a query.
+//! The input is a file; the output is plain data, or every problem of the file with
+//! its line. The other modules of the server read this data. This module depends on
+//! none of them, opens no socket, and makes no decisions about queries.
 
 pub mod access;
 pub mod certificates;
@@ -17,7 +17,7 @@ use std::{
 
 use self::{
     access::Access,
-    certificates::{Credentials, FileKind, Files},
+    certificates::{Credentials, FileKind, TlsFiles},
     keys::Keys,
     limits::Limits,
     secret::Secret,
@@ -28,33 +28,41 @@ use crate::settings::{self, Document, Problem, Spanned, Table};
 pub const PORT: u16 = 53;
 pub const TLS_PORT: u16 = 853;
 
-/// What the configuration file says.
+/// A configuration.
 #[derive(Debug, Default)]
 pub struct Config {
     pub access: Access,
     pub keys: Keys,
-    /// The secret of new cookies, and perhaps that of earlier ones; `None` for
-    /// secrets of the service's own.
-    pub cookie_secrets: Option<(Secret, Option<Secret>)>,
+    /// The configured cookie secrets; `None` for generated ones.
+    pub cookie_secrets: Option<CookieSecrets>,
     pub identity: Identity,
     pub limits: Limits,
     /// `None` for no TLS.
     pub tls: Option<Tls>,
 }
 
+/// The configured secrets of DNS cookies.
+#[derive(Debug)]
+pub struct CookieSecrets {
+    /// Generates new cookies.
+    pub current: Secret,
+    /// Verifies older cookies.
+    pub previous: Option<Secret>,
+}
+
 /// DNS over TLS (RFC 7858).
 #[derive(Debug)]
 pub struct Tls {
-    /// None for all addresses.
+    /// The addresses to listen on; empty for all.
     pub listen: Vec<SocketAddr>,
     pub credentials: Credentials,
 }
 
-/// What the service tells of itself to whoever asks; nothing by default.
+/// What the server reveals about itself to any client; nothing by default.
 #[derive(Debug, Default, Clone)]
 pub struct Identity {
-    /// Which of several servers this is: NSID (RFC 5001) and `id.server` in
-    /// class CH (RFC 4892).
+    /// The name that tells this server from others: NSID (RFC 5001) and `id.server`
+    /// in class CH (RFC 4892).
     pub name: Option<String>,
     /// Whether `version.bind` in class CH is answered.
     pub version: bool,
@@ -70,38 +78,42 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Vec<Problem>> {
     settings::parse(path, text, config)
 }
 
-fn config(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Config> {
-    let keys = Keys::take(&mut table.table("keys", source), source);
-    let access = Access::take(&mut table.table("access", source), &keys.0, source);
-    let cookie_secrets = cookies(&mut table.table("cookies", source), source);
-    let identity = identity(&mut table.table("identity", source), source);
-    let limits = Limits::take(&mut table.table("limits", source), source);
-    let tls = table.optional_table("tls", source);
+fn config(table: &mut Table<'_>, document: &mut Document<'_>) -> Option<Config> {
+    let keys = Keys::take(&mut table.table("keys", document), document);
+    let access = Access::take(&mut table.table("access", document), &keys.0, document);
+    let cookie_secrets = cookies(&mut table.table("cookies", document), document);
+    let identity = identity(&mut table.table("identity", document), document);
+    let limits = Limits::take(&mut table.table("limits", document), document);
+    let tls = table.optional_table("tls", document);
     Some(Config {
         access,
         keys,
         cookie_secrets,
         identity,
         limits,
-        tls: tls.and_then(|mut table| self::tls(&mut table, source)),
+        tls: tls.and_then(|mut table| self::tls(&mut table, document)),
     })
 }
 
-fn tls(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Tls> {
+fn tls(table: &mut Table<'_>, document: &mut Document<'_>) -> Option<Tls> {
     let listen_span = table.span("listen");
-    let listen = table.texts("listen", source);
-    let certificate = table.required("certificate", "\"server.pem\"", source);
-    let key = table.required("key", "\"server.key\"", source);
+    let listen = table.texts("listen", document);
+    let certificate = table.required("certificate", "\"server.pem\"", document);
+    let key = table.required("key", "\"server.key\"", document);
     let require_client_certificate = table
-        .boolean("require_client_certificate", source)
+        .boolean("require_client_certificate", document)
         .unwrap_or_default();
-    let client_ca = match require_client_certificate {
-        true => table.required("client_ca", "\"clients.pem\"", source),
-        false => table.text("client_ca", source),
+    let client_ca = if require_client_certificate {
+        table.required("client_ca", "\"clients.pem\"", document)
+    } else {
+        table.text("client_ca", document)
     };
-    table.finish(source);
+    table.finish(document);
     if let (Some([]), Some(span)) = (listen.as_deref(), listen_span) {
-        source.problem(span, "`listen` names no address: leave it out for all");
+        document.problem(
+            span,
+            "`listen` is empty: omit it to listen on all addresses",
+        );
     }
     let listen = listen
         .into_iter()
@@ -110,19 +122,19 @@ fn tls(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Tls> {
             let address = tls_address(text.get_ref());
             if address.is_none() {
                 let message = format!(
-                    "`{}` is no address: write \"10.0.0.2\", \"10.0.0.2:853\", \"fd00::2\" or \"[fd00::2]:853\"",
+                    "invalid address `{}`: write \"10.0.0.2\", \"10.0.0.2:853\", \"fd00::2\" or \"[fd00::2]:853\"",
                     text.get_ref()
                 );
-                source.problem(text.span(), message);
+                document.problem(text.span(), message);
             }
             address
         })
         .collect();
     let (certificate, key) = certificate.zip(key)?;
-    // A relative path starts where the configuration file is.
-    let directory = source.path().parent().unwrap_or(Path::new(""));
+    // A relative path starts in the directory of the configuration file.
+    let directory = document.path().parent().unwrap_or(Path::new(""));
     let path = |name: &Spanned<String>| directory.join(name.get_ref());
-    let files = Files {
+    let files = TlsFiles {
         certificate: path(&certificate),
         key: path(&key),
         client_ca: client_ca.as_ref().map(path),
@@ -140,14 +152,14 @@ fn tls(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Tls> {
                     (FileKind::Key, _) => key.span(),
                     _ => certificate.span(),
                 };
-                source.problem(span, problem.message);
+                document.problem(span, problem.message);
             }
             None
         }
     }
 }
 
-/// `ADDR` or `ADDR:PORT`.
+/// Parses `ADDR` or `ADDR:PORT`.
 fn tls_address(text: &str) -> Option<SocketAddr> {
     let alone = || text.parse::<IpAddr>().ok();
     text.parse()
@@ -155,14 +167,14 @@ fn tls_address(text: &str) -> Option<SocketAddr> {
         .or_else(|| alone().map(|ip| SocketAddr::new(ip, TLS_PORT)))
 }
 
-fn identity(table: &mut Table<'_>, source: &mut Document<'_>) -> Identity {
-    let name = table.text("name", source);
-    let version = table.boolean("version", source);
-    table.finish(source);
+fn identity(table: &mut Table<'_>, document: &mut Document<'_>) -> Identity {
+    let name = table.text("name", document);
+    let version = table.boolean("version", document);
+    table.finish(document);
     if let Some(name) = &name
         && !(1..=255).contains(&name.get_ref().len())
     {
-        source.problem(name.span(), "`name` has 1 to 255 octets");
+        document.problem(name.span(), "`name` must have 1 to 255 bytes");
     }
     Identity {
         name: name.map(Spanned::into_inner),
@@ -170,16 +182,16 @@ fn identity(table: &mut Table<'_>, source: &mut Document<'_>) -> Identity {
     }
 }
 
-fn cookies(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<(Secret, Option<Secret>)> {
-    let texts = table.texts("secrets", source);
-    table.finish(source);
+fn cookies(table: &mut Table<'_>, document: &mut Document<'_>) -> Option<CookieSecrets> {
+    let texts = table.texts("secrets", document);
+    table.finish(document);
     let texts = texts?;
     let secrets: Vec<Secret> = texts
         .iter()
         .filter_map(|text| {
             let secret = secret::secret(text.get_ref());
             if secret.is_none() {
-                source.problem(text.span(), "a secret is 32 hexadecimal digits");
+                document.problem(text.span(), "a secret must have 32 hexadecimal digits");
             }
             secret
         })
@@ -187,9 +199,12 @@ fn cookies(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<(Secret, 
     if let [.., last] = texts.as_slice()
         && texts.len() > 2
     {
-        let message = "there are two secrets at most: that of new cookies and the one before it";
-        source.problem(last.span(), message);
+        let message = "too many secrets: write the secret for new cookies and the previous one";
+        document.problem(last.span(), message);
     }
     let mut secrets = secrets.into_iter();
-    Some((secrets.next()?, secrets.next()))
+    Some(CookieSecrets {
+        current: secrets.next()?,
+        previous: secrets.next(),
+    })
 }

@@ -1,4 +1,4 @@
-//! Secrets of 128 bits: as the configuration has them, and new ones.
+//! Secrets of 128 bits: their text form in the configuration, and their generation.
 
 use std::{
     fs::File,
@@ -8,12 +8,12 @@ use std::{
 /// The key of SipHash-2-4.
 pub type Secret = [u8; 16];
 
-/// A secret as it is written.
+/// Formats a secret as 32 hexadecimal digits.
 pub fn hexadecimal(secret: &Secret) -> String {
-    secret.iter().map(|octet| format!("{octet:02x}")).collect()
+    secret.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A secret as 32 hexadecimal digits.
+/// Parses a secret, which consists of 32 hexadecimal digits.
 pub fn secret(text: &str) -> Option<Secret> {
     let is_hexadecimal = text.bytes().all(|digit| digit.is_ascii_hexdigit());
     if text.len() != 32 || !is_hexadecimal {
@@ -22,11 +22,11 @@ pub fn secret(text: &str) -> Option<Secret> {
     u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
 }
 
-/// A new secret.
+/// Generates a secret.
 ///
 /// # Errors
 ///
-/// The operating system gives no random numbers.
+/// The operating system provides no random numbers.
 pub fn random() -> io::Result<Secret> {
     let mut secret = Secret::default();
     File::open("/dev/urandom")?.read_exact(&mut secret)?;

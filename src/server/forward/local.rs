@@ -1,11 +1,11 @@
-//! Names outside all zones that are answered here, since no upstream should be
-//! asked for them (RFC 6303, RFC 6761), with the types that exist and no others.
+//! Locally served names outside all zones, which should not be forwarded (RFC 6303,
+//! RFC 6761).
 //!
-//! Names of this machine never go anywhere. Reverse names of private networks are
-//! for the upstreams, if there are any: a site's resolver may serve them. Without
-//! upstreams they are answered at once, that there is no such name. To refuse them
-//! would keep every client waiting that looks up the other end of a connection:
-//! musl's resolver takes no notice of a refusal, and waits for five seconds.
+//! Names of this machine are never forwarded. Reverse names of private networks are
+//! forwarded if there are upstreams, since the resolver of a site may serve them.
+//! Without upstreams the answer is NXDOMAIN. A refusal would delay every client that
+//! looks up the other end of a connection: musl's resolver ignores a refusal, and waits
+//! for five seconds.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
@@ -22,7 +22,7 @@ use hickory_proto::{
 
 use crate::zone::Answer;
 
-/// How long answers may be kept, in seconds (RFC 6303, section 3).
+/// How long answers may be cached, in seconds (RFC 6303, section 3).
 const TTL: u32 = 10_800;
 
 /// The name of this machine (RFC 6761, section 6.3).
@@ -36,14 +36,13 @@ const LOOPBACK_ADDRESS: &str = "1.0.0.127.in-addr.arpa.";
 const LOOPBACK_ADDRESS_V6: &str =
     "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.";
 
-/// What is nowhere (RFC 6761, section 6.4), and what is not in the DNS (RFC 7686,
-/// section 2).
-const NOWHERE: [&str; 2] = ["invalid.", "onion."];
+/// Names that do not exist (RFC 6761, section 6.4), and names that are not in the DNS
+/// (RFC 7686, section 2).
+const NONEXISTENT: [&str; 2] = ["invalid.", "onion."];
 
 /// Reverse zones of private networks (RFC 1918, RFC 4193, RFC 6598), link-local
-/// networks, and those that are for documentation or stand for nothing: RFC 6303,
-/// sections 4.1 to 4.6, and RFC 7793. Those of 172.16.0.0/12 and 100.64.0.0/10 are
-/// below.
+/// networks, networks for documentation, and unspecified addresses: RFC 6303, sections
+/// 4.1 to 4.6, and RFC 7793. Those of 172.16.0.0/12 and 100.64.0.0/10 are added below.
 const PRIVATE: [&str; 15] = [
     "10.in-addr.arpa.",
     "168.192.in-addr.arpa.",
@@ -62,13 +61,13 @@ const PRIVATE: [&str; 15] = [
     "8.b.d.0.1.0.0.2.ip6.arpa.",
 ];
 
-/// The zones that are answered here always.
-static OWN: LazyLock<Vec<Name>> = LazyLock::new(|| {
-    let own = [LOCALHOST, LOOPBACK, LOOPBACK_ADDRESS_V6];
-    own.into_iter().chain(NOWHERE).map(name).collect()
+/// The zones that are always served locally.
+static LOCAL: LazyLock<Vec<Name>> = LazyLock::new(|| {
+    let local = [LOCALHOST, LOOPBACK, LOOPBACK_ADDRESS_V6];
+    local.into_iter().chain(NONEXISTENT).map(name).collect()
 });
 
-/// Those that are answered here where there is no upstream.
+/// The zones that are served locally if there are no upstreams.
 static WITHOUT_UPSTREAMS: LazyLock<Vec<Name>> = LazyLock::new(|| {
     let sixteen = (16..32).map(|second| format!("{second}.172.in-addr.arpa."));
     let shared = (64..128).map(|second| format!("{second}.100.in-addr.arpa."));
@@ -76,12 +75,12 @@ static WITHOUT_UPSTREAMS: LazyLock<Vec<Name>> = LazyLock::new(|| {
     PRIVATE.into_iter().map(name).chain(ranges).collect()
 });
 
-/// The answer to a question that is for no upstream; `None` for one that is.
+/// Answers a query for a locally served name; `None` for any other name.
 pub fn answer(owner: &Name, rtype: RecordType, has_upstreams: bool) -> Option<Answer> {
-    let holds = |zone: &&Name| zone.zone_of(owner);
-    let mut zone = OWN.iter().find(holds);
+    let contains_owner = |zone: &&Name| zone.zone_of(owner);
+    let mut zone = LOCAL.iter().find(contains_owner);
     if zone.is_none() && !has_upstreams {
-        zone = WITHOUT_UPSTREAMS.iter().find(holds);
+        zone = WITHOUT_UPSTREAMS.iter().find(contains_owner);
     }
     let zone = zone?;
     let Some(mut data) = data(zone, owner) else {
@@ -98,8 +97,8 @@ pub fn answer(owner: &Name, rtype: RecordType, has_upstreams: bool) -> Option<An
     })
 }
 
-/// What is at a name of that zone, none if there are only names below it, or
-/// `None` if there is no such name.
+/// The record data at a name in the zone; empty for an empty non-terminal, `None` for a
+/// name that does not exist.
 fn data(zone: &Name, owner: &Name) -> Option<Vec<RData>> {
     let localhost = name(LOCALHOST);
     let mut data = Vec::new();
@@ -131,13 +130,13 @@ fn negative(code: ResponseCode, zone: &Name) -> Answer {
     }
 }
 
-/// As RFC 6303, section 3, has it.
+/// The SOA record of RFC 6303, section 3.
 fn soa(zone: &Name) -> SOA {
     let nobody = name("nobody.invalid.");
     SOA::new(zone.clone(), nobody, 1, 3_600, 1_200, 604_800, TTL)
 }
 
-/// A name that is written here.
+/// Parses a name that is a constant.
 fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap_or_default()
 }
@@ -147,8 +146,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_zone_is_one() {
-        let zones = OWN.iter().chain(WITHOUT_UPSTREAMS.iter());
+    fn every_constant_is_a_zone() {
+        let zones = LOCAL.iter().chain(WITHOUT_UPSTREAMS.iter());
         for zone in zones {
             assert!(!zone.is_root() && zone.is_fqdn(), "{zone}");
             for rtype in [RecordType::SOA, RecordType::NS, RecordType::ANY] {

@@ -1,17 +1,17 @@
-//! Names outside all zones: the queries go on to upstream resolvers, and what
-//! these say comes back as they said it.
+//! Forwards queries for names outside all zones to upstream resolvers, and returns
+//! their responses unchanged.
 //!
-//! This is a relay, as transparent as RFC 5625 wants one to be, and no resolver:
-//! it keeps no cache, follows no alias, and validates nothing. The flags that
-//! arrive are the upstream's, AA and RA among them. Whatever it knows of DNSSEC
-//! arrives as well: the records that the client asked for with DO, and the AD
-//! bit, which is worth as much as the way to the upstream is.
+//! This is a transparent proxy (RFC 5625) and not a resolver: it has no cache, follows
+//! no aliases, and validates nothing. The flags of the response, including AA and RA,
+//! are those of the upstream. DNSSEC data is passed on as well: the records that the
+//! client requested with DO, and the AD bit, which is as trustworthy as the path to the
+//! upstream.
 //!
-//! * [`query`]: what goes to an upstream.
-//! * [`response`]: what has come from one; `shift`: names in it that have to be mended.
-//! * `exchange`: one upstream, asked by UDP and TCP.
-//! * `admission`: how many queries are forwarded at once.
-//! * [`local`]: names that are answered here.
+//! * [`query`]: the query to an upstream.
+//! * [`response`]: the response of an upstream; `shift`: adjusts compressed names in it.
+//! * `exchange`: sends a query to one upstream by UDP and TCP.
+//! * `admission`: limits on concurrently forwarded queries.
+//! * [`local`]: names that are served locally.
 
 mod admission;
 mod exchange;
@@ -37,8 +37,8 @@ use tokio::{
 use tracing::debug;
 
 use self::{
-    admission::{Admission, Admitted},
-    exchange::Failure,
+    admission::{Admission, ForwardPermit},
+    exchange::UpstreamError,
     response::Response,
 };
 
@@ -46,42 +46,43 @@ pub use self::query::UpstreamQuery;
 
 use super::extended_error::ExtendedError;
 
-/// How long all upstreams together may take. `dig` gives up after 5 s.
+/// The time limit for all upstreams together. `dig` gives up after 5 s.
 const TOTAL: Duration = Duration::from_millis(4_500);
 
-/// How long the text of an extended error may get. It is left out where it has no
-/// room, and should not take the whole of a small reply.
-const MOST_TEXT: usize = 320;
+/// The maximum length of an extended error's text in bytes. The text is omitted if it
+/// does not fit, and should not fill a small reply.
+const MAX_TEXT: usize = 320;
 
-/// Passes queries on to upstream resolvers.
+/// Forwards queries to upstream resolvers.
 pub struct Forwarder {
     upstreams: Vec<SocketAddr>,
-    /// Who answered last, and so is asked first: of a dead upstream only one
-    /// query in a while is kept waiting.
+    /// The upstream that answered last, which is queried first, so that a dead upstream
+    /// rarely delays a query.
     preferred: AtomicUsize,
     admission: Admission,
 }
 
-/// What has become of a query.
+/// The result of forwarding a query.
 #[derive(Debug)]
-pub struct Forwarded {
-    /// What there is for the client: an answer, or the best of the failures that
-    /// upstreams have reported. `None` where none has sent anything.
+pub struct ForwardResult {
+    /// An answer, or the best of the failures that upstreams returned. `None` if no
+    /// upstream responded.
     pub response: Option<Response>,
-    /// What else there is to say where there is no answer: who said what.
+    /// If there is no answer, the result of each upstream.
     pub error: Option<ExtendedError>,
 }
 
-/// An upstream that was asked, and what came of it, unless that is a defect.
+/// A query to one upstream.
 struct Attempt {
     upstream: SocketAddr,
-    /// How long it could take.
+    /// How long the upstream had to respond.
     time: Duration,
-    outcome: Option<Result<Response, Failure>>,
+    /// `None` if the task panicked.
+    result: Option<Result<Response, UpstreamError>>,
 }
 
 impl Forwarder {
-    /// Asks the upstreams in that order.
+    /// `upstreams` are queried in this order.
     pub fn new(upstreams: &[SocketAddr]) -> Self {
         Self {
             upstreams: upstreams.to_vec(),
@@ -90,77 +91,81 @@ impl Forwarder {
         }
     }
 
-    /// Lets a query of that client be forwarded, if there may be one more.
+    /// Returns a permit to forward a query of this client.
     ///
     /// # Errors
     ///
-    /// That there may not, and why.
-    pub fn admit(&self, client: IpAddr) -> Result<Admitted, &'static str> {
+    /// The reason, at a limit.
+    pub fn admit(&self, client: IpAddr) -> Result<ForwardPermit, &'static str> {
         self.admission.admit(client)
     }
 
-    /// Asks the upstreams.
+    /// Queries the upstreams.
     ///
-    /// Each has a fair share of the time that is left until the next is asked.
-    /// An answer that comes later is taken nevertheless, so that a slow upstream
-    /// is heard while others are silent.
-    pub async fn forward(self: Arc<Self>, query: UpstreamQuery, _admitted: Admitted) -> Forwarded {
+    /// Each gets an equal share of the remaining time before the next is queried. A
+    /// later answer is accepted as well, so that a slow upstream can still answer while
+    /// the others do not.
+    pub async fn forward(
+        self: Arc<Self>,
+        query: UpstreamQuery,
+        _permit: ForwardPermit,
+    ) -> ForwardResult {
         let query = Arc::new(query);
         let end = Instant::now() + TOTAL;
         let preferred = self.preferred.load(Ordering::Relaxed);
         let count = self.upstreams.len();
-        let mut places = (0..count).cycle().skip(preferred).take(count);
+        let mut upstreams = (0..count).cycle().skip(preferred).take(count);
         let mut left = count as u32;
-        let mut asked: Vec<Attempt> = Vec::with_capacity(count);
-        // Those that are waited for are given up with this.
-        let mut waiting = JoinSet::new();
+        let mut attempts: Vec<Attempt> = Vec::with_capacity(count);
+        // Dropping the tasks aborts them.
+        let mut tasks = JoinSet::new();
         loop {
-            let ended = match places.next() {
-                Some(place) => {
+            let ended = match upstreams.next() {
+                Some(index) => {
                     let now = Instant::now();
                     let time = end.saturating_duration_since(now);
                     let share = time / left;
                     left -= 1;
-                    let (upstream, query) = (self.upstreams[place], query.clone());
-                    let turn = asked.len();
-                    asked.push(Attempt {
+                    let (upstream, query) = (self.upstreams[index], query.clone());
+                    let attempt = attempts.len();
+                    attempts.push(Attempt {
                         upstream,
                         time,
-                        outcome: None,
+                        result: None,
                     });
-                    waiting.spawn(async move {
-                        let outcome = exchange::ask(upstream, &query, end).await;
-                        (turn, place, outcome)
+                    tasks.spawn(async move {
+                        let result = exchange::query_upstream(upstream, &query, end).await;
+                        (attempt, index, result)
                     });
-                    timeout_at(now + share, waiting.join_next()).await
+                    timeout_at(now + share, tasks.join_next()).await
                 }
-                // Each of them ends when the time has.
-                None => Ok(waiting.join_next().await),
+                // Each task ends by itself at the time limit.
+                None => Ok(tasks.join_next().await),
             };
             match ended {
-                Ok(Some(Ok((_, place, Ok(response))))) if response.is_answer() => {
-                    self.preferred.store(place, Ordering::Relaxed);
-                    return Forwarded {
+                Ok(Some(Ok((_, index, Ok(response))))) if response.is_answer() => {
+                    self.preferred.store(index, Ordering::Relaxed);
+                    return ForwardResult {
                         response: Some(response),
                         error: None,
                     };
                 }
-                Ok(Some(Ok((turn, _, outcome)))) => asked[turn].outcome = Some(outcome),
-                Ok(None) if left == 0 => return failed(asked),
-                // Its turn is over, or it has panicked: the next one's.
+                Ok(Some(Ok((attempt, _, result)))) => attempts[attempt].result = Some(result),
+                Ok(None) if left == 0 => return without_answer(attempts),
+                // The share of the time is over, or the task has panicked.
                 Ok(None) | Ok(Some(Err(_))) | Err(_) => {}
             }
         }
     }
 }
 
-/// No upstream has an answer: the best of what they sent, and who said what.
-fn failed(asked: Vec<Attempt>) -> Forwarded {
+/// The best of the responses when no upstream has an answer, and the result of each.
+fn without_answer(attempts: Vec<Attempt>) -> ForwardResult {
     let mut text = String::new();
-    for asked in &asked {
-        let part = asked.to_string();
+    for attempt in &attempts {
+        let part = attempt.to_string();
         debug!("{part}");
-        if text.len() + part.len() > MOST_TEXT {
+        if text.len() + part.len() > MAX_TEXT {
             text.push_str(", and so on");
             break;
         }
@@ -169,11 +174,11 @@ fn failed(asked: Vec<Attempt>) -> Forwarded {
         }
         text.push_str(&part);
     }
-    let is_unreachable = |asked: &Attempt| matches!(asked.outcome, Some(Err(Failure::Network(_))));
-    let all_are_unreachable = asked.iter().all(is_unreachable);
-    let responses = asked.into_iter().filter_map(|asked| asked.outcome?.ok());
+    let is_unreachable = |it: &Attempt| matches!(it.result, Some(Err(UpstreamError::Network(_))));
+    let all_are_unreachable = attempts.iter().all(is_unreachable);
+    let responses = attempts.into_iter().filter_map(|it| it.result?.ok());
     let response = responses.min_by_key(|response| match response.code {
-        // It has tried.
+        // This upstream tried to resolve the name.
         ResponseCode::ServFail => 0,
         ResponseCode::Refused => 2,
         _ => 1,
@@ -183,7 +188,7 @@ fn failed(asked: Vec<Attempt>) -> Forwarded {
         None if all_are_unreachable => ExtendedError::network_error(text),
         None => ExtendedError::no_reachable_authority(text),
     };
-    Forwarded {
+    ForwardResult {
         response,
         error: Some(error),
     }
@@ -195,18 +200,18 @@ impl std::fmt::Display for Attempt {
             53 => write!(f, "{} ", self.upstream.ip())?,
             _ => write!(f, "{} ", self.upstream)?,
         }
-        match &self.outcome {
+        match &self.result {
             Some(Ok(response)) => write!(f, "answered {}", mnemonic(response.code)),
-            Some(Err(Failure::Silent)) => {
+            Some(Err(UpstreamError::Timeout)) => {
                 write!(f, "did not answer within {:.1} s", self.time.as_secs_f32())
             }
-            Some(Err(failure)) => write!(f, "{failure}"),
-            None => write!(f, "was not heard"),
+            Some(Err(error)) => write!(f, "{error}"),
+            None => write!(f, "was not queried to the end"),
         }
     }
 }
 
-/// What operators call the code.
+/// The mnemonic of a response code.
 fn mnemonic(code: ResponseCode) -> String {
     let known = match code {
         ResponseCode::FormErr => "FORMERR",

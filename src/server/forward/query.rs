@@ -1,47 +1,44 @@
-//! The query that goes on to an upstream.
+//! The query to an upstream.
 //!
-//! What belongs to the client and its question goes on: the name in its own
-//! spelling, type and class, and the flags RD, AD, CD and DO. What belongs to one
-//! hop (RFC 6891, section 6.1.1) is the service's own: the ID, the payload size
-//! and the options. So no cookie, padding, keepalive, NSID or signature of the
-//! client's is passed on.
+//! The parts of the question are forwarded: the name with its spelling, the type, the
+//! class, and the flags RD, AD, CD and DO. In a query, AD states that the client
+//! understands that flag in the response (RFC 6840, section 5.7). The hop-by-hop parts
+//! (RFC 6891, section 6.1.1) are the service's own: the ID, the payload size and the
+//! options. So no cookie, padding, keepalive, NSID or signature of the client is
+//! forwarded.
 //!
-//! CLIENT-SUBNET (RFC 7871) is the one option that may travel further. A service
-//! that passes on addresses must keep a cache by network (section 7.5), and this
-//! one keeps none. The addresses that peers state are private, which should not
-//! be passed on either (section 11.3), and are meant for this service: they say
-//! where a peer is reached. So the option is not passed on, and the reply's scope
-//! of 0 says that the answer is not made for that address. The exception is a
-//! prefix of 0, by which a client asks that no address of its be told to anybody:
-//! that must be passed on as it is (section 7.5).
+//! CLIENT-SUBNET (RFC 7871) is the only option that may be forwarded. A service that
+//! forwards addresses must keep a cache by network (section 7.5), and this service has
+//! no cache. Peers state private addresses, which should not be forwarded, either
+//! (section 11.3), and which are meant for this service: they are the addresses at
+//! which peers are reached. Therefore the option is not forwarded, and the scope of 0
+//! in the reply states that the answer does not depend on the address. The exception
+//! is a prefix of 0, with which a client requests that its address be revealed to
+//! nobody: it must be forwarded unchanged (section 7.5).
 
-use crate::server::wire::{self, CD, HEADER, OPT, RD, SUBNET};
-
-/// Authentic data: in a query, that the client understands that flag of the
-/// reply (RFC 6840, section 5.7).
-const AD: u8 = 0x20;
+use crate::server::wire::{self, AD, CD, HEADER, MAX_UDP_OCTETS, OPT, RD, SUBNET};
 
 /// DNSSEC OK (RFC 3225), in the flags of the OPT record.
 const DO: u8 = 0x80;
 
-/// The largest reply by UDP that upstreams may send: what passes without
-/// fragments nearly everywhere.
-pub const PAYLOAD: usize = 1_232;
+/// The UDP payload size for upstreams, which passes without fragmentation nearly
+/// everywhere.
+pub const PAYLOAD: usize = MAX_UDP_OCTETS as usize;
 
-/// A query, but for what each attempt to ask it has of its own.
+/// A query to upstreams, without the parts that differ between attempts.
 #[derive(Debug)]
 pub struct UpstreamQuery {
-    /// Name, type and class, without compression.
+    /// The question: name, type and class, without compression.
     pub question: Vec<u8>,
     /// AD and CD.
     flags: u8,
     dnssec_ok: bool,
-    /// The options of its OPT record.
+    /// The options of the OPT record.
     options: Vec<u8>,
 }
 
 impl UpstreamQuery {
-    /// The query that a client's makes necessary.
+    /// The query to upstreams for a query of a client.
     pub fn new(query: &wire::Query<'_>) -> Self {
         let options = match query.subnet() {
             Some(subnet @ [_, _, 0, _]) => {
@@ -59,7 +56,7 @@ impl UpstreamQuery {
         }
     }
 
-    /// The message, with an OPT record or without.
+    /// The message with this ID, with or without an OPT record.
     pub fn message(&self, id: [u8; 2], with_edns: bool) -> Vec<u8> {
         let [i1, i0] = id;
         let additional = u8::from(with_edns);
@@ -68,7 +65,7 @@ impl UpstreamQuery {
         message.extend(&self.question);
         if with_edns {
             let [t1, t0] = OPT.to_be_bytes();
-            let [p1, p0] = (PAYLOAD as u16).to_be_bytes();
+            let [p1, p0] = MAX_UDP_OCTETS.to_be_bytes();
             let dnssec_ok = if self.dnssec_ok { DO } else { 0 };
             message.extend([0, t1, t0, p1, p0, 0, 0, dnssec_ok, 0]);
             message.extend((self.options.len() as u16).to_be_bytes());

@@ -1,8 +1,8 @@
-//! Names that point across a gap in a message (RFC 1035, section 4.1.4).
+//! Adjusts compression pointers across a gap in a message (RFC 1035, section 4.1.4).
 //!
-//! A record that is taken out of a message moves those behind it to the front.
-//! Names are then no longer where others point to. The record that is taken out
-//! is nearly always the last one, and there is nothing to do.
+//! When a record is removed from a message, those after it move forward, so that
+//! pointers to names in them become wrong. The removed record is nearly always the last
+//! one, and then there is nothing to do.
 
 use std::ops::Range;
 
@@ -11,52 +11,50 @@ use crate::server::{
     wire::HEADER,
 };
 
-/// Has every name behind the gap point to where its target will be once the gap
-/// is taken out. Names before it point to what is before them, and so stay as they
-/// are. `None` where a name points into the gap, or is malformed.
-pub fn names(message: &mut [u8], gap: &Range<usize>) -> Option<()> {
-    let mut place = gap.end;
-    while place < message.len() {
-        let record = RecordPlace::read(message, place)?;
-        name(message, place, gap)?;
+/// Adjusts the pointer of every name after the gap to the position that its target will
+/// have once the gap is removed. Names before the gap can only point to earlier names,
+/// and remain valid. Returns `None` if a name points into the gap or is malformed.
+pub fn shift_names(message: &mut [u8], gap: &Range<usize>) -> Option<()> {
+    let mut record_start = gap.end;
+    while record_start < message.len() {
+        let record = RecordPlace::read(message, record_start)?;
+        shift_name(message, record_start, gap)?;
         let end = record.data.end;
-        let mut place_in_data = record.data.start;
+        let mut position = record.data.start;
         for field in fields(record.rtype) {
-            place_in_data = match field {
-                Field::Octets(count) => place_in_data + count,
-                Field::String => place_in_data + 1 + usize::from(*message.get(place_in_data)?),
-                Field::Name => name(message, place_in_data, gap)?,
+            position = match field {
+                Field::Octets(count) => position + count,
+                Field::String => position + 1 + usize::from(*message.get(position)?),
+                Field::Name => shift_name(message, position, gap)?,
             };
-            if place_in_data > end {
+            if position > end {
                 return None;
             }
         }
-        place = end;
+        record_start = end;
     }
     Some(())
 }
 
-/// Mends the name that starts there; gives where it ends.
-fn name(message: &mut [u8], start: usize, gap: &Range<usize>) -> Option<usize> {
+/// Adjusts the name at `start`, and returns its end.
+fn shift_name(message: &mut [u8], start: usize, gap: &Range<usize>) -> Option<usize> {
     let end = end_of_name(message, start)?;
-    // A name is its labels and a root's, of one octet, or a pointer, of two.
-    let mut place = start;
-    while matches!(message[place], 1..=63) {
-        place += 1 + usize::from(message[place]);
+    // A name ends with a root label of one octet, or with a pointer of two.
+    let mut last = start;
+    while matches!(message[last], 1..=63) {
+        last += 1 + usize::from(message[last]);
     }
-    if end == place + 2 {
-        let pointer = usize::from(u16::from_be_bytes([
-            message[place] & 0x3f,
-            message[place + 1],
-        ]));
-        // It points to a name before it, and not into what is taken out.
-        if gap.contains(&pointer) || !(HEADER..place).contains(&pointer) {
+    if end == last + 2 {
+        let octets = [message[last] & 0x3f, message[last + 1]];
+        let pointer = usize::from(u16::from_be_bytes(octets));
+        // A pointer must refer to an earlier name, and not into the gap.
+        if gap.contains(&pointer) || !(HEADER..last).contains(&pointer) {
             return None;
         }
         if pointer >= gap.end {
             let pointer = pointer - gap.len();
-            message[place] = 0xc0 | (pointer >> 8) as u8;
-            message[place + 1] = pointer as u8;
+            message[last] = 0xc0 | (pointer >> 8) as u8;
+            message[last + 1] = pointer as u8;
         }
     }
     Some(end)
@@ -65,15 +63,15 @@ fn name(message: &mut [u8], start: usize, gap: &Range<usize>) -> Option<usize> {
 /// A field of a record's data.
 enum Field {
     Octets(usize),
-    /// A character string: an octet with its length, and so many octets.
+    /// A character string: a length octet, and as many octets.
     String,
     Name,
 }
 
-/// The fields of a record's data up to its last name, for all types whose names
-/// are compressed by some: those of RFC 1035, which may be; those that RFC 3597,
-/// section 4, has receivers decompress nevertheless; and later ones, whose names
-/// readers are known to follow though none may be compressed.
+/// The fields of a record's data up to its last name, for all types whose names some
+/// servers compress: the types of RFC 1035, whose names may be compressed; those whose
+/// names receivers must decompress by RFC 3597, section 4; and later types, whose names
+/// must not be compressed, but which some readers decompress.
 fn fields(rtype: u16) -> &'static [Field] {
     use Field::{Name, Octets, String};
     match rtype {
@@ -99,7 +97,7 @@ fn fields(rtype: u16) -> &'static [Field] {
 mod tests {
     use super::*;
 
-    /// A record with that data, of the root.
+    /// A record of the root with this data.
     fn record(rtype: u16, data: &[u8]) -> Vec<u8> {
         let [t1, t0] = rtype.to_be_bytes();
         let mut record = vec![0, t1, t0, 0, 1, 0, 0, 0, 9, 0, data.len() as u8];
@@ -111,9 +109,9 @@ mod tests {
         [0xc0 | (to >> 8) as u8, to as u8]
     }
 
-    /// A gap behind so many octets, a record with the name `x`, and one with that
-    /// data that has names after `before` octets: a pointer over the gap and
-    /// others to `x` and to what is before the gap.
+    /// A gap after `first` octets, a record with the name `x`, and a record of the type
+    /// with names after the octets `before`: the first points to `x` beyond the gap, and
+    /// the others before the gap.
     fn message(first: usize, rtype: u16, before: &[u8], names: usize) -> (Vec<u8>, Range<usize>) {
         let mut message = vec![0; first];
         message.extend(record(41, &[7; 30]));
@@ -130,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_all_types_are_mended() {
+    fn names_of_all_types_are_adjusted() {
         let naptr = b"\x00\x01\x00\x02\x01u\x00\x03abc";
         let mut cases = vec![(35, naptr.to_vec(), 1)];
         for (rtypes, before, names) in [
@@ -144,7 +142,7 @@ mod tests {
             let case = |rtype: &u16| (*rtype, vec![0xc0; before], names);
             cases.extend(rtypes.iter().map(case));
         }
-        // Also where the offset has more bits than an octet.
+        // The second position has more bits than an octet.
         for (first, (rtype, before, names_in_data)) in [40, 0x1fe]
             .into_iter()
             .flat_map(|first| cases.iter().map(move |case| (first, case)))
@@ -152,11 +150,11 @@ mod tests {
             let (before, count) = (before.as_slice(), *names_in_data);
             let (mut octets, gap) = message(first, *rtype, before, count);
             let (without, _) = message(first, *rtype, before, count);
-            names(&mut octets, &gap).unwrap();
+            shift_names(&mut octets, &gap).unwrap();
             octets.drain(gap.clone());
             let mut expected = without;
             expected.drain(gap.clone());
-            // Of all that, the one pointer is another.
+            // Only this pointer differs.
             let data = first + 11 + 3 + 11 + before.len();
             expected[data + 2..data + 4].copy_from_slice(&pointer(first + 11));
             assert_eq!(octets, expected, "type {rtype}");
@@ -164,27 +162,27 @@ mod tests {
     }
 
     #[test]
-    fn what_no_record_may_be_is_malformed() {
+    fn invalid_pointers_and_records_are_malformed() {
         let (octets, gap) = message(40, 15, &[0, 1], 1);
         let pointer_at = octets.len() - 2;
         let into_gap = [gap.start, gap.start + 20, gap.end - 1];
         for target in into_gap.into_iter().chain([3, pointer_at, 0x3fff]) {
             let mut octets = octets.clone();
             octets[pointer_at..].copy_from_slice(&pointer(target));
-            assert_eq!(names(&mut octets, &gap), None, "to {target}");
+            assert_eq!(shift_names(&mut octets, &gap), None, "to {target}");
         }
         for length in gap.end + 1..octets.len() {
             let whole = gap.end + 11 + 3;
-            let cut = names(&mut octets[..length].to_vec(), &gap);
+            let cut = shift_names(&mut octets[..length].to_vec(), &gap);
             assert_eq!(cut.is_some(), length == whole, "{length} octets");
         }
-        // A name that goes on behind its record.
+        // A name that extends beyond its record.
         let (mut octets, gap) = message(40, 15, &[0, 1], 1);
         let length = octets.len() - 7;
         octets[length] = 3;
         octets.extend(record(2, b"\x01x\x00"));
-        assert_eq!(names(&mut octets, &gap), None);
+        assert_eq!(shift_names(&mut octets, &gap), None);
         let (mut octets, gap) = message(40, 2, &[0x40], 0);
-        assert_eq!(names(&mut octets, &gap), None, "an unknown label");
+        assert_eq!(shift_names(&mut octets, &gap), None, "an unknown label");
     }
 }

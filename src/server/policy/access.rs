@@ -1,31 +1,34 @@
-//! Whether an access list allows a source.
+//! Evaluates access lists.
 
 use std::net::IpAddr;
 
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
 
-use crate::server::config::access::List;
+use crate::server::config::access::AccessList;
 
-impl List {
-    /// Whether a message from that address, signed with that key, is allowed.
+impl AccessList {
+    /// Returns whether the list allows a message from this address, signed with
+    /// this key.
     pub fn allows(&self, address: IpAddr, key: Option<&Name>) -> bool {
-        self.has(address) || key.is_some_and(|key| self.keys.contains(key))
+        self.has_network_of(address) || key.is_some_and(|key| self.keys.contains(key))
     }
 
-    /// Whether anything from that address could be allowed.
+    /// Returns whether the list can allow a message from this address, signed or
+    /// not.
     pub fn may_allow(&self, address: IpAddr) -> bool {
-        !self.keys.is_empty() || self.has(address)
+        !self.keys.is_empty() || self.has_network_of(address)
     }
 
-    fn has(&self, address: IpAddr) -> bool {
-        self.networks.iter().any(|network| holds(network, address))
+    fn has_network_of(&self, address: IpAddr) -> bool {
+        let mut networks = self.networks.iter();
+        networks.any(|network| contains(network, address))
     }
 }
 
-/// Whether the address is one of the network's. By one mask: [`IpNet`] compares
-/// with the first address and the last, and this is asked twice a query.
-fn holds(network: &IpNet, address: IpAddr) -> bool {
+/// Returns whether the network contains the address. One mask decides: [`IpNet`]
+/// compares with the first and the last address, and each query needs this twice.
+fn contains(network: &IpNet, address: IpAddr) -> bool {
     match (network, address) {
         (IpNet::V4(network), IpAddr::V4(address)) => {
             let differ = network.addr().to_bits() ^ address.to_bits();
@@ -45,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    /// Addresses that have much in common, of both families.
+    /// Addresses of both families that share many bits.
     fn address() -> impl Strategy<Value = IpAddr> {
         let v4 = (any::<u32>(), 0..=32u32).prop_map(|(bits, spare)| {
             let bits = bits.checked_shr(spare).unwrap_or(0);
@@ -60,13 +63,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_network_holds_what_lies_between_its_first_and_last_address(
+        fn a_network_contains_what_lies_between_its_first_and_last_address(
             (one, other, prefix) in (address(), address(), 0..=128u8),
         ) {
             let longest = if one.is_ipv4() { 32 } else { 128 };
             let network = IpNet::new(one, prefix.min(longest)).unwrap();
             for address in [one, other, network.network(), network.broadcast()] {
-                prop_assert_eq!(holds(&network, address), network.contains(&address));
+                prop_assert_eq!(contains(&network, address), network.contains(&address));
             }
         }
     }

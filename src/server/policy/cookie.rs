@@ -1,88 +1,87 @@
-//! DNS cookies (RFC 7873) as all servers make them (RFC 9018): a client that
-//! sends back a server's cookie has shown that it receives at its address.
+//! DNS cookies (RFC 7873) in the interoperable format (RFC 9018): a client that
+//! returns a server cookie has shown that it receives packets at its address.
 
 use std::{
     io,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::ArcSwap;
 use siphasher::sip::SipHasher24;
 use tracing::warn;
 
-use super::secrets::Secrets;
+use super::{secrets::Secrets, tsig};
 use crate::server::config::secret::Secret;
 
-/// How old a server's cookie may be, and how far ahead the clock of another
-/// server with the same secret (RFC 9018, section 4.3), in seconds.
-const OLDEST: i32 = 3_600;
-const NEWEST: i32 = -300;
+/// The maximum age of a server cookie, and how far ahead the clock of another
+/// server with the same secret may be (RFC 9018, section 4.3), in seconds.
+const MAX_AGE: i32 = 3_600;
+const MIN_AGE: i32 = -300;
 
-/// Up to what age a cookie may be given again instead of a new one, in seconds.
-const YOUNG: i32 = 1_800;
+/// The age from which a cookie is replaced with a new one, in seconds.
+const RENEWAL_AGE: i32 = 1_800;
 
 /// The version of a server cookie (RFC 9018, section 4.1).
 const VERSION: u8 = 1;
 
-/// How many octets a client cookie has.
-pub const CLIENT_OCTETS: usize = 8;
+/// The length of a client cookie.
+pub const CLIENT_COOKIE_OCTETS: usize = 8;
 const HEAD_OCTETS: usize = 8;
 const HASH_OCTETS: usize = 8;
-const SERVER_OCTETS: usize = HEAD_OCTETS + HASH_OCTETS;
+const SERVER_COOKIE_OCTETS: usize = HEAD_OCTETS + HASH_OCTETS;
 
-/// What the COOKIE option of a request says.
+/// The result of verifying the COOKIE option of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cookie {
-    /// Its length is not one that RFC 7873, section 4, allows.
+pub enum CookieStatus {
+    /// RFC 7873, section 4, does not allow the length of the option.
     Malformed,
-    /// A client cookie, with no server cookie or with one that is not good.
-    Unproven,
-    /// A client cookie, and a good server cookie.
-    Good {
-        /// Whether they may be given again as they are.
-        again: bool,
+    /// A client cookie, without a server cookie or with an invalid one.
+    Unverified,
+    /// A client cookie and a valid server cookie.
+    Valid {
+        /// Whether the reply may repeat them.
+        reusable: bool,
     },
 }
 
-impl Cookie {
-    /// Whether the client receives at its address.
-    pub fn is_good(&self) -> bool {
-        matches!(self, Self::Good { .. })
+impl CookieStatus {
+    /// Returns whether the client receives packets at its address.
+    pub fn is_valid(&self) -> bool {
+        matches!(self, Self::Valid { .. })
     }
 }
 
-/// Makes and checks server cookies.
+/// Generates and verifies server cookies.
 pub struct Cookies {
     secrets: ArcSwap<Secrets>,
-    /// Where secrets of the service's own are kept; `None` where they are set
-    /// by the configuration, and are never changed.
+    /// The file of generated secrets. `None` for configured secrets, which are never
+    /// rotated.
     file: Option<PathBuf>,
 }
 
 impl Cookies {
-    /// With these secrets: the first for new cookies, the second for those that
-    /// were made before it. The same for several replicas of a service.
+    /// Uses configured secrets: the current one for new cookies, the previous one to
+    /// verify older cookies. All replicas of a service have the same ones.
     pub fn configured(current: Secret, previous: Option<Secret>) -> Self {
         Self {
             secrets: ArcSwap::from_pointee(Secrets {
                 current,
                 previous,
-                since: now(),
+                created: now(),
             }),
             file: None,
         }
     }
 
-    /// With secrets of its own, kept in the data directory, so that cookies
-    /// outlive a restart.
+    /// Uses generated secrets, which are stored in the data directory, so that
+    /// cookies remain valid after a restart.
     ///
     /// # Errors
     ///
-    /// The operating system gives no random numbers.
-    pub fn own(data: &Path) -> io::Result<Self> {
+    /// The operating system provides no random numbers.
+    pub fn generated(data: &Path) -> io::Result<Self> {
         let file = data.join("cookie-secrets");
         let secrets = match Secrets::read(&file) {
             Some(secrets) => secrets,
@@ -92,126 +91,131 @@ impl Cookies {
             secrets: ArcSwap::from_pointee(secrets),
             file: Some(file),
         };
-        cookies.keep();
+        cookies.save();
         Ok(cookies)
     }
 
-    /// Makes a new secret if the current one is old. To be called now and then.
+    /// Generates a new secret if the current one is due for rotation. The server
+    /// calls this periodically.
     pub fn rotate(&self) {
         let secrets = self.secrets.load();
-        if self.file.is_none() || !secrets.are_old(now()) {
+        if self.file.is_none() || !secrets.are_due(now()) {
             return;
         }
         match Secrets::new(Some(secrets.current), now()) {
             Ok(secrets) => {
                 self.secrets.store(Arc::new(secrets));
-                self.keep();
+                self.save();
             }
-            Err(error) => warn!("no new cookie secret: {error}"),
+            Err(error) => warn!("cannot generate a new cookie secret: {error}"),
         }
     }
 
-    /// Writes the secrets down. Without, clients need one query more after a
-    /// restart, and no more than that.
-    fn keep(&self) {
+    /// Saves generated secrets. If this fails, the only effect is that each client
+    /// needs one more query after a restart.
+    fn save(&self) {
         let Some(file) = &self.file else {
             return;
         };
         if let Err(error) = self.secrets.load().write(file) {
-            warn!("cannot keep {}: {error}", file.display());
+            warn!("cannot write {}: {error}", file.display());
         }
     }
 
-    /// Cookies at that time, in seconds since 1970.
-    pub fn at(&self, now: u32) -> CookieState {
-        CookieState {
+    /// The secrets, with the current time in seconds since 1970.
+    pub fn snapshot(&self, now: u32) -> CookieSnapshot {
+        CookieSnapshot {
             secrets: self.secrets.load_full(),
             now,
         }
     }
 }
 
-/// What makes and checks cookies at one time: loaded once for a batch of packets.
-pub struct CookieState {
+/// Generates and verifies server cookies at one moment. A UDP loop takes a snapshot
+/// once for each batch of packets.
+pub struct CookieSnapshot {
     secrets: Arc<Secrets>,
     now: u32,
 }
 
-impl CookieState {
-    /// What the data of a COOKIE option says.
-    pub fn judge(&self, octets: &[u8], source: &IpAddr) -> Cookie {
-        let Some((&client, server)) = octets.split_first_chunk::<CLIENT_OCTETS>() else {
-            return Cookie::Malformed;
+impl CookieSnapshot {
+    /// Verifies the data of a COOKIE option.
+    pub fn verify(&self, octets: &[u8], source: &IpAddr) -> CookieStatus {
+        let Some((&client, server)) = octets.split_first_chunk::<CLIENT_COOKIE_OCTETS>() else {
+            return CookieStatus::Malformed;
         };
         match server.len() {
-            0 | 8..=32 => match self.is_good(&client, server, source) {
-                Some(again) => Cookie::Good { again },
-                None => Cookie::Unproven,
-            },
-            _ => Cookie::Malformed,
+            0 | 8..=32 => self
+                .verify_server_cookie(&client, server, source)
+                .unwrap_or(CookieStatus::Unverified),
+            _ => CookieStatus::Malformed,
         }
     }
 
-    /// Whether a server cookie, if it is good, may be given again. It is good if
-    /// one of the secrets has made it, for that client cookie and that address, at
-    /// a time that is not too long ago.
-    fn is_good(
+    /// Returns [`CookieStatus::Valid`] if the server cookie was generated with one
+    /// of the secrets, for this client cookie and this address, recently enough.
+    fn verify_server_cookie(
         &self,
-        client: &[u8; CLIENT_OCTETS],
+        client: &[u8; CLIENT_COOKIE_OCTETS],
         server: &[u8],
         source: &IpAddr,
-    ) -> Option<bool> {
-        let server = <&[u8; SERVER_OCTETS]>::try_from(server).ok()?;
+    ) -> Option<CookieStatus> {
+        let server = <&[u8; SERVER_COOKIE_OCTETS]>::try_from(server).ok()?;
         let (head, hash) = server.split_first_chunk::<HEAD_OCTETS>()?;
-        // Whatever is in the reserved octets (RFC 9018, section 4.2).
+        // The reserved octets may have any value (RFC 9018, section 4.2).
         let [VERSION, _, _, _, t3, t2, t1, t0] = *head else {
             return None;
         };
-        // Serial number arithmetic, as the RFC wants it after the year 2106.
+        // RFC 9018 requires serial number arithmetic, which continues to work after
+        // the year 2106.
         let age = self.now.wrapping_sub(u32::from_be_bytes([t3, t2, t1, t0])) as i32;
-        if !(NEWEST..=OLDEST).contains(&age) {
+        if !(MIN_AGE..=MAX_AGE).contains(&age) {
             return None;
         }
-        // Eight octets are compared at once, which does not tell by its time how many
-        // of them are right.
-        let has_made = |secret: &Secret| *hash == hash_of(client, head, source, secret);
-        if has_made(&self.secrets.current) {
-            return Some((0..YOUNG).contains(&age));
-        }
-        let has_made = self.secrets.previous.as_ref().is_some_and(has_made);
-        has_made.then_some(false)
+        // Eight octets are compared at once, so that the time does not reveal how
+        // many of them are correct.
+        let is_from = |secret: &Secret| *hash == hash_of(client, head, source, secret);
+        let is_current = is_from(&self.secrets.current);
+        let is_valid = is_current || self.secrets.previous.as_ref().is_some_and(is_from);
+        is_valid.then_some(CookieStatus::Valid {
+            reusable: is_current && (0..RENEWAL_AGE).contains(&age),
+        })
     }
 
-    /// A fresh server cookie.
-    pub fn server(&self, client: &[u8; CLIENT_OCTETS], source: IpAddr) -> [u8; SERVER_OCTETS] {
+    /// Generates a server cookie.
+    pub fn server(
+        &self,
+        client: &[u8; CLIENT_COOKIE_OCTETS],
+        source: IpAddr,
+    ) -> [u8; SERVER_COOKIE_OCTETS] {
         server_cookie(client, self.now, source, &self.secrets.current)
     }
 }
 
-/// A server cookie (RFC 9018, section 4): the head, and the hash.
+/// Generates a server cookie (RFC 9018, section 4): the head and the hash.
 fn server_cookie(
-    client: &[u8; CLIENT_OCTETS],
+    client: &[u8; CLIENT_COOKIE_OCTETS],
     time: u32,
     source: IpAddr,
     secret: &Secret,
-) -> [u8; SERVER_OCTETS] {
-    // Three octets are reserved.
+) -> [u8; SERVER_COOKIE_OCTETS] {
+    // The three octets after the version are reserved.
     let head = (u64::from(VERSION) << 56 | u64::from(time)).to_be_bytes();
-    let mut cookie = [0; SERVER_OCTETS];
+    let mut cookie = [0; SERVER_COOKIE_OCTETS];
     cookie[..HEAD_OCTETS].copy_from_slice(&head);
     cookie[HEAD_OCTETS..].copy_from_slice(&hash_of(client, &head, &source, secret));
     cookie
 }
 
-/// What shows who has made a cookie, for that client and address and with that
-/// head.
+/// The hash that authenticates a server cookie with this head, for this client
+/// cookie and this address.
 fn hash_of(
-    client: &[u8; CLIENT_OCTETS],
+    client: &[u8; CLIENT_COOKIE_OCTETS],
     head: &[u8; HEAD_OCTETS],
     source: &IpAddr,
     secret: &Secret,
 ) -> [u8; HASH_OCTETS] {
-    let mut octets = [0; CLIENT_OCTETS + HEAD_OCTETS + 16];
+    let mut octets = [0; CLIENT_COOKIE_OCTETS + HEAD_OCTETS + 16];
     octets[..8].copy_from_slice(client);
     octets[8..16].copy_from_slice(head);
     let length = match source {
@@ -228,10 +232,9 @@ fn hash_of(
     hash.to_le_bytes()
 }
 
-/// Now, in seconds since 1970.
+/// The current time in seconds since 1970, modulo 2³² as cookies contain it.
 pub fn now() -> u32 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs() as u32)
+    tsig::now() as u32
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
-//! Who asks, whether that is proven, what it may do, and how often.
+//! Identifies and verifies clients, controls their access, and limits their rates.
 //!
-//! In come the source of a message, its cookie and its signature; out come decisions,
-//! each of which is made here and nowhere else, whatever the transport. Nothing here
-//! looks anything up in a zone, writes a reply or changes a registration.
+//! The input is the source of a message, its cookie and its signature; the output is
+//! a decision. Every such decision is made here and nowhere else, whatever the
+//! transport. This module looks nothing up in a zone, writes no reply and changes no
+//! registration.
 //!
-//! * [`client`]: who sent a message; [`source`]: where it came from.
-//! * `access`: whether a list allows a source.
-//! * [`cookie`]: DNS cookies, by which UDP can be trusted; `secrets`: what makes them.
-//! * [`tsig`]: signed messages; `replay`: those that come a second time.
-//! * [`limits`]: how much one source may ask for, by `rate`; `tally`: what the log is
-//!   told of it.
+//! * [`client`]: the client that sent a message; [`source`]: its address and transport.
+//! * `access`: evaluates access lists.
+//! * [`cookie`]: DNS cookies, which verify sources by UDP; `secrets`: their secrets.
+//! * [`tsig`]: signed messages; `replay`: rejects those that are received again.
+//! * [`limits`]: rate limits, implemented by `rate`; `tally`: counts for the log.
 
 mod access;
 pub mod client;
@@ -29,10 +29,10 @@ use hickory_proto::op::Message;
 use self::{
     client::Client,
     cookie::Cookies,
-    limits::{Limiter, NewHost, Verdict},
-    replay::Replays,
+    limits::{Limiter, NewHostPermit, Verdict},
+    replay::{ReplayCache, ReplayError},
     source::Source,
-    tsig::{Signature, Signed},
+    tsig::{Signature, TsigStatus},
 };
 use super::{
     config::{Config, access::Access, keys::Keys},
@@ -43,29 +43,40 @@ use crate::{
     zone::RegisterKeys,
 };
 
-/// All that decisions are made by.
+/// Makes the decisions about clients.
 pub struct Policy {
     access: Access,
     keys: Keys,
-    replays: Replays,
+    replays: ReplayCache,
     pub cookies: Arc<Cookies>,
     limiter: Arc<Limiter>,
 }
 
-/// Why somebody may not do something.
+/// Why the policy rejects a request.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Refusal {
-    /// The source is not proven: the client is to ask again, with the cookie that it
-    /// is given or by TCP.
-    Unproven,
-    /// Refused, and why.
+pub enum PolicyError {
+    /// The source is not verified: the client must repeat the query with the cookie
+    /// from the response, or by TCP.
+    Unverified,
+    /// The request is refused for this reason.
     Refused(ExtendedError),
 }
 
-impl Refusal {
+impl PolicyError {
     fn prohibited(text: impl Into<Cow<'static, str>>) -> Self {
         Self::Refused(ExtendedError::prohibited(text))
     }
+}
+
+impl From<ReplayError> for PolicyError {
+    fn from(error: ReplayError) -> Self {
+        Self::prohibited(error.to_string())
+    }
+}
+
+/// The extended error for a refusal by a limit.
+fn refused(reason: &str) -> ExtendedError {
+    ExtendedError::other(reason.to_owned())
 }
 
 impl Policy {
@@ -73,33 +84,35 @@ impl Policy {
         Self {
             access: config.access.clone(),
             keys: config.keys.clone(),
-            replays: Replays::new(tsig::now()),
+            replays: ReplayCache::new(tsig::now()),
             cookies,
             limiter,
         }
     }
 
-    /// Whether anybody can sign.
+    /// Returns whether any key is configured.
     pub fn has_keys(&self) -> bool {
         !self.keys.0.is_empty()
     }
 
-    /// What the signature of a message is worth.
-    pub fn check_signature(&self, packet: &[u8], message: &Message) -> Signed {
+    /// Checks the signature of a message.
+    pub fn check_signature(&self, packet: &[u8], message: &Message) -> TsigStatus {
         self.keys.check(packet, message, tsig::now())
     }
 
-    /// Whether a reply may be sent: not too many to those who may not have asked.
+    /// Applies response rate limiting to the response to this client.
     pub fn verdict(&self, client: &Client<'_>, now: Time) -> Verdict {
-        self.limiter.verdict(*client.source, client.is_proven, now)
+        self.limiter
+            .verdict(*client.source, client.is_verified, now)
     }
 
-    /// The same for a message that nobody can read, and that so proves nothing.
-    pub fn verdict_unread(&self, source: &Source, now: Time) -> Verdict {
-        self.limiter.verdict(*source, source.is_proven(), now)
+    /// Like [`verdict`](Self::verdict), for a message that cannot be parsed: nothing
+    /// in it verifies its source.
+    pub fn verdict_unparsed(&self, source: &Source, now: Time) -> Verdict {
+        self.limiter.verdict(*source, source.is_verified(), now)
     }
 
-    /// Whether the source may ask anything at all.
+    /// Returns whether a query from this source can be allowed at all.
     pub fn may_connect(&self, source: Source) -> bool {
         self.access.query.may_allow(source.ip)
     }
@@ -116,67 +129,61 @@ impl Policy {
         self.access.forward.allows(client.source.ip, client.key)
     }
 
-    /// Whether the client may ask for a name that registers, in a zone that demands
-    /// one of these keys. Gives the address that it would be registered with.
+    /// Returns whether the client may query a name that registers, and the address
+    /// to register it with. `required` are the keys that the zone requires.
     pub fn may_register(
         &self,
         client: &Client<'_>,
-        demanded: Option<&RegisterKeys>,
+        required: Option<&RegisterKeys>,
         signature: Option<&Signature>,
-    ) -> Result<IpAddr, Refusal> {
-        // First of all, so that a forged source is sent no more than this.
-        if !client.is_proven {
-            return Err(Refusal::Unproven);
+    ) -> Result<IpAddr, PolicyError> {
+        // This check is the first, so that a forged source gets no larger response.
+        if !client.is_verified {
+            return Err(PolicyError::Unverified);
         }
-        if let Some(signature) = signature
-            && let Err(replay) = self.replays.admit(signature, tsig::now())
-        {
-            let error = ExtendedError::prohibited(replay.to_string());
-            return Err(Refusal::Refused(error));
+        if let Some(signature) = signature {
+            self.replays.admit(signature, tsig::now())?;
         }
         if !self.access.register.allows(client.source.ip, client.key) {
-            return Err(Refusal::prohibited("your network may not register"));
+            return Err(PolicyError::prohibited("your network may not register"));
         }
-        if let Some(demanded) = demanded
-            && !client.key.is_some_and(|key| demanded.has(key))
+        if let Some(required) = required
+            && !client.key.is_some_and(|key| required.has(key))
         {
-            let text = "this zone registers only who signs with its key";
-            return Err(Refusal::prohibited(text));
+            let text = "registration in this zone requires a signature with its key";
+            return Err(PolicyError::prohibited(text));
         }
         client.address().map_err(|address| {
             let text = format!("no peer can have the address {address}");
-            Refusal::Refused(ExtendedError::other(text))
+            PolicyError::Refused(ExtendedError::other(text))
         })
     }
 
-    /// Whether the client may update zones at all.
+    /// Returns whether the client may update zones.
     pub fn may_update(
         &self,
         client: &Client<'_>,
         signature: Option<&Signature>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), PolicyError> {
         if !self.access.update.allows(client.source.ip, client.key) {
             return Err(match client.key {
-                Some(key) => Refusal::prohibited(format!(
+                Some(key) => PolicyError::prohibited(format!(
                     "neither your network nor the key {key} may update zones"
                 )),
-                None => Refusal::prohibited("your network may not update zones"),
+                None => PolicyError::prohibited("your network may not update zones"),
             });
         }
-        // Whoever may update by its address alone can say it again as often as it
-        // likes.
-        if let Some(signature) = signature
-            && let Err(replay) = self.replays.admit_update(signature, tsig::now())
-        {
-            let error = ExtendedError::prohibited(replay.to_string());
-            return Err(Refusal::Refused(error));
+        // An unsigned update needs no such check: a client that may update by its
+        // address alone may repeat an update as often as it wants.
+        if let Some(signature) = signature {
+            self.replays.admit_update(signature, tsig::now())?;
         }
         Ok(())
     }
 
-    /// Whether the host may ask the registry: a source may register only so many new
-    /// hosts, and a host may change its holder only so often. A client that gives up
-    /// while the disk hangs has used that up: the host may be registered yet.
+    /// Applies the limits of new hosts for each source and of changes for each host
+    /// to a registration. A client that gives up while the disk hangs gets no refund:
+    /// the host may still be registered.
     pub fn admit(
         &self,
         zone: usize,
@@ -184,23 +191,19 @@ impl Policy {
         asker: &Holder,
         network: &Network,
         now: Time,
-    ) -> Result<Option<NewHost>, ExtendedError> {
+    ) -> Result<Option<NewHostPermit>, ExtendedError> {
         let Some(peer) = network.host(host) else {
-            let new_host = self.limiter.new_host(asker.source, now);
-            let refused = || self.limiter.refuse_new_host(asker.source).to_owned();
-            return new_host
-                .map(Some)
-                .ok_or_else(|| ExtendedError::other(refused()));
+            let permit = self.limiter.new_host(asker.source, now);
+            return permit.map(Some).map_err(refused);
         };
-        // While a lease runs, nobody else gets it.
-        let changes = peer.holder != *asker && !peer.lease.is_running(now, network.rules().lease);
-        match changes {
-            true => self.may_change(zone, host, asker, now).map(|()| None),
-            false => Ok(None),
+        // While the lease is running, no other client gets it.
+        if peer.holder != *asker && !peer.lease.is_running(now, network.rules().lease) {
+            self.may_change(zone, host, asker, now)?;
         }
+        Ok(None)
     }
 
-    /// Whether the host may have another holder, or leave.
+    /// Returns whether the host may get another holder, or leave.
     pub fn may_change(
         &self,
         zone: usize,
@@ -208,17 +211,12 @@ impl Policy {
         asker: &Holder,
         now: Time,
     ) -> Result<(), ExtendedError> {
-        match self.limiter.may_change(zone, host, now) {
-            true => Ok(()),
-            false => {
-                let text = self.limiter.refuse_change(asker.source).to_owned();
-                Err(ExtendedError::other(text))
-            }
-        }
+        let result = self.limiter.may_change(zone, host, asker.source, now);
+        result.map_err(refused)
     }
 
-    /// What was admitted as a new host was none.
-    pub fn give_back(&self, new_host: NewHost) {
-        self.limiter.give_back(new_host);
+    /// Refunds a permit for a host that was not new.
+    pub fn refund(&self, new_host: NewHostPermit) {
+        self.limiter.refund(new_host);
     }
 }

@@ -1,52 +1,54 @@
-//! Secrets: what cookies are made with, and where they are kept.
+//! The secrets of server cookies, and the file that stores them.
 
 use std::{fs, io, path::Path};
 
-use crate::store::files;
+use crate::{
+    server::config::secret::{Secret, hexadecimal, random, secret},
+    store::files,
+};
 
-use crate::server::config::secret::{Secret, hexadecimal, random, secret};
-
-/// How long a secret of the service's own is used for new cookies, in seconds.
+/// How long a generated secret is used for new cookies, in seconds.
 const ROTATION: u32 = 24 * 3_600;
 
-/// The secrets of one time.
+/// The secrets that are valid at one time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Secrets {
-    /// Makes new cookies.
+    /// Generates new cookies.
     pub current: Secret,
-    /// Cookies that it has made are good still: none is refused before its time.
+    /// Still verifies the cookies that it generated, so that none becomes invalid
+    /// early.
     pub previous: Option<Secret>,
-    /// When the current one was made, in seconds since 1970.
-    pub since: u32,
+    /// When the current secret was generated, in seconds since 1970.
+    pub created: u32,
 }
 
 impl Secrets {
-    /// A random one after the previous one.
+    /// Generates a secret that succeeds `previous`.
     ///
     /// # Errors
     ///
-    /// The operating system gives no random numbers.
+    /// The operating system provides no random numbers.
     pub fn new(previous: Option<Secret>, now: u32) -> io::Result<Self> {
         Ok(Self {
             current: random()?,
             previous,
-            since: now,
+            created: now,
         })
     }
 
-    /// Whether it is time for a new one.
-    pub fn are_old(&self, now: u32) -> bool {
-        // A clock that was set back is no reason to wait for longer.
-        let age = now.checked_sub(self.since).unwrap_or(ROTATION);
+    /// Returns whether the current secret is due for rotation.
+    pub fn are_due(&self, now: u32) -> bool {
+        // If the clock was set back, the secret is rotated at once.
+        let age = now.checked_sub(self.created).unwrap_or(ROTATION);
         age >= ROTATION
     }
 
-    /// What is kept in the file, if there are secrets in it.
+    /// Reads the secrets from the file; `None` if it contains no valid ones.
     pub fn read(file: &Path) -> Option<Self> {
         Self::parse(&fs::read_to_string(file).ok()?)
     }
 
-    /// Replaces the file, which only its owner may read, as a whole or not at all.
+    /// Replaces the file atomically. Only its owner may read it.
     ///
     /// # Errors
     ///
@@ -55,17 +57,18 @@ impl Secrets {
         files::write(file, files::PRIVATE, self.text().as_bytes())
     }
 
-    /// One line each: when the current one was made, it, and the previous one.
+    /// One line each: the creation time of the current secret, the current secret,
+    /// and the previous one.
     fn text(&self) -> String {
         let previous = self.previous.as_ref().map(hexadecimal).unwrap_or_default();
         let current = hexadecimal(&self.current);
-        format!("{}\n{current}\n{previous}\n", self.since)
+        format!("{}\n{current}\n{previous}\n", self.created)
     }
 
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         Some(Self {
-            since: lines.next()?.parse().ok()?,
+            created: lines.next()?.parse().ok()?,
             current: secret(lines.next()?)?,
             previous: lines.next().and_then(secret),
         })
@@ -77,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_read_as_they_were_written() {
+    fn secrets_survive_writing_and_reading() {
         let data = tempfile::tempdir().unwrap();
         let file = data.path().join("secrets");
         assert!(Secrets::read(&file).is_none());
@@ -89,7 +92,7 @@ mod tests {
             let read = Secrets::read(&file).unwrap();
             assert_eq!(read.current, secrets.current);
             assert_eq!(read.previous, secrets.previous);
-            assert_eq!(read.since, secrets.since);
+            assert_eq!(read.created, secrets.created);
         }
         for text in [
             "",
@@ -104,15 +107,15 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_makes_secrets_old() {
+    fn a_clock_that_was_set_back_makes_rotation_due() {
         let secrets = Secrets::new(None, 1_000_000).unwrap();
-        for (now, are_old) in [
+        for (now, are_due) in [
             (1_000_000, false),
             (1_000_000 + ROTATION - 1, false),
             (1_000_000 + ROTATION, true),
             (999_999, true),
         ] {
-            assert_eq!(secrets.are_old(now), are_old, "{now}");
+            assert_eq!(secrets.are_due(now), are_due, "{now}");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Where a message came from.
+//! The source of a message.
 
 use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
-/// How a message came.
+/// The transport protocol of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     Udp,
@@ -13,27 +13,27 @@ pub enum Transport {
     Tls,
 }
 
-/// Where a message came from, and how.
+/// The source of a message: its address, its transport, and its connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Source {
     pub address: SocketAddr,
-    /// Of the address, an IPv4 one as such even if it came over an IPv6 socket.
+    /// The IP address. An IPv4-mapped IPv6 address is converted to IPv4.
     pub ip: IpAddr,
     pub transport: Transport,
-    /// The address at which the service was asked.
+    /// The address of this server that the message was sent to.
     pub server: IpAddr,
-    /// Whether the message came by the loopback interface, so that nobody on the
-    /// wire can have sent it.
+    /// Whether the message was received on the loopback interface, so that no other
+    /// machine can have sent it.
     pub is_local: bool,
-    /// How long the connection that the message came by may be idle now.
-    pub idle: Option<Duration>,
+    /// The current idle timeout of the connection that carried the message.
+    pub idle_timeout: Option<Duration>,
 }
 
 impl Source {
-    /// `server` is the local address of the socket, or of the packet. A source with
-    /// a loopback address is taken for local; see [`from_interface`].
+    /// `server` is the local address of the socket or of the packet. A loopback
+    /// address counts as local; see [`received_on_loopback`].
     ///
-    /// [`from_interface`]: Self::from_interface
+    /// [`received_on_loopback`]: Self::received_on_loopback
     pub fn new(address: SocketAddr, transport: Transport, server: IpAddr) -> Self {
         let ip = address.ip().to_canonical();
         Self {
@@ -42,33 +42,32 @@ impl Source {
             transport,
             server: server.to_canonical(),
             is_local: ip.is_loopback(),
-            idle: None,
+            idle_timeout: None,
         }
     }
 
-    /// The same source of a message that came by the loopback interface, or by
-    /// another one. A kernel that routes loopback addresses (`route_localnet`) takes
-    /// packets from the wire that claim to come from one.
-    pub fn from_interface(self, is_loopback: bool) -> Self {
+    /// Sets whether the message was received on the loopback interface. A kernel
+    /// that routes loopback addresses (`route_localnet`) accepts packets from other
+    /// machines that claim such a source.
+    pub fn received_on_loopback(self, is_loopback: bool) -> Self {
         Self {
             is_local: self.is_local && is_loopback,
             ..self
         }
     }
 
-    /// The same source, of a connection that may be idle for so long.
-    pub fn on_connection(self, idle: Duration) -> Self {
+    /// Sets the idle timeout of the connection.
+    pub fn with_idle_timeout(self, timeout: Duration) -> Self {
         Self {
-            idle: Some(idle),
+            idle_timeout: Some(timeout),
             ..self
         }
     }
 
-    /// Whether whoever sent the message really receives at its address, whatever
-    /// the message says. A TCP handshake proves it, and so does the loopback
-    /// interface. The source of any other UDP packet may be forged, unless the
-    /// message has a good cookie.
-    pub fn is_proven(&self) -> bool {
+    /// Returns whether the transport verifies the source address. A TCP handshake
+    /// does, and so does the loopback interface. The source of any other UDP packet
+    /// may be forged, unless the message contains a valid cookie.
+    pub fn is_verified(&self) -> bool {
         self.transport != Transport::Udp || self.is_local
     }
 }

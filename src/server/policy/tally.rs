@@ -1,4 +1,4 @@
-//! How often something has happened, for a line in the log now and then.
+//! Counts events for periodic lines in the log.
 
 use std::sync::{
     Mutex,
@@ -7,7 +7,7 @@ use std::sync::{
 
 use ipnet::IpNet;
 
-/// How often something has happened, and to whom first.
+/// The number of events since the last report, and the network that caused the first.
 #[derive(Default)]
 pub struct Tally {
     count: AtomicU64,
@@ -15,10 +15,10 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts one; gives the new count.
+    /// Counts an event, and returns the new count.
     pub fn add(&self, network: IpNet) -> u64 {
         let before = self.count.fetch_add(1, Ordering::Relaxed);
-        // Once between two reports: the others take no lock.
+        // Only the first event after a report takes the lock.
         if before == 0
             && let Ok(mut first) = self.first.lock()
         {
@@ -27,7 +27,8 @@ impl Tally {
         before + 1
     }
 
-    /// Begins anew; gives what there was.
+    /// Returns the first network and the count, if there were any events, and resets
+    /// both.
     pub fn take(&self) -> Option<(IpNet, u64)> {
         let mut first = self.first.lock().ok()?;
         let network = first.take()?;
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_has_who_was_first_and_how_many_and_begins_anew() {
+    fn a_report_has_the_first_network_and_the_count_and_resets_both() {
         let tally = Tally::default();
         assert_eq!(tally.take(), None);
         let networks = ["10.0.0.0/24", "fd00::/56"].map(|text| text.parse().unwrap());

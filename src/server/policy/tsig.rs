@@ -1,8 +1,8 @@
-//! Signed messages (TSIG, RFC 8945): who signed a request, and the signature of
-//! what is said in reply.
+//! Transaction signatures (TSIG, RFC 8945): checks the signature of a request, and
+//! signs the replies to it.
 //!
-//! The MACs are hickory's. What is checked in which order and what a refusal
-//! looks like is here, since hickory leaves both to its caller.
+//! hickory computes the MACs. The order of the checks and the form of an error are
+//! defined here, since hickory leaves both to its caller.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,125 +20,124 @@ use hickory_proto::{
 
 use crate::{
     keys::{FUDGE, Key},
-    server::config::keys::Keys,
+    server::{config::keys::Keys, wire::ADDITIONAL_COUNT},
 };
 
-/// Where a message's header counts its additional records (RFC 1035, section
-/// 4.1.1), which a signature is one of.
-const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..12;
+/// The minimum length of a MAC in octets. It must also have at least half of the
+/// octets that its algorithm produces (RFC 8945, section 5.2.2.1).
+const MIN_MAC_OCTETS: usize = 10;
 
-/// No MAC may be shorter than this, nor than half of what its algorithm gives
-/// (RFC 8945, section 5.2.2.1).
-const LEAST_MAC: usize = 10;
-
-/// What a request's signature is worth.
+/// The result of checking the signature of a request.
 #[derive(Debug, Clone, Default)]
-pub enum Signed {
-    /// There is none.
+pub enum TsigStatus {
+    /// The request has no TSIG record.
     #[default]
-    No,
-    /// A record that cannot be a signature: FORMERR.
+    Unsigned,
+    /// The TSIG record violates the RFC: FORMERR.
     Malformed,
-    /// A signature that is not good: NOTAUTH, signed so far as the RFC says.
-    Bad(Signature),
-    /// A good one.
-    Good(Signature),
+    /// The signature is invalid: NOTAUTH. The response is signed as far as the RFC
+    /// requires it.
+    Invalid(Signature),
+    /// The signature is valid.
+    Valid(Signature),
 }
 
-/// By how many seconds the clocks may differ at the most, whatever a client allows:
-/// the value that RFC 8945, section 10, recommends.
-const MOST_FUDGE: u64 = 300;
+/// The maximum difference of the clocks in seconds, whatever a client allows: the
+/// value that RFC 8945, section 10, recommends.
+const MAX_FUDGE: u64 = 300;
 
-/// How replies to a signed request are signed.
+/// The signature of a request, and the state for signing the replies to it.
 #[derive(Debug, Clone)]
 pub struct Signature {
-    /// The key's name as the request had it.
+    /// The name of the key as it is spelled in the request.
     name: Name,
     algorithm: TsigAlgorithm,
-    /// Signs the replies; `None` where the RFC wants them with an empty MAC.
+    /// Signs the replies; `None` where the RFC requires an empty MAC.
     key: Option<Key>,
-    /// The MAC of the request, which that of the reply covers.
+    /// The MAC of the request or of the last reply, which the MAC of the next reply
+    /// covers.
     mac: Vec<u8>,
-    /// The ID that the message had before any forwarder changed it.
+    /// The ID that the message had before a forwarder changed it.
     id: u16,
-    /// When the request was signed, and by how many seconds the clocks may differ.
+    /// When the request was signed, in seconds since 1970.
     time: u64,
+    /// By how many seconds the clocks may differ.
     fudge: u64,
     error: Option<TsigError>,
 }
 
-impl Signed {
-    /// The name of the key, if the signature is good.
+impl TsigStatus {
+    /// The name of the key, if the signature is valid.
     pub fn key(&self) -> Option<&Name> {
         match self {
-            Self::Good(signature) => signature.key(),
-            Self::No | Self::Malformed | Self::Bad(_) => None,
+            Self::Valid(signature) => signature.key(),
+            Self::Unsigned | Self::Malformed | Self::Invalid(_) => None,
         }
     }
 
-    /// How the reply is signed.
+    /// The state for signing the reply, if it is signed.
     pub fn signature(&self) -> Option<&Signature> {
         match self {
-            Self::No | Self::Malformed => None,
-            Self::Bad(signature) | Self::Good(signature) => Some(signature),
+            Self::Unsigned | Self::Malformed => None,
+            Self::Invalid(signature) | Self::Valid(signature) => Some(signature),
         }
     }
 }
 
 impl Keys {
-    /// Checks the signature of a request: key, MAC, time, in this order
+    /// Checks the signature of a request: key, MAC and time, in this order
     /// (RFC 8945, section 5.2). `now` is in seconds since 1970.
-    pub fn check(&self, packet: &[u8], message: &Message, now: u64) -> Signed {
+    pub fn check(&self, packet: &[u8], message: &Message, now: u64) -> TsigStatus {
         let Some(record) = &message.signature else {
-            return Signed::No;
+            return TsigStatus::Unsigned;
         };
-        // RFC 8945, section 4.2.
+        // RFC 8945, section 4.2, requires the class ANY and a TTL of 0.
         if record.dns_class != DNSClass::ANY || record.ttl != 0 {
-            return Signed::Malformed;
+            return TsigStatus::Malformed;
         }
         let tsig = &record.data;
         let mut signature = Signature {
             name: record.name.clone(),
-            algorithm: in_lower_case(&tsig.algorithm),
+            algorithm: to_lower_case(&tsig.algorithm),
             key: None,
             mac: Vec::new(),
             id: tsig.oid,
             time: tsig.time,
-            fudge: u64::from(tsig.fudge).min(MOST_FUDGE),
+            fudge: u64::from(tsig.fudge).min(MAX_FUDGE),
             error: None,
         };
-        let mut bad = |error, key, mac| {
+        let mut invalid = |error, key, mac| {
             signature.error = Some(error);
             signature.key = key;
             signature.mac = mac;
-            Signed::Bad(signature.clone())
+            TsigStatus::Invalid(signature.clone())
         };
-        let algorithm = in_lower_case(&tsig.algorithm);
+        let algorithm = to_lower_case(&tsig.algorithm);
         let key = self
-            .named(&record.name)
+            .get(&record.name)
             .filter(|key| *key.signer.algorithm() == algorithm);
         let Some(key) = key else {
-            return bad(TsigError::BadKey, None, Vec::new());
+            return invalid(TsigError::BadKey, None, Vec::new());
         };
-        let full = octets(&algorithm);
-        if tsig.mac.len() > full || tsig.mac.len() < LEAST_MAC.max(full / 2) {
-            return Signed::Malformed;
+        let full = mac_octets(&algorithm);
+        if tsig.mac.len() > full || tsig.mac.len() < MIN_MAC_OCTETS.max(full / 2) {
+            return TsigStatus::Malformed;
         }
         let Ok((mut covered, _)) = signed_bitmessage_to_buf(packet, None, true) else {
-            return Signed::Malformed;
+            return TsigStatus::Malformed;
         };
-        // The flags as they came: among them is one that hickory does not keep.
+        // The MAC covers the original flags, one of which hickory does not keep.
         covered[2..4].copy_from_slice(&packet[2..4]);
-        // A truncated MAC is none here: no truncation is permitted.
+        // A truncated MAC is not accepted here: no truncation is permitted.
         if key.signer.verify(&covered, &tsig.mac).is_err() {
-            return bad(TsigError::BadSig, None, Vec::new());
+            return invalid(TsigError::BadSig, None, Vec::new());
         }
-        if now.abs_diff(tsig.time) > u64::from(tsig.fudge).min(MOST_FUDGE) {
-            return bad(TsigError::BadTime, Some(key.clone()), tsig.mac.clone());
+        if now.abs_diff(tsig.time) > u64::from(tsig.fudge).min(MAX_FUDGE) {
+            return invalid(TsigError::BadTime, Some(key.clone()), tsig.mac.clone());
         }
         signature.key = Some(key.clone());
         signature.mac.clone_from(&tsig.mac);
-        Signed::Good(signature)
+        TsigStatus::Valid(signature)
     }
 }
 
@@ -153,8 +152,8 @@ impl Signature {
         self.time
     }
 
-    /// Until when the request would be taken for good if it came again.
-    pub fn good_until(&self) -> u64 {
+    /// Until when the signature remains valid, in seconds since 1970.
+    pub fn expiry(&self) -> u64 {
         self.time.saturating_add(self.fudge)
     }
 
@@ -167,7 +166,7 @@ impl Signature {
             mac,
             id: 0,
             time,
-            fudge: MOST_FUDGE,
+            fudge: MAX_FUDGE,
             error: None,
         }
     }
@@ -177,15 +176,15 @@ impl Signature {
         self.key.as_ref().map(|key| &key.name)
     }
 
-    /// How many octets the signature adds to a message, at most.
-    pub fn room(&self) -> usize {
+    /// The maximum number of octets that the TSIG record adds to a message.
+    pub fn max_octets(&self) -> usize {
         let fixed = 10 + 6 + 2 + 2 + 2 + 2 + 2;
         // An absolute name takes one octet more than its labels.
         let names = self.name.len() + self.algorithm.to_name().len() + 2;
-        fixed + names + octets(&self.algorithm) + size_of::<u64>()
+        fixed + names + mac_octets(&self.algorithm) + size_of::<u64>()
     }
 
-    /// Signs the one reply, or the first of several.
+    /// Signs a single reply, or the first of several.
     pub fn sign(&mut self, message: &mut Vec<u8>) -> Option<()> {
         let record = self.record();
         let covered = self.key.as_ref().and_then(|key| {
@@ -196,8 +195,8 @@ impl Signature {
         self.append(message, record, covered)
     }
 
-    /// Signs a message that follows another (RFC 8945, section 5.3.1): the MAC
-    /// covers that of the one before it, and of itself only the times.
+    /// Signs a subsequent message (RFC 8945, section 5.3.1): the MAC covers the MAC
+    /// of the previous message, the message, and of the TSIG record only the timers.
     pub fn sign_next(&mut self, message: &mut Vec<u8>) -> Option<()> {
         let record = self.record();
         let length = u16::try_from(self.mac.len()).ok()?;
@@ -232,10 +231,10 @@ impl Signature {
     /// The record without its MAC.
     fn record(&self) -> TSIG {
         let (time, other) = match self.error {
-            // RFC 8945, section 5.2.3: the client's time, which it can check
-            // the signature by, and ours beside it.
+            // RFC 8945, section 5.2.3: the client's time, by which it can verify the
+            // signature, and the server's time as other data.
             Some(TsigError::BadTime) => (self.time, now().to_be_bytes()[2..].to_vec()),
-            // Without a MAC they mean nothing.
+            // Without a MAC, the time has no meaning.
             Some(_) => (self.time, Vec::new()),
             None => (now(), Vec::new()),
         };
@@ -252,16 +251,17 @@ impl Signature {
     }
 }
 
-/// Names compare without regard to case, hickory's do here.
-fn in_lower_case(algorithm: &TsigAlgorithm) -> TsigAlgorithm {
+/// Names of algorithms are case-insensitive, but hickory recognizes them in lower
+/// case only.
+fn to_lower_case(algorithm: &TsigAlgorithm) -> TsigAlgorithm {
     match algorithm {
         TsigAlgorithm::Unknown(name) => TsigAlgorithm::from_name(name.to_lowercase()),
         known => known.clone(),
     }
 }
 
-/// How many octets a MAC of the algorithm has.
-fn octets(algorithm: &TsigAlgorithm) -> usize {
+/// The length of the algorithm's MAC in octets.
+fn mac_octets(algorithm: &TsigAlgorithm) -> usize {
     match algorithm {
         TsigAlgorithm::HmacSha256 => 32,
         TsigAlgorithm::HmacSha384 => 48,
@@ -270,7 +270,7 @@ fn octets(algorithm: &TsigAlgorithm) -> usize {
     }
 }
 
-/// Seconds since 1970: the clock that signatures are made by.
+/// The current time in seconds since 1970, by which signatures are made and checked.
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())

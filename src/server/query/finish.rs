@@ -1,9 +1,9 @@
-//! The reply to a message that had to wait.
+//! The replies that had to wait for the registry or an upstream.
 
 use hickory_proto::op::ResponseCode;
 
 use super::{
-    pending::{Pending, Registration, Work},
+    pending::{Operation, Pending, RegistrationRequest},
     responder::Responder,
 };
 use crate::{
@@ -11,154 +11,161 @@ use crate::{
     registry::{Action, Decision, Denial, Grant},
     server::{
         extended_error::ExtendedError,
-        forward::Forwarded,
-        policy::{client::Client, cookie, limits::NewHost, tsig::Signature},
+        forward::ForwardResult,
+        policy::{client::Client, cookie, limits::NewHostPermit, tsig::Signature},
         reply::Reply,
     },
     zone::{Answer, Lookup},
 };
 
-/// What most replies have room in.
+/// The initial capacity of a reply, which suffices for most.
 const REPLY_OCTETS: usize = 320;
 
-/// What has become of what a reply waited for.
-enum Conclusion {
-    /// A peer was granted.
+/// The content of a reply.
+enum ReplyContent {
+    /// The parameters of a registered peer.
     Granted(Grant),
     Answer(Answer),
     Error(ResponseCode, Option<ExtendedError>),
-    Forwarded(Forwarded),
+    Forwarded(ForwardResult),
+}
+
+impl ReplyContent {
+    fn refused(error: ExtendedError) -> Self {
+        Self::Error(ResponseCode::Refused, Some(error))
+    }
 }
 
 impl Responder {
-    /// Waits, and gives the reply.
+    /// Completes the operation, and returns the reply.
     pub async fn finish(&self, mut pending: Pending) -> Option<Vec<u8>> {
-        let refused = |error| Conclusion::Error(ResponseCode::Refused, Some(error));
-        let conclusion = match &mut pending.work {
-            Work::Register(registration) => match self.admit(registration) {
-                Ok(new_host) => {
-                    let action = registration.action();
-                    let decision = self.registry.request(registration.zone, action).await;
-                    self.settle(new_host, &decision);
-                    return self.conclude(&pending, decision);
-                }
-                Err(error) => refused(error),
+        let (zone, action, new_host) = match &mut pending.operation {
+            Operation::Register(request) => match self.admit(request) {
+                Ok(new_host) => (request.zone, request.action(), new_host),
+                Err(error) => return self.reply_refused(&pending, error),
             },
-            Work::Leave { zone, host, asker } => {
-                let (zone, host, asker) = (*zone, host.clone(), *asker);
-                match self.may_leave(zone, &host, &asker) {
-                    Ok(()) => {
-                        let action = Action::Leave {
-                            host,
-                            client: asker,
-                        };
-                        let decision = self.registry.request(zone, action).await;
-                        return self.conclude(&pending, decision);
-                    }
-                    Err(error) => refused(error),
+            Operation::Leave { zone, host, asker } => {
+                if let Err(error) = self.may_leave(*zone, host, asker) {
+                    return self.reply_refused(&pending, error);
                 }
+                let (host, asker) = (host.clone(), *asker);
+                (
+                    *zone,
+                    Action::Leave {
+                        host,
+                        client: asker,
+                    },
+                    None,
+                )
             }
-            Work::Update { zone, update } => {
-                let action = Action::Update(update.clone());
-                let decision = self.registry.request(*zone, action).await;
-                return self.conclude(&pending, decision);
+            Operation::Update { zone, update } => (*zone, Action::Update(update.clone()), None),
+            Operation::Forward(forwarding) => {
+                let content = ReplyContent::Forwarded(forwarding.await);
+                return self.reply(&pending, content);
             }
-            Work::Forward(forwarded) => Conclusion::Forwarded(forwarded.await),
         };
-        self.reply(&pending, conclusion)
+        let decision = self.registry.request(zone, action).await;
+        self.refund_unless_new(new_host, &decision);
+        self.reply_to_decision(&pending, decision)
     }
 
-    /// Whether the host may ask the registry; if not, the error to tell it.
-    pub fn admit(&self, registration: &Registration) -> Result<Option<NewHost>, ExtendedError> {
-        let Registration {
-            zone, host, asker, ..
-        } = registration;
-        let network = self.registry.zones()[*zone].network();
-        let now = self.clock.now();
-        self.policy.admit(*zone, host, asker, &network, now)
+    /// Applies the limits of new hosts and of changes to a registration.
+    pub fn admit(
+        &self,
+        request: &RegistrationRequest,
+    ) -> Result<Option<NewHostPermit>, ExtendedError> {
+        let network = self.registry.zones()[request.zone].network();
+        let (host, now) = (&request.host, self.clock.now());
+        self.policy
+            .admit(request.zone, host, &request.asker, &network, now)
     }
 
-    /// What was admitted as a new host was perhaps none.
-    pub fn settle(&self, new_host: Option<NewHost>, decision: &Decision) {
+    /// Refunds the permit unless a new host was registered.
+    pub fn refund_unless_new(&self, new_host: Option<NewHostPermit>, decision: &Decision) {
         let is_new = matches!(decision, Ok(Grant::Peer { is_new: true, .. }));
         if let Some(new_host) = new_host.filter(|_| !is_new) {
-            self.policy.give_back(new_host);
+            self.policy.refund(new_host);
         }
     }
 
-    /// The end of a lease counts as a change of its holder.
+    /// Returns whether the client may release the host. The release of a running
+    /// lease counts as a change of its holder.
     fn may_leave(&self, zone: usize, host: &Hostname, asker: &Holder) -> Result<(), ExtendedError> {
         let network = self.registry.zones()[zone].network();
         let peer = network.host(host).filter(|peer| peer.holder == *asker);
-        match peer.is_some_and(|peer| network.is_live(peer.id)) {
-            true => self.policy.may_change(zone, host, asker, self.clock.now()),
-            false => Ok(()),
+        if peer.is_some_and(|peer| network.is_live(peer.id)) {
+            self.policy
+                .may_change(zone, host, asker, self.clock.now())?;
         }
+        Ok(())
     }
 
-    /// The reply to a host that may not ask the registry.
-    pub fn refused(&self, pending: &Pending, error: ExtendedError) -> Option<Vec<u8>> {
-        let refused = Conclusion::Error(ResponseCode::Refused, Some(error));
-        self.reply(pending, refused)
+    /// The reply to a registration that a limit refuses.
+    pub fn reply_refused(&self, pending: &Pending, error: ExtendedError) -> Option<Vec<u8>> {
+        self.reply(pending, ReplyContent::refused(error))
     }
 
-    /// The reply when the registry has decided.
-    pub fn conclude(&self, pending: &Pending, decision: Decision) -> Option<Vec<u8>> {
-        let conclusion = match (&pending.work, decision) {
-            (Work::Register(_), Ok(granted @ Grant::Peer { .. })) => Conclusion::Granted(granted),
-            (Work::Leave { zone, .. }, Ok(Grant::Peer { peer, .. })) => {
-                let zone = &self.registry.zones()[*zone].zone;
-                Conclusion::Answer(zone.left_answer(&peer, &pending.owner()?))
+    /// The reply with the decision of the registry.
+    pub fn reply_to_decision(&self, pending: &Pending, decision: Decision) -> Option<Vec<u8>> {
+        let content = match (&pending.operation, decision) {
+            (Operation::Register(_), Ok(granted @ Grant::Peer { .. })) => {
+                ReplyContent::Granted(granted)
             }
-            (Work::Update { .. }, Ok(_)) => Conclusion::Error(ResponseCode::NoError, None),
-            (_, Ok(_)) => Conclusion::Error(ResponseCode::ServFail, None),
-            (Work::Register(Registration { zone, host, .. }), Err(denial))
-            | (Work::Leave { zone, host, .. }, Err(denial)) => self.denied(*zone, host, denial),
-            (_, Err(denial)) => not_served(denial),
+            (Operation::Leave { zone, .. }, Ok(Grant::Peer { peer, .. })) => {
+                let zone = &self.registry.zones()[*zone].zone;
+                ReplyContent::Answer(zone.left_answer(&peer, &pending.owner()?))
+            }
+            (Operation::Update { .. }, Ok(_)) => ReplyContent::Error(ResponseCode::NoError, None),
+            (_, Ok(_)) => ReplyContent::Error(ResponseCode::ServFail, None),
+            (Operation::Register(RegistrationRequest { zone, host, .. }), Err(denial))
+            | (Operation::Leave { zone, host, .. }, Err(denial)) => {
+                self.denial_reply(*zone, host, denial)
+            }
+            (_, Err(denial)) => failure_reply(denial),
         };
-        self.reply(pending, conclusion)
+        self.reply(pending, content)
     }
 
     /// Writes the reply.
-    fn reply(&self, pending: &Pending, conclusion: Conclusion) -> Option<Vec<u8>> {
+    fn reply(&self, pending: &Pending, content: ReplyContent) -> Option<Vec<u8>> {
         let query = pending.query()?;
         let signature = pending.signature.as_ref();
-        let cookies = self.policy.cookies.at(cookie::now());
+        let cookies = self.policy.cookies.snapshot(cookie::now());
         let key = signature.and_then(Signature::key);
         let client = Client::of(&query, &pending.source, key, &cookies);
         let reply = Reply {
             query: &query,
             client: &client,
             cookies: &cookies,
-            terms: &self.terms,
+            server_info: &self.server_info,
             signature,
-            by_address: pending.by_address,
+            depends_on_subnet: pending.depends_on_subnet,
         };
         let mut out = Vec::with_capacity(REPLY_OCTETS);
-        match conclusion {
-            Conclusion::Granted(granted) => {
-                let (Grant::Peer { peer, view, .. }, Work::Register(registration)) =
-                    (&granted, &pending.work)
+        match content {
+            ReplyContent::Granted(granted) => {
+                let (Grant::Peer { peer, view, .. }, Operation::Register(registration)) =
+                    (&granted, &pending.operation)
                 else {
                     return None;
                 };
-                let found = Lookup::Host {
+                let lookup = Lookup::Host {
                     peer,
                     in_role: registration.role.is_some(),
                 };
                 reply.begin(&mut out);
                 let (form, rtype) = (registration.form, query.rtype());
-                match view.write(&found, form, rtype, pending.source.server, &mut out) {
+                match view.write(&lookup, form, rtype, pending.source.server, &mut out) {
                     Ok(written) => reply.records(written, None, &mut out),
-                    Err(why) => {
-                        let answer = view.without_records(&found, why, &pending.owner()?);
+                    Err(reason) => {
+                        let answer = view.without_records(&lookup, reason, &pending.owner()?);
                         reply.answer(answer, &mut out);
                     }
                 }
             }
-            Conclusion::Answer(answer) => reply.answer(answer, &mut out),
-            Conclusion::Error(code, error) => reply.error(code, error, &mut out),
-            Conclusion::Forwarded(Forwarded { response, error }) => match response {
+            ReplyContent::Answer(answer) => reply.answer(answer, &mut out),
+            ReplyContent::Error(code, error) => reply.error(code, error, &mut out),
+            ReplyContent::Forwarded(ForwardResult { response, error }) => match response {
                 Some(response) => {
                     let errors: Vec<_> = response.errors.into_iter().chain(error).collect();
                     reply.forwarded(&response.message, response.code, &errors, &mut out);
@@ -169,7 +176,7 @@ impl Responder {
         (!out.is_empty()).then_some(out)
     }
 
-    fn denied(&self, zone: usize, host: &Hostname, denial: Denial) -> Conclusion {
+    fn denial_reply(&self, zone: usize, host: &Hostname, denial: Denial) -> ReplyContent {
         let published = &self.registry.zones()[zone];
         let rules = &published.zone.rules;
         let error = match denial {
@@ -179,32 +186,32 @@ impl Responder {
             }
             Denial::Refused(Refusal::Pinned(id)) => {
                 let id = rules.id_text(id);
-                let text = format!("{host} is to be {id}, which its role does not draw from");
+                let text = format!("{host} is pinned to {id}, which its role does not use");
                 ExtendedError::other(text)
             }
             Denial::Refused(Refusal::Full { sequence, limit }) => {
                 let name = &rules.sequence(sequence).name;
-                // The same words each time, since scripts log what is new.
-                let until = match rules.reclaim {
+                // The text is always the same, since scripts log a text when it changes.
+                let reclaim = match rules.reclaim {
                     Some(reclaim) => format!(
-                        "one passes on when its holder's lease ran out {} ago",
+                        "a number is reassigned {} after its lease expires",
                         humantime::format_duration(reclaim)
                     ),
-                    None => "none ever passes on: release one".to_owned(),
+                    None => "numbers are never reassigned: release one".to_owned(),
                 };
-                let text = format!("all {limit} numbers of {name} are taken, and {until}");
+                let text = format!("all {limit} numbers of {name} are assigned; {reclaim}");
                 ExtendedError::other(text)
             }
             Denial::CannotLeave(LeaveRefusal::Unknown) => {
                 let network = published.network();
-                return Conclusion::Answer(published.zone.nx_domain(&network));
+                return ReplyContent::Answer(published.zone.nx_domain(&network));
             }
             Denial::CannotLeave(LeaveRefusal::NotTheHolder) => {
-                ExtendedError::other(format!("the lease of {host} is held by another address"))
+                ExtendedError::other(format!("another client holds the lease of {host}"))
             }
-            denial => return not_served(denial),
+            denial => return failure_reply(denial),
         };
-        Conclusion::Error(ResponseCode::Refused, Some(error))
+        ReplyContent::refused(error)
     }
 
     pub(super) fn other_role(&self, zone: usize, host: &Hostname, role: Role) -> ExtendedError {
@@ -213,18 +220,19 @@ impl Responder {
     }
 }
 
-/// What was asked for might be granted at another time, unless it is refused.
-fn not_served(denial: Denial) -> Conclusion {
+/// SERVFAIL with the reason, since the operation may succeed later; for an update,
+/// the code and the reason of its refusal.
+fn failure_reply(denial: Denial) -> ReplyContent {
     let text = match denial {
         Denial::NotWritten => "the service cannot write to its store",
         Denial::Stopping => "the service is stopping",
         Denial::Busy => "too many changes are waiting",
         Denial::CannotUpdate(refusal) => {
             let error = ExtendedError::other(refusal.text);
-            return Conclusion::Error(refusal.code, Some(error));
+            return ReplyContent::Error(refusal.code, Some(error));
         }
-        // These have an answer of their own.
+        // `denial_reply` answers these.
         Denial::Refused(_) | Denial::CannotLeave(_) => "refused",
     };
-    Conclusion::Error(ResponseCode::ServFail, Some(ExtendedError::other(text)))
+    ReplyContent::Error(ResponseCode::ServFail, Some(ExtendedError::other(text)))
 }

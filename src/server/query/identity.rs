@@ -1,4 +1,4 @@
-//! What the service tells of itself: in class CH (RFC 4892).
+//! The server's name and version in class CH (RFC 4892).
 
 use hickory_proto::{
     op::ResponseCode,
@@ -7,7 +7,7 @@ use hickory_proto::{
 
 use crate::{server::config::Identity, zone::Answer};
 
-/// The answer to a question in class CH, or `None` to refuse it.
+/// Answers a question in class CH; `None` if the query is refused.
 pub fn answer(identity: &Identity, owner: &Name, rtype: RecordType) -> Option<Answer> {
     let name = owner.to_ascii().to_ascii_lowercase();
     let text = match name.as_str() {

@@ -1,16 +1,17 @@
-//! A message in, what to do about it out.
+//! Answers messages.
 //!
-//! In come the octets of a message and where it came from; out come those of the
-//! reply, or what has to be waited for. Nothing here opens a socket, and what the one
-//! who asks may do is decided in [`policy`](super::policy).
+//! The input is the octets of a message and its source; the output is the octets of
+//! the reply, or an operation that the reply waits for. This module opens no socket,
+//! and leaves decisions about the client to [`policy`](super::policy).
 //!
-//! * [`snapshot`]: the published state, in which a batch of queries is read and the
-//!   peers that they ask for are found.
-//! * [`responder`]: what an answer depends on, and any message: the way of a query.
-//! * `peer`: names of peers, which register or only read; `update`: administrators
-//!   change a zone; `transfer`: clients copy one; `outside`: names outside all zones;
-//!   `identity`: what the service tells of itself.
-//! * [`pending`]: what waits for the registry or an upstream; `finish`: its reply.
+//! * [`snapshot`]: the published state; reads a batch of queries and looks up their
+//!   peers.
+//! * [`responder`]: the path of every message.
+//! * `peer`: names in a zone, some of which register; `update`: changes of a zone by
+//!   administrators; `transfer`: zone transfers; `outside`: names outside all zones;
+//!   `identity`: the server's own name and version.
+//! * [`pending`]: queries that wait for the registry or an upstream; `finish`: their
+//!   replies.
 
 mod finish;
 mod identity;

@@ -1,16 +1,17 @@
-//! What to do about a message.
+//! The outcome of handling a message.
 
 use super::pending::Pending;
 use crate::server::transfer::Transfer;
 
-/// What to do about a message.
+/// The outcome of handling a message.
 pub enum Outcome {
-    /// Nothing: an answer, or less than a header.
-    Silence,
-    /// The reply is written.
+    /// Nothing is sent: the message is a response, shorter than a header, or dropped
+    /// by response rate limiting.
+    NoReply,
+    /// The reply is complete.
     Reply,
     /// The reply waits for the disk or for an upstream.
-    Later(Box<Pending>),
-    /// A zone, by TCP.
+    Pending(Box<Pending>),
+    /// The reply is a zone transfer, by TCP.
     Transfer(Box<Transfer>),
 }

@@ -1,4 +1,4 @@
-//! Names outside all zones.
+//! Answers queries for names outside all zones.
 
 use hickory_proto::{
     op::ResponseCode,
@@ -7,7 +7,7 @@ use hickory_proto::{
 
 use super::{
     Outcome,
-    pending::Work,
+    pending::Operation,
     responder::{Exchange, Responder},
 };
 use crate::server::{
@@ -16,39 +16,44 @@ use crate::server::{
 };
 
 impl Responder {
-    pub(super) fn outside(&self, asked: &Exchange<'_>, owner: &Name, out: &mut Vec<u8>) -> Outcome {
-        let (query, client) = (asked.query(), asked.client());
+    pub(super) fn answer_outside(
+        &self,
+        exchange: &Exchange<'_>,
+        owner: &Name,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let (query, client) = (exchange.query(), exchange.client());
         let rtype = RecordType::from(query.rtype());
         let no_such_zone = |out| {
             let error = ExtendedError::other("no zone of this service has that name");
-            asked.error(ResponseCode::Refused, Some(error), out)
+            exchange.error(ResponseCode::Refused, Some(error), out)
         };
-        // By way of others no zone is transferred.
+        // Zone transfers are not forwarded.
         if matches!(rtype, RecordType::AXFR | RecordType::IXFR) {
             return no_such_zone(out);
         }
         if let Some(answer) = local::answer(owner, rtype, self.forwarder.is_some()) {
-            asked.reply.answer(answer, out);
+            exchange.reply.answer(answer, out);
             return Outcome::Reply;
         }
-        // Nobody is asked on behalf of a resolver that asks the servers itself.
+        // A client that requests no recursion queries other servers itself.
         let forwarder = self.forwarder.as_ref();
         let Some(forwarder) = forwarder.filter(|_| query.is_recursive()) else {
             return no_such_zone(out);
         };
         if !self.policy.may_forward(client) {
-            return asked.prohibited("names are not forwarded for your network", out);
+            return exchange.prohibited("queries are not forwarded for your network", out);
         }
-        let admitted = match forwarder.admit(client.source.ip) {
-            Ok(admitted) => admitted,
-            Err(why) => {
-                let error = ExtendedError::other(why);
-                return asked.error(ResponseCode::ServFail, Some(error), out);
+        let permit = match forwarder.admit(client.source.ip) {
+            Ok(permit) => permit,
+            Err(reason) => {
+                let error = ExtendedError::other(reason);
+                return exchange.error(ResponseCode::ServFail, Some(error), out);
             }
         };
-        let forwarded = forwarder
+        let forwarding = forwarder
             .clone()
-            .forward(forward::UpstreamQuery::new(query), admitted);
-        asked.later(Work::Forward(Box::pin(forwarded)))
+            .forward(forward::UpstreamQuery::new(query), permit);
+        exchange.defer(Operation::Forward(Box::pin(forwarding)))
     }
 }

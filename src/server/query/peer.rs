@@ -1,10 +1,10 @@
-//! Names of a zone: peers, which register by being asked for, and all others.
+//! Names in a zone: those of peers, some of which register, and all others.
 
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 
 use super::{
     Outcome,
-    pending::{Registration, Work},
+    pending::{Operation, RegistrationRequest},
     responder::{Exchange, Responder},
     snapshot::ZoneState,
 };
@@ -14,43 +14,44 @@ use crate::{
 };
 
 impl Responder {
-    /// Answers a question about a registered peer. The heartbeat is one of these: it
+    /// Answers a query for a registered peer. Heartbeats take this fast path, which
     /// takes no lock and writes nothing but the time in the lease.
     #[inline(always)]
     pub(super) fn answer_peer(
         &self,
-        asked: &Exchange<'_>,
+        exchange: &Exchange<'_>,
         zone: &ZoneState,
-        found: &Lookup<'_>,
+        lookup: &Lookup<'_>,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let (query, client) = (asked.query(), asked.client());
+        let (query, client) = (exchange.query(), exchange.client());
         let (rtype, view) = (query.rtype(), &zone.view);
-        let Some(name) = &asked.found.name else {
-            return self.answer_name(asked, zone, out);
+        let Some(name) = &exchange.zone_query.name else {
+            return self.answer_name(exchange, zone, out);
         };
-        let mut asked = *asked;
-        if let Some(peer) = found.host()
+        let mut exchange = *exchange;
+        if let Some(peer) = lookup.host()
             && name.form.registers(rtype)
         {
-            asked.reply.by_address = true;
-            let (demanded, signature) = (view.zone.register_keys.as_ref(), asked.reply.signature);
-            let address = match self.policy.may_register(client, demanded, signature) {
+            exchange.reply.depends_on_subnet = true;
+            let (keys, signature) = (view.zone.register_keys.as_ref(), exchange.reply.signature);
+            let address = match self.policy.may_register(client, keys, signature) {
                 Ok(address) => address,
-                Err(refusal) => return asked.refuse(refusal, out),
+                Err(error) => return exchange.reject(error, out),
             };
-            let (now, lasting) = (asked.snapshot.now, view.zone.rules.lease);
+            let (now, duration) = (exchange.snapshot.now, view.zone.rules.lease);
             let is_holder =
                 peer.holder.source == client.source.ip && peer.holder.address == address;
-            let runs = match is_holder {
-                true => peer.lease.renew(now, lasting),
-                false => peer.lease.is_running(now, lasting),
+            let is_live = if is_holder {
+                peer.lease.renew(now, duration)
+            } else {
+                peer.lease.is_running(now, duration)
             };
-            if !runs {
-                return asked.later(Work::Register(Registration {
-                    zone: zone.place,
+            if !is_live {
+                return exchange.defer(Operation::Register(RegistrationRequest {
+                    zone: zone.index,
                     host: peer.host.clone(),
-                    role: match found {
+                    role: match lookup {
                         Lookup::Host { in_role: true, .. } => Some(peer.role),
                         _ => None,
                     },
@@ -59,41 +60,41 @@ impl Responder {
                 }));
             }
         } else if is_transfer(rtype) {
-            return self.transfer(&asked, zone, &QueryName::Unknown, out);
+            return self.transfer(&exchange, zone, &QueryName::Unknown, out);
         }
-        asked.reply.begin(out);
-        match view.write(found, name.form, rtype, client.source.server, out) {
+        exchange.reply.begin(out);
+        match view.write(lookup, name.form, rtype, client.source.server, out) {
             Ok(written) => {
-                let note = found.extended_error(rtype).map(ExtendedError::other);
-                asked.reply.records(written, note.as_ref(), out);
+                let note = lookup.extended_error(rtype).map(ExtendedError::other);
+                exchange.reply.records(written, note.as_ref(), out);
             }
-            Err(why) => match asked.owner() {
+            Err(reason) => match exchange.owner() {
                 Some(owner) => {
-                    let answer = view.without_records(found, why, &owner);
-                    asked.reply.answer(answer, out);
+                    let answer = view.without_records(lookup, reason, &owner);
+                    exchange.reply.answer(answer, out);
                 }
-                None => asked.reply.error(ResponseCode::FormErr, None, out),
+                None => exchange.reply.error(ResponseCode::FormErr, None, out),
             },
         }
         Outcome::Reply
     }
 
-    /// Answers a question about a name at which no peer is registered.
+    /// Answers a query for a name at which no peer is registered.
     #[inline(never)]
     pub(super) fn answer_name(
         &self,
-        asked: &Exchange<'_>,
+        exchange: &Exchange<'_>,
         zone: &ZoneState,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let (query, client) = (asked.query(), asked.client());
-        let Some(owner) = asked.owner() else {
-            return asked.error(ResponseCode::FormErr, None, out);
+        let (query, client) = (exchange.query(), exchange.client());
+        let Some(owner) = exchange.owner() else {
+            return exchange.error(ResponseCode::FormErr, None, out);
         };
         let view = &zone.view;
         let name = view.zone.parse(&owner);
         if is_transfer(query.rtype()) {
-            return self.transfer(asked, zone, &name, out);
+            return self.transfer(exchange, zone, &name, out);
         }
         let rtype = RecordType::from(query.rtype());
         if !view.zone.registers(&name, rtype) {
@@ -102,33 +103,33 @@ impl Responder {
                 rtype,
                 owner: &owner,
                 server: client.source.server,
-                max_octets: asked.reply.limit(),
+                max_octets: exchange.reply.limit(),
             };
-            asked.reply.answer(view.answer(&question), out);
+            exchange.reply.answer(view.answer(&question), out);
             return Outcome::Reply;
         }
-        let mut asked = *asked;
-        asked.reply.by_address = true;
-        let (demanded, signature) = (view.zone.register_keys.as_ref(), asked.reply.signature);
-        let address = match self.policy.may_register(client, demanded, signature) {
+        let mut exchange = *exchange;
+        exchange.reply.depends_on_subnet = true;
+        let (keys, signature) = (view.zone.register_keys.as_ref(), exchange.reply.signature);
+        let address = match self.policy.may_register(client, keys, signature) {
             Ok(address) => address,
-            Err(refusal) => return asked.refuse(refusal, out),
+            Err(error) => return exchange.reject(error, out),
         };
         let asker = client.holder(address);
-        let zone = zone.place;
+        let zone = zone.index;
         match name {
             QueryName::Peer {
                 peer: PeerRef::Host { host, role },
                 form,
             } => {
-                // Under its own role it would have been found.
+                // With its own role, the lookup would have found the peer.
                 if let Some(peer) = view.network.host(&host)
                     && role.is_some_and(|role| role != peer.role)
                 {
                     let error = self.other_role(zone, &host, peer.role);
-                    return asked.error(ResponseCode::Refused, Some(error), out);
+                    return exchange.error(ResponseCode::Refused, Some(error), out);
                 }
-                asked.later(Work::Register(Registration {
+                exchange.defer(Operation::Register(RegistrationRequest {
                     zone,
                     host,
                     role,
@@ -136,20 +137,20 @@ impl Responder {
                     form,
                 }))
             }
-            QueryName::Leave(host) => asked.later(Work::Leave { zone, host, asker }),
+            QueryName::Leave(host) => exchange.defer(Operation::Leave { zone, host, asker }),
             // No other name registers.
-            _ => asked.error(ResponseCode::ServFail, None, out),
+            _ => exchange.error(ResponseCode::ServFail, None, out),
         }
     }
 }
 
-/// Whether a whole zone is asked for.
+/// Returns whether a query of this type requests a zone transfer.
 fn is_transfer(rtype: u16) -> bool {
     matches!(RecordType::from(rtype), RecordType::AXFR | RecordType::IXFR)
 }
 
 impl Form {
-    /// Whether a query for a host's name in this form registers.
+    /// Returns whether a query of this type for a host's name in this form registers.
     #[inline(always)]
     pub fn registers(self, rtype: u16) -> bool {
         match RecordType::from(rtype) {

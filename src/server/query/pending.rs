@@ -1,4 +1,4 @@
-//! What waits for the registry or an upstream.
+//! Queries whose replies wait for the registry or an upstream.
 
 use std::{future::Future, pin::Pin};
 
@@ -11,26 +11,27 @@ use crate::{
     network::{Holder, Hostname, Role},
     registry::Action,
     server::{
-        forward::Forwarded,
+        forward::ForwardResult,
         policy::{source::Source, tsig::Signature},
         wire::Query,
     },
     zone::{Form, Update},
 };
 
-/// A message whose reply waits. It was allowed to ask for what it waits for.
+/// A message whose reply waits for an operation, which the policy has allowed.
 pub struct Pending {
     pub(super) packet: Vec<u8>,
     pub(super) source: Source,
     pub(super) signature: Option<Signature>,
-    /// Whether the answer depends on the address that the client stated.
-    pub(super) by_address: bool,
-    pub(super) work: Work,
+    /// Whether the answer depends on the address that the client states with EDNS
+    /// CLIENT-SUBNET.
+    pub(super) depends_on_subnet: bool,
+    pub(super) operation: Operation,
 }
 
-/// What a reply waits for.
-pub(super) enum Work {
-    Register(Registration),
+/// The operation that a reply waits for.
+pub(super) enum Operation {
+    Register(RegistrationRequest),
     Leave {
         zone: usize,
         host: Hostname,
@@ -40,13 +41,13 @@ pub(super) enum Work {
         zone: usize,
         update: Update,
     },
-    Forward(Pin<Box<dyn Future<Output = Forwarded> + Send>>),
+    Forward(Pin<Box<dyn Future<Output = ForwardResult> + Send>>),
 }
 
-/// A host that asks for its parameters.
+/// A request to register a host.
 #[derive(Debug, Clone)]
-pub struct Registration {
-    /// The zone's place in the registry.
+pub struct RegistrationRequest {
+    /// The zone's index in the registry.
     pub zone: usize,
     pub host: Hostname,
     pub role: Option<Role>,
@@ -55,27 +56,27 @@ pub struct Registration {
 }
 
 impl Pending {
-    /// The query; hickory's parser has understood the message before.
+    /// The query. It is `Some`, since the message was parsed before.
     pub(super) fn query(&self) -> Option<Query<'_>> {
         Query::read(&self.packet).or_else(|| Query::read_any(&self.packet))
     }
 
-    /// The name asked for.
+    /// The name in the question.
     pub(super) fn owner(&self) -> Option<Name> {
         Name::read(&mut BinDecoder::new(self.query()?.name)).ok()
     }
 
-    /// What it asks of the registry, if that is to register a host.
-    pub fn registration(&self) -> Option<&Registration> {
-        match &self.work {
-            Work::Register(registration) => Some(registration),
+    /// The request to register a host, if the reply waits for one.
+    pub fn registration(&self) -> Option<&RegistrationRequest> {
+        match &self.operation {
+            Operation::Register(registration) => Some(registration),
             _ => None,
         }
     }
 }
 
-impl Registration {
-    /// What is asked of the registry.
+impl RegistrationRequest {
+    /// The request as an action of the registry.
     pub fn action(&self) -> Action {
         Action::Register {
             host: self.host.clone(),

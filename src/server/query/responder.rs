@@ -1,5 +1,5 @@
-//! The way of a query: read once, decided by the policy, looked up in the published
-//! state, and written.
+//! The path of a query: it is read once, decided by the policy, and looked up in the
+//! published state; then the reply is written.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use hickory_proto::{
 
 use super::{
     Outcome, identity,
-    pending::{Pending, Work},
-    snapshot::{QueryInZone, Snapshot},
+    pending::{Operation, Pending},
+    snapshot::{Snapshot, ZoneQuery},
 };
 use crate::{
     clock::Clock,
@@ -22,21 +22,17 @@ use crate::{
         extended_error::ExtendedError,
         forward::Forwarder,
         policy::{
-            Policy, Refusal,
+            Policy, PolicyError,
             client::Client,
             cookie::Cookies,
             limits::{Limiter, Verdict},
             source::Source,
-            tsig::Signed,
+            tsig::TsigStatus,
         },
-        reply::{Reply, Terms, bare},
-        wire::{HEADER, Query},
+        reply::{Reply, ServerInfo, write_header_only},
+        wire::{CH, HEADER, IN, Query},
     },
 };
-
-/// The classes IN and CH.
-const IN: u16 = 1;
-const CH: u16 = 3;
 
 /// Everything that an answer depends on.
 pub struct Responder {
@@ -45,47 +41,48 @@ pub struct Responder {
     pub clock: Clock,
     pub(super) forwarder: Option<Arc<Forwarder>>,
     identity: Identity,
-    pub(super) terms: Terms,
+    pub(super) server_info: ServerInfo,
 }
 
-/// A message that is more than a plain query: as hickory's parser has understood it.
+/// A message on the slow path, as hickory's parser has read it.
 #[derive(Clone, Copy)]
-pub(super) struct Whole<'m> {
+pub(super) struct ParsedMessage<'m> {
     pub message: &'m Message,
-    signed: &'m Signed,
+    tsig: &'m TsigStatus,
 }
 
-/// A message on its way to the reply.
+/// A message and the reply to it.
 #[derive(Clone, Copy)]
 pub(super) struct Exchange<'a> {
     pub snapshot: &'a Snapshot,
-    pub found: &'a QueryInZone<'a>,
-    pub whole: Option<Whole<'a>>,
+    pub zone_query: &'a ZoneQuery<'a>,
+    /// `None` on the fast path.
+    pub parsed: Option<ParsedMessage<'a>>,
     pub reply: Reply<'a>,
 }
 
 impl<'a> Exchange<'a> {
     pub fn query(&self) -> &'a Query<'a> {
-        &self.found.query
+        &self.zone_query.query
     }
 
     pub fn client(&self) -> &'a Client<'a> {
         self.reply.client
     }
 
-    /// The name asked for.
+    /// The name in the question.
     pub fn owner(&self) -> Option<Name> {
         Name::read(&mut BinDecoder::new(self.query().name)).ok()
     }
 
-    /// The same message, for when its reply can be made.
-    pub fn later(&self, work: Work) -> Outcome {
-        Outcome::Later(Box::new(Pending {
+    /// Defers the reply until the operation has ended.
+    pub fn defer(&self, operation: Operation) -> Outcome {
+        Outcome::Pending(Box::new(Pending {
             packet: self.query().packet.to_vec(),
             source: *self.client().source,
             signature: self.reply.signature.cloned(),
-            by_address: self.reply.by_address,
-            work,
+            depends_on_subnet: self.reply.depends_on_subnet,
+            operation,
         }))
     }
 
@@ -105,18 +102,18 @@ impl<'a> Exchange<'a> {
     }
 
     #[cold]
-    pub fn refuse(&self, refusal: Refusal, out: &mut Vec<u8>) -> Outcome {
-        match refusal {
-            // RFC 7873, section 5.2.3: the client asks again with the cookie that it
-            // is given here.
-            Refusal::Unproven if self.client().cookie.is_some() => {
+    pub fn reject(&self, error: PolicyError, out: &mut Vec<u8>) -> Outcome {
+        match error {
+            // RFC 7873, section 5.2.3: the client repeats the query with the cookie
+            // from this response.
+            PolicyError::Unverified if self.client().cookie.is_some() => {
                 self.error(ResponseCode::BADCOOKIE, None, out)
             }
-            Refusal::Unproven => {
+            PolicyError::Unverified => {
                 self.reply.truncated(out);
                 Outcome::Reply
             }
-            Refusal::Refused(error) => self.error(ResponseCode::Refused, Some(error), out),
+            PolicyError::Refused(error) => self.error(ResponseCode::Refused, Some(error), out),
         }
     }
 }
@@ -134,7 +131,7 @@ impl Responder {
             registry,
             policy: Policy::new(config, cookies, limiter),
             clock,
-            terms: Terms {
+            server_info: ServerInfo {
                 recursive: forwarder.is_some(),
                 nsid: config.identity.name.clone().map(String::into_bytes),
             },
@@ -143,24 +140,22 @@ impl Responder {
         }
     }
 
-    /// Whether the message is signed with a key that the service knows.
+    /// Returns whether the message has a valid signature.
     pub fn is_signed(&self, packet: &[u8]) -> bool {
         self.policy.has_keys()
             && Message::from_vec(packet).is_ok_and(|message| {
-                matches!(
-                    self.policy.check_signature(packet, &message),
-                    Signed::Good(_)
-                )
+                let tsig = self.policy.check_signature(packet, &message);
+                tsig.key().is_some()
             })
     }
 
-    /// The published state now.
+    /// The current published state.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(&self.registry, &self.policy.cookies, &self.clock)
     }
 
-    /// Handles a message. Whatever can be answered at once is: the reply is then in
-    /// `out`, which is empty otherwise.
+    /// Handles a message. If the reply needs no waiting, it is written to `out`, which
+    /// is empty otherwise.
     pub fn handle(
         &self,
         snapshot: &Snapshot,
@@ -168,143 +163,146 @@ impl Responder {
         source: &Source,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let query = Query::read(packet).map(|query| snapshot.find(query));
+        let query = Query::read(packet).map(|query| snapshot.locate(query));
         self.answer(snapshot, query.as_ref(), packet, source, out)
     }
 
-    /// The same of a packet with a query that has been read, if it is a plain one.
+    /// Like [`handle`](Self::handle), for a packet whose query has been read already.
+    /// `query` is `None` for a message that takes the slow path.
     #[inline(always)]
     pub fn answer(
         &self,
         snapshot: &Snapshot,
-        query: Option<&QueryInZone<'_>>,
+        query: Option<&ZoneQuery<'_>>,
         packet: &[u8],
         source: &Source,
         out: &mut Vec<u8>,
     ) -> Outcome {
         match query {
-            Some(found) => {
-                let client = Client::of(&found.query, source, None, &snapshot.cookies);
-                self.answer_to(snapshot, found, None, &client, out)
+            Some(query) => {
+                let client = Client::of(&query.query, source, None, &snapshot.cookies);
+                self.answer_client(snapshot, query, None, &client, out)
             }
-            None => self.answer_other(snapshot, packet, source, out),
+            None => self.answer_slowly(snapshot, packet, source, out),
         }
     }
 
-    /// Answers a message that is no plain query.
+    /// The slow path: answers a message that hickory's parser must read.
     #[inline(never)]
-    fn answer_other(
+    fn answer_slowly(
         &self,
         snapshot: &Snapshot,
         packet: &[u8],
         source: &Source,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        // Less than a header, or an answer: never answered, so that two servers
-        // cannot be made to talk to each other for ever.
+        // A message shorter than a header, or a response, is never answered, so that
+        // no two servers can be made to answer each other forever.
         let Some(&[_, _, flags, _, q1, q0, ..]) = packet.first_chunk::<HEADER>() else {
-            return Outcome::Silence;
+            return Outcome::NoReply;
         };
         if flags & 0x80 != 0 {
-            return Outcome::Silence;
+            return Outcome::NoReply;
         }
-        // RFC 9619: a query has exactly one question. Of more than that nothing
-        // is read, since the number may be far from the truth.
-        let is_sound = u16::from_be_bytes([q1, q0]) <= 1;
-        let message = is_sound.then(|| Message::from_vec(packet).ok()).flatten();
+        // RFC 9619: a query has exactly one question. A message with more questions
+        // is not parsed, since their number may be false.
+        let has_valid_count = u16::from_be_bytes([q1, q0]) <= 1;
+        let message = has_valid_count
+            .then(|| Message::from_vec(packet).ok())
+            .flatten();
         let query = message.as_ref().and_then(|_| Query::read_any(packet));
         let Some((message, query)) = message.zip(query) else {
             let code = match OpCode::from_u8((flags >> 3) & 0xf) {
                 OpCode::Query | OpCode::Update => ResponseCode::FormErr,
-                _ if is_sound => ResponseCode::NotImp,
+                _ if has_valid_count => ResponseCode::NotImp,
                 _ => ResponseCode::FormErr,
             };
-            // It would not be asked again by TCP.
-            return match self.policy.verdict_unread(source, snapshot.now) {
+            // A truncated response would not make this client repeat it by TCP.
+            return match self.policy.verdict_unparsed(source, snapshot.now) {
                 Verdict::Send => {
-                    bare(packet, code, out);
+                    write_header_only(packet, code, out);
                     Outcome::Reply
                 }
-                Verdict::Truncate | Verdict::Drop => Outcome::Silence,
+                Verdict::Truncate | Verdict::Drop => Outcome::NoReply,
             };
         };
-        let signed = self.policy.check_signature(packet, &message);
-        let found = snapshot.find(query);
-        let client = Client::of(&found.query, source, signed.key(), &snapshot.cookies);
-        let whole = Whole {
+        let tsig = self.policy.check_signature(packet, &message);
+        let query = snapshot.locate(query);
+        let client = Client::of(&query.query, source, tsig.key(), &snapshot.cookies);
+        let parsed = ParsedMessage {
             message: &message,
-            signed: &signed,
+            tsig: &tsig,
         };
-        self.answer_to(snapshot, &found, Some(whole), &client, out)
+        self.answer_client(snapshot, &query, Some(parsed), &client, out)
     }
 
     #[inline(always)]
-    fn answer_to(
+    fn answer_client(
         &self,
         snapshot: &Snapshot,
-        found: &QueryInZone<'_>,
-        whole: Option<Whole<'_>>,
+        zone_query: &ZoneQuery<'_>,
+        parsed: Option<ParsedMessage<'_>>,
         client: &Client<'_>,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let query = &found.query;
+        let query = &zone_query.query;
         let reply = Reply {
             query,
             client,
             cookies: &snapshot.cookies,
-            terms: &self.terms,
-            signature: whole.and_then(|whole| whole.signed.signature()),
-            by_address: false,
+            server_info: &self.server_info,
+            signature: parsed.and_then(|parsed| parsed.tsig.signature()),
+            depends_on_subnet: false,
         };
-        let asked = Exchange {
+        let exchange = Exchange {
             snapshot,
-            found,
-            whole,
+            zone_query,
+            parsed,
             reply,
         };
-        // Before anything is done for an answer that may go to somebody else.
+        // Response rate limiting comes first, so that a forged query costs little.
         match self.policy.verdict(client, snapshot.now) {
             Verdict::Send => {}
-            Verdict::Drop => return Outcome::Silence,
+            Verdict::Drop => return Outcome::NoReply,
             Verdict::Truncate => {
                 reply.truncated(out);
                 return Outcome::Reply;
             }
         }
-        if let Some(whole) = whole
-            && let Some(outcome) = self.answer_whole(&asked, whole, out)
+        if let Some(parsed) = parsed
+            && let Some(outcome) = self.answer_parsed(&exchange, parsed, out)
         {
             return outcome;
         }
         if client.is_malformed {
-            return asked.error(ResponseCode::FormErr, None, out);
+            return exchange.error(ResponseCode::FormErr, None, out);
         }
         if !self.policy.may_query(client) {
-            return asked.prohibited("your network may not query", out);
+            return exchange.prohibited("your network may not query", out);
         }
-        match (found.zone, query.class()) {
-            (Some(zone), IN) => match found.lookup() {
-                Some(peer) => self.answer_peer(&asked, zone, &peer, out),
-                None => self.answer_name(&asked, zone, out),
+        match (zone_query.zone, query.class()) {
+            (Some(zone), IN) => match zone_query.lookup() {
+                Some(lookup) => self.answer_peer(&exchange, zone, &lookup, out),
+                None => self.answer_name(&exchange, zone, out),
             },
-            _ => self.answer_elsewhere(&asked, out),
+            _ => self.answer_without_zone(&exchange, out),
         }
     }
 
-    /// What only a message has that is no plain query: a signature, a version of EDNS,
-    /// another opcode. `None` where it is to be answered like one.
-    fn answer_whole(
+    /// Handles what occurs on the slow path only: a signature, an EDNS version, an
+    /// opcode. Returns `None` if the message continues like a query on the fast path.
+    fn answer_parsed(
         &self,
-        asked: &Exchange<'_>,
-        whole: Whole<'_>,
+        exchange: &Exchange<'_>,
+        parsed: ParsedMessage<'_>,
         out: &mut Vec<u8>,
     ) -> Option<Outcome> {
-        let query = asked.query();
-        let error = |code, out| Some(asked.error(code, None, out));
-        match whole.signed {
-            Signed::No | Signed::Good(_) => {}
-            Signed::Malformed => return error(ResponseCode::FormErr, out),
-            Signed::Bad(_) => return error(ResponseCode::NotAuth, out),
+        let query = exchange.query();
+        let error = |code, out| Some(exchange.error(code, None, out));
+        match parsed.tsig {
+            TsigStatus::Unsigned | TsigStatus::Valid(_) => {}
+            TsigStatus::Malformed => return error(ResponseCode::FormErr, out),
+            TsigStatus::Invalid(_) => return error(ResponseCode::NotAuth, out),
         }
         if query.edns.is_some_and(|edns| edns.version() > 0) {
             return error(ResponseCode::BADVERS, out);
@@ -313,27 +311,27 @@ impl Responder {
         if !matches!(opcode, OpCode::Query | OpCode::Update) {
             return error(ResponseCode::NotImp, out);
         }
-        if asked.client().is_malformed {
+        if exchange.client().is_malformed {
             return error(ResponseCode::FormErr, out);
         }
-        (opcode == OpCode::Update).then(|| self.update(asked, whole.message, out))
+        (opcode == OpCode::Update).then(|| self.update(exchange, parsed.message, out))
     }
 
-    /// What is in no zone, or in another class.
+    /// Answers a query for a name outside all zones, or in another class.
     #[inline(never)]
-    fn answer_elsewhere(&self, asked: &Exchange<'_>, out: &mut Vec<u8>) -> Outcome {
-        let query = asked.query();
-        let Some(owner) = asked.owner().filter(|_| !query.name.is_empty()) else {
-            return asked.error(without_question(asked.client()), None, out);
+    fn answer_without_zone(&self, exchange: &Exchange<'_>, out: &mut Vec<u8>) -> Outcome {
+        let query = exchange.query();
+        let Some(owner) = exchange.owner().filter(|_| !query.name.is_empty()) else {
+            return exchange.error(code_without_question(exchange.client()), None, out);
         };
         match query.class() {
-            IN => self.outside(asked, &owner, out),
+            IN => self.answer_outside(exchange, &owner, out),
             class => {
                 let rtype = RecordType::from(query.rtype());
                 let answer = (class == CH).then(|| identity::answer(&self.identity, &owner, rtype));
                 match answer.flatten() {
-                    Some(answer) => asked.reply.answer(answer, out),
-                    None => asked.reply.error(ResponseCode::Refused, None, out),
+                    Some(answer) => exchange.reply.answer(answer, out),
+                    None => exchange.reply.error(ResponseCode::Refused, None, out),
                 }
                 Outcome::Reply
             }
@@ -341,10 +339,11 @@ impl Responder {
     }
 }
 
-/// The response code for a message without a question. One with a cookie asks for a
-/// server cookie, or whether its own is still good (RFC 7873, section 5.4).
-fn without_question(client: &Client<'_>) -> ResponseCode {
-    match (client.cookie, client.has_wrong_cookie) {
+/// The response code for a message without a question. A message with a cookie
+/// requests a server cookie, or asks whether its own is still valid (RFC 7873,
+/// section 5.4).
+fn code_without_question(client: &Client<'_>) -> ResponseCode {
+    match (client.cookie, client.has_invalid_cookie) {
         (None, _) => ResponseCode::FormErr,
         (Some(_), true) => ResponseCode::BADCOOKIE,
         (Some(_), false) => ResponseCode::NoError,

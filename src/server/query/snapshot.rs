@@ -1,4 +1,4 @@
-//! The published state as one thread sees it, and queries read in it.
+//! The published state as one thread sees it, and the queries read against it.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -9,54 +9,53 @@ use crate::{
     network::Time,
     registry::{PublishedZone, Registry},
     server::{
-        policy::cookie::{self, CookieState, Cookies},
-        wire::{PACKETS, Query},
+        policy::cookie::{self, CookieSnapshot, Cookies},
+        wire::{BATCH_SIZE, Query},
     },
     zone::{Location, Lookup, PeerName, ZoneView},
 };
 
-/// The zones in their states, the time, and the secrets of cookies at that time.
+/// The zones, the time, and the cookie secrets at one moment.
 pub struct Snapshot {
-    /// The one with the longest origin first.
+    /// The zones, the one with the longest origin first.
     zones: Vec<ZoneState>,
     pub now: Time,
-    pub cookies: CookieState,
+    pub cookies: CookieSnapshot,
 }
 
-/// A zone in one state.
+/// A zone at one moment.
 pub struct ZoneState {
-    /// Its place in the registry.
-    pub place: usize,
+    /// The index in the registry.
+    pub index: usize,
     published: Arc<PublishedZone>,
     pub view: Arc<ZoneView>,
 }
 
-/// A query, and what its name stands for so far as that is known.
-pub struct QueryInZone<'a> {
+/// A query, the zone of its name, and the location of the peer with that name.
+pub struct ZoneQuery<'a> {
     pub query: Query<'a>,
-    /// The zone that the name is in; `None` for a name outside all zones.
+    /// The zone of the name; `None` for a name outside all zones.
     pub zone: Option<&'a ZoneState>,
-    /// Its name, if a peer may have it.
+    /// The name, if a peer can have it.
     pub name: Option<PeerName<'a>>,
     location: Option<Location<'a>>,
 }
 
-/// The queries of a batch of packets; none where a packet is to be read by hickory's
-/// parser. They are written where they stay: an array that was set up for a whole
-/// batch and returned cost more than to read the few packets that mostly come at
-/// once.
+/// The queries of a batch of packets; `None` for a packet that takes the slow path.
+/// They are written in place: to initialize and return an array for a whole batch
+/// took longer than to read the few packets that usually arrive together.
 #[derive(Default)]
-pub struct Queries<'a>(SmallVec<[Option<QueryInZone<'a>>; PACKETS]>);
+pub struct Queries<'a>(SmallVec<[Option<ZoneQuery<'a>>; BATCH_SIZE]>);
 
 impl<'a> Queries<'a> {
-    /// That of the packet at this place.
-    pub fn at(&self, place: usize) -> Option<&QueryInZone<'a>> {
-        self.0.get(place)?.as_ref()
+    /// The query of the packet with this index.
+    pub fn at(&self, index: usize) -> Option<&ZoneQuery<'a>> {
+        self.0.get(index)?.as_ref()
     }
 }
 
-impl<'a> QueryInZone<'a> {
-    /// The registered peer that the name stands for.
+impl<'a> ZoneQuery<'a> {
+    /// Looks up the registered peer with the name.
     #[inline(always)]
     pub fn lookup(&self) -> Option<Lookup<'a>> {
         let view = &self.zone?.view;
@@ -64,11 +63,20 @@ impl<'a> QueryInZone<'a> {
     }
 }
 
+impl ZoneQuery<'_> {
+    /// Locates the peer with the name.
+    #[inline(always)]
+    fn locate(&mut self) {
+        let zone = self.zone.zip(self.name.as_ref());
+        self.location = zone.and_then(|(zone, name)| zone.view.locate(name));
+    }
+}
+
 impl Snapshot {
     pub fn new(registry: &Registry, cookies: &Cookies, clock: &Clock) -> Self {
         let zones = registry.zones().iter().cloned().enumerate();
-        let zones = zones.map(|(place, published)| ZoneState {
-            place,
+        let zones = zones.map(|(index, published)| ZoneState {
+            index,
             view: published.view(),
             published,
         });
@@ -77,15 +85,15 @@ impl Snapshot {
         Self {
             zones,
             now: clock.now(),
-            cookies: cookies.at(cookie::now()),
+            cookies: cookies.snapshot(cookie::now()),
         }
     }
 
-    /// Looks at the clock, and takes the states that have changed. To be called before
-    /// each batch of packets.
+    /// Updates the time and the zones that have changed. The UDP loop calls this
+    /// before each batch of packets.
     pub fn refresh(&mut self, cookies: &Cookies, clock: &Clock) {
         self.now = clock.now();
-        self.cookies = cookies.at(cookie::now());
+        self.cookies = cookies.snapshot(cookie::now());
         for zone in &mut self.zones {
             if !zone.published.is_current(&zone.view) {
                 zone.view = zone.published.view();
@@ -93,13 +101,13 @@ impl Snapshot {
         }
     }
 
-    /// Reads the packets of a batch, and finds the peers that they ask for.
+    /// Reads the packets of a batch, and locates the peers in their questions.
     ///
-    /// Peers are anywhere in memory, which answers no sooner than the kernel has
-    /// sent a packet: with a million of them, the wait was a fifth of all that a
-    /// query costs. So what has to be waited for is fetched for all packets at
-    /// once, in loops of so few instructions that a processor looks ahead to
-    /// the next ones while it waits; and then the first is answered.
+    /// Peers are scattered over memory, and a cache miss takes as long as the kernel
+    /// takes to send a packet: with a million peers, the misses were a fifth of the
+    /// cost of a query. Therefore the memory for all packets is fetched before the
+    /// first is answered, in loops so short that the processor executes the next
+    /// iterations while it waits.
     pub fn read<'a>(&'a self, packets: impl Iterator<Item = &'a [u8]>, queries: &mut Queries<'a>) {
         queries.0.clear();
         for packet in packets {
@@ -107,7 +115,7 @@ impl Snapshot {
             queries.0.push(query.map(|query| self.in_zone(query)));
         }
         for query in queries.0.iter_mut().flatten() {
-            query.location = location(query);
+            query.locate();
         }
         for query in queries.0.iter().flatten() {
             if let Some(location) = &query.location {
@@ -116,29 +124,23 @@ impl Snapshot {
         }
     }
 
-    /// The query, with what its name stands for.
-    pub fn find<'a>(&'a self, query: Query<'a>) -> QueryInZone<'a> {
+    /// Finds the zone of the query, and locates its peer.
+    pub fn locate<'a>(&'a self, query: Query<'a>) -> ZoneQuery<'a> {
         let mut query = self.in_zone(query);
-        query.location = location(&query);
+        query.locate();
         query
     }
 
     #[inline(always)]
-    fn in_zone<'a>(&'a self, query: Query<'a>) -> QueryInZone<'a> {
+    fn in_zone<'a>(&'a self, query: Query<'a>) -> ZoneQuery<'a> {
         let mut zones = self.zones.iter();
         let in_zone = |zone: &'a ZoneState| Some((zone, zone.view.below(query.name)?));
-        let found = zones.find_map(in_zone);
-        QueryInZone {
-            zone: found.map(|(zone, _)| zone),
-            name: found.and_then(|(zone, below)| zone.view.peer_name(below)),
+        let zone = zones.find_map(in_zone);
+        ZoneQuery {
+            zone: zone.map(|(zone, _)| zone),
+            name: zone.and_then(|(zone, below)| zone.view.peer_name(below)),
             location: None,
             query,
         }
     }
-}
-
-/// Where the peer is that the query asks for.
-#[inline(always)]
-fn location<'a>(query: &QueryInZone<'a>) -> Option<Location<'a>> {
-    query.zone?.view.locate(query.name.as_ref()?)
 }

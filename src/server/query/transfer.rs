@@ -1,4 +1,4 @@
-//! Clients copy a zone (AXFR, RFC 5936; IXFR, RFC 1995).
+//! Zone transfers (AXFR, RFC 5936; IXFR, RFC 1995).
 
 use hickory_proto::{
     op::ResponseCode,
@@ -14,7 +14,7 @@ use crate::{
     server::{
         extended_error::ExtendedError,
         policy::source::Transport,
-        transfer::{Content, Transfer},
+        transfer::{Transfer, TransferContent},
     },
     zone::QueryName,
 };
@@ -22,50 +22,50 @@ use crate::{
 impl Responder {
     pub(super) fn transfer(
         &self,
-        asked: &Exchange<'_>,
+        exchange: &Exchange<'_>,
         zone: &ZoneState,
         name: &QueryName,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let client = asked.client();
+        let (client, reply) = (exchange.client(), &exchange.reply);
         if !self.policy.may_transfer(client) {
-            return asked.prohibited("your network may not transfer zones", out);
+            return exchange.prohibited("your network may not transfer zones", out);
         }
         let content = match name {
-            QueryName::Apex => Content::Zone,
-            QueryName::Status => Content::Status(self.clock.now()),
+            QueryName::Apex => TransferContent::Zone,
+            QueryName::Status => TransferContent::Status(self.clock.now()),
             _ => {
-                let error = ExtendedError::other("a transfer names the origin of a zone");
-                return asked.error(ResponseCode::NotAuth, Some(error), out);
+                let error = ExtendedError::other("only the origin of a zone can be transferred");
+                return exchange.error(ResponseCode::NotAuth, Some(error), out);
             }
         };
         let view = &zone.view;
         let is_udp = client.source.transport == Transport::Udp;
-        // RFC 1995, section 2: whoever has this serial, or asks by UDP, is given
-        // the SOA alone; everyone else the whole zone, since no differences are
-        // kept.
-        if let Some(serial) = asked.serial() {
+        // RFC 1995, section 2: a client that has this serial, or uses UDP, gets the
+        // SOA record alone. Every other client gets the whole zone, since no
+        // differences are kept.
+        if let Some(serial) = exchange.serial() {
             let newer = (view.network.revision() as u32).wrapping_sub(serial) as i32;
             if newer <= 0 || is_udp {
-                asked.reply.answer(view.zone.soa_answer(&view.network), out);
+                reply.answer(view.zone.soa_answer(&view.network), out);
                 return Outcome::Reply;
             }
         }
         // A full transfer by UDP is not defined (RFC 5936, section 4.2).
         if is_udp {
-            return asked.error(ResponseCode::FormErr, None, out);
+            return exchange.error(ResponseCode::FormErr, None, out);
         }
-        Outcome::Transfer(Box::new(Transfer::new(&asked.reply, view.clone(), content)))
+        Outcome::Transfer(Box::new(Transfer::new(reply, view.clone(), content)))
     }
 }
 
 impl Exchange<'_> {
-    /// The serial that the client of an incremental transfer has.
+    /// The client's serial in a query for an incremental transfer.
     fn serial(&self) -> Option<u32> {
         if RecordType::from(self.query().rtype()) != RecordType::IXFR {
             return None;
         }
-        let mut records = self.whole?.message.authorities.iter();
+        let mut records = self.parsed?.message.authorities.iter();
         records.find_map(|record| match &record.data {
             RData::SOA(soa) => Some(soa.serial),
             _ => None,

@@ -1,4 +1,4 @@
-//! DNS UPDATE (RFC 2136): administrators change a zone.
+//! DNS UPDATE (RFC 2136), by which administrators change a zone.
 
 use hickory_proto::{
     op::{Message, ResponseCode},
@@ -7,7 +7,7 @@ use hickory_proto::{
 
 use super::{
     Outcome,
-    pending::Work,
+    pending::Operation,
     responder::{Exchange, Responder},
 };
 use crate::server::extended_error::ExtendedError;
@@ -15,44 +15,47 @@ use crate::server::extended_error::ExtendedError;
 impl Responder {
     pub(super) fn update(
         &self,
-        asked: &Exchange<'_>,
+        exchange: &Exchange<'_>,
         message: &Message,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        // Truncation would be taken for success: `nsupdate` does not ask again.
-        if !asked.client().is_proven {
-            let text = "the source of the update is not proven: send it by TCP or signed";
-            return asked.prohibited(text, out);
+        // `nsupdate` takes a truncated response for success, and does not repeat the
+        // update.
+        if !exchange.client().is_verified {
+            let text = "the source of the update is not verified: send it by TCP or sign it";
+            return exchange.prohibited(text, out);
         }
-        // RFC 2136, section 3.1.
+        // RFC 2136, section 3.1, requires one zone, with the type SOA.
         let Some(zone) = message
             .queries
             .first()
             .filter(|zone| zone.query_type() == RecordType::SOA)
         else {
-            let error = ExtendedError::other("an update names one zone, with the type SOA");
-            return asked.error(ResponseCode::FormErr, Some(error), out);
+            let text = "an update must name one zone, with the type SOA";
+            let error = ExtendedError::other(text);
+            return exchange.error(ResponseCode::FormErr, Some(error), out);
         };
-        let known = asked.found.zone;
-        let known = known.filter(|state| state.view.zone.origin == *zone.name());
-        let Some(state) = known.filter(|_| zone.query_class() == DNSClass::IN) else {
+        let state = exchange.zone_query.zone.filter(|state| {
+            state.view.zone.origin == *zone.name() && zone.query_class() == DNSClass::IN
+        });
+        let Some(state) = state else {
             let error = ExtendedError::other(format!("it has no zone {}", zone.name()));
-            return asked.error(ResponseCode::NotAuth, Some(error), out);
+            return exchange.error(ResponseCode::NotAuth, Some(error), out);
         };
-        // Before the prerequisites, which would tell what there is.
-        let signature = asked.reply.signature;
-        if let Err(refusal) = self.policy.may_update(asked.client(), signature) {
-            return asked.refuse(refusal, out);
+        // This check precedes the prerequisites, which would reveal what exists.
+        let signature = exchange.reply.signature;
+        if let Err(error) = self.policy.may_update(exchange.client(), signature) {
+            return exchange.reject(error, out);
         }
         let zone = &state.view.zone;
         match zone.update(&message.answers, &message.authorities) {
-            Ok(update) => asked.later(Work::Update {
-                zone: state.place,
+            Ok(update) => exchange.defer(Operation::Update {
+                zone: state.index,
                 update,
             }),
             Err(refusal) => {
                 let error = ExtendedError::other(refusal.text);
-                asked.error(refusal.code, Some(error), out)
+                exchange.error(refusal.code, Some(error), out)
             }
         }
     }

@@ -1,8 +1,8 @@
-//! The reply to a message: header, question, records, OPT record and signature, in
-//! the room that it may take. Every reply of the service is written here.
+//! Writes replies: header, question, records, OPT record and signature, within the
+//! limit of the message. Every reply of the service is written here.
 //!
-//! Whoever answers writes the records, as octets behind the question or as hickory's
-//! records; the rest follows from the query and from who asks.
+//! The caller provides the records, as octets after the question or as hickory's
+//! records. Everything else follows from the query and the client.
 
 mod opt;
 
@@ -14,30 +14,26 @@ use hickory_proto::{
 
 use super::{
     extended_error::ExtendedError,
-    policy::{client::Client, cookie::CookieState, source::Transport, tsig::Signature},
-    wire::{CD, Edns, HEADER, Query, RD, UDP_OCTETS},
+    policy::{client::Client, cookie::CookieSnapshot, source::Transport, tsig::Signature},
+    wire::{ADDITIONAL_COUNT, CD, Edns, HEADER, MAX_UDP_OCTETS, QR, Query, RD, TC},
 };
 use crate::zone::{Answer, RecordCounts};
 
-/// The largest answer by UDP to a query without EDNS (RFC 1035, section 4.2.1).
-const PLAIN_UDP_OCTETS: u16 = 512;
+/// The maximum length of a UDP response to a query without EDNS (RFC 1035, section
+/// 4.2.1).
+const MAX_UDP_OCTETS_WITHOUT_EDNS: u16 = 512;
 
-/// Where a message's header counts its additional records.
-const ADDITIONAL_COUNT: std::ops::Range<usize> = 10..HEADER;
-
-/// Flags of a reply: that it is one, with authority, and truncated.
-const QR: u8 = 0x80;
+/// Authoritative answer, in the first octet of the flags.
 const AA: u8 = 0x04;
-const TC: u8 = 0x02;
-/// In the second octet: that this service resolves names for others.
+/// Recursion available, in the second octet.
 const RA: u8 = 0x80;
 
-/// What all replies of the service have in common.
+/// What replies state about this server.
 #[derive(Debug, Clone, Default)]
-pub struct Terms {
-    /// Whether this service resolves names for others.
+pub struct ServerInfo {
+    /// Whether recursion is available: queries are forwarded.
     pub recursive: bool,
-    /// The NSID of this server, for clients that ask for it.
+    /// The NSID, for clients that request it.
     pub nsid: Option<Vec<u8>>,
 }
 
@@ -46,18 +42,19 @@ pub struct Terms {
 pub struct Reply<'r> {
     pub query: &'r Query<'r>,
     pub client: &'r Client<'r>,
-    /// Makes the cookies that clients are given.
-    pub cookies: &'r CookieState,
-    pub terms: &'r Terms,
-    /// How the reply is signed, if the message was.
+    /// Generates server cookies.
+    pub cookies: &'r CookieSnapshot,
+    pub server_info: &'r ServerInfo,
+    /// Signs the reply, if the message was signed.
     pub signature: Option<&'r Signature>,
-    /// Whether the answer depends on the address that the client stated.
-    pub by_address: bool,
+    /// Whether the answer depends on the address that the client states with EDNS
+    /// CLIENT-SUBNET.
+    pub depends_on_subnet: bool,
 }
 
-/// How a reply ends: all but its question and its records.
+/// The fields of the header and the EDNS options of a reply.
 #[derive(Clone, Copy)]
-struct End<'e> {
+struct Fields<'e> {
     code: ResponseCode,
     flags: u8,
     /// The numbers of answers, authority and additional records.
@@ -70,26 +67,28 @@ struct End<'e> {
 }
 
 impl<'r> Reply<'r> {
-    /// How many octets the reply may have before it is signed.
+    /// The maximum length of the reply before it is signed, in octets.
     pub fn limit(&self) -> usize {
         let payload = self.query.edns.as_ref().map(Edns::payload);
         let room = match (self.client.source.transport, payload) {
             (Transport::Tcp | Transport::Tls, _) => u16::MAX,
-            (Transport::Udp, None) => PLAIN_UDP_OCTETS,
-            (Transport::Udp, Some(payload)) => payload.clamp(PLAIN_UDP_OCTETS, UDP_OCTETS),
+            (Transport::Udp, None) => MAX_UDP_OCTETS_WITHOUT_EDNS,
+            (Transport::Udp, Some(payload)) => {
+                payload.clamp(MAX_UDP_OCTETS_WITHOUT_EDNS, MAX_UDP_OCTETS)
+            }
         };
-        usize::from(room).saturating_sub(self.signature.map_or(0, Signature::room))
+        usize::from(room).saturating_sub(self.signature.map_or(0, Signature::max_octets))
     }
 
-    /// Writes the header and the question, behind which records may be written.
+    /// Writes the header and the question, after which the caller can write records.
     #[inline(always)]
     pub fn begin(&self, out: &mut Vec<u8>) {
         out.clear();
-        out.extend_from_slice(self.query.with_header());
+        out.extend_from_slice(self.query.header_and_question());
     }
 
-    fn end(&self, code: ResponseCode, flags: u8) -> End<'_> {
-        End {
+    fn fields(&self, code: ResponseCode, flags: u8) -> Fields<'_> {
+        Fields {
             code,
             flags,
             counts: [0; 3],
@@ -100,36 +99,42 @@ impl<'r> Reply<'r> {
         }
     }
 
-    /// Ends a reply that has these records of the service's own. Additional records
-    /// are left out where they have no room (RFC 2181, section 9); where the rest has
-    /// none either, the reply is empty and says that it is truncated.
+    /// Completes a reply to which records were written. If the additional records do
+    /// not fit, they are omitted (RFC 2181, section 9); if the other records do not
+    /// fit, either, the reply is empty and truncated.
     #[inline(always)]
     pub fn records(&self, written: RecordCounts, error: Option<&ExtendedError>, out: &mut Vec<u8>) {
-        let end = End {
+        let fields = Fields {
             counts: [written.answers, 0, written.additional],
             errors: error.map_or(&[], std::slice::from_ref),
-            ..self.end(ResponseCode::NoError, AA)
+            ..self.fields(ResponseCode::NoError, AA)
         };
-        self.fit(end, written.additional_at, out);
+        self.complete_within_limit(fields, written.additional_at, out);
     }
 
     #[inline(always)]
-    fn fit(&self, mut end: End<'_>, additional_at: usize, out: &mut Vec<u8>) {
-        let most = self.limit();
-        let opt = self.opt_octets(&end);
-        if out.len() + opt > most {
+    fn complete_within_limit(
+        &self,
+        mut fields: Fields<'_>,
+        additional_at: usize,
+        out: &mut Vec<u8>,
+    ) {
+        let limit = self.limit();
+        let opt = self.opt_octets(&fields);
+        if out.len() + opt > limit {
             out.truncate(additional_at);
-            end.counts[2] = 0;
-            if out.len() + opt > most {
-                return self.no_room(out);
+            fields.counts[2] = 0;
+            if out.len() + opt > limit {
+                return self.exceeds_limit(out);
             }
         }
-        self.finish(end, out);
+        self.complete(fields, out);
     }
 
-    /// The answer has no room: the client asks again by TCP, if it has not.
+    /// Handles an answer that exceeds the limit: over UDP, the client is told to
+    /// repeat the query by TCP.
     #[cold]
-    fn no_room(&self, out: &mut Vec<u8>) {
+    fn exceeds_limit(&self, out: &mut Vec<u8>) {
         match self.client.source.transport {
             Transport::Udp => self.truncated(out),
             Transport::Tcp | Transport::Tls => {
@@ -140,37 +145,40 @@ impl<'r> Reply<'r> {
         }
     }
 
-    /// An answer of hickory's records, with authority.
+    /// Writes an authoritative answer that consists of hickory's records.
     pub fn answer(&self, answer: Answer, out: &mut Vec<u8>) {
         let error = answer.reason.map(ExtendedError::other);
         if !matches!(answer.code, ResponseCode::NoError | ResponseCode::NXDomain) {
             return self.error(answer.code, error, out);
         }
         let sections = [&answer.answers, &answer.authority, &answer.additional];
-        let mut end = End {
+        let mut fields = Fields {
             counts: sections.map(|records| records.len() as u16),
             errors: error.as_slice(),
-            ..self.end(answer.code, AA)
+            ..self.fields(answer.code, AA)
         };
         match self.emit(sections, out) {
-            Some(additional_at) => self.fit(end, additional_at, out),
+            Some(additional_at) => self.complete_within_limit(fields, additional_at, out),
             None => {
-                // More than a message may have.
-                end.counts[2] = 0;
+                // The records exceed the maximum length of a message.
+                fields.counts[2] = 0;
                 match self.emit([sections[0], sections[1], &Vec::new()], out) {
-                    Some(additional_at) => self.fit(end, additional_at, out),
-                    None => self.no_room(out),
+                    Some(additional_at) => self.complete_within_limit(fields, additional_at, out),
+                    None => self.exceeds_limit(out),
                 }
             }
         }
     }
 
-    /// Writes header, question and records; gives where the additional ones begin.
+    /// Writes the header, the question and the records, and returns the position of
+    /// the additional records. Returns `None` if they exceed the maximum length of a
+    /// message.
     fn emit(&self, sections: [&Vec<Record>; 3], out: &mut Vec<u8>) -> Option<usize> {
         out.clear();
         out.extend_from_slice(&self.query.packet[..HEADER]);
         let mut encoder = BinEncoder::with_offset(out, HEADER as u32);
-        // By the encoder, so that names in the records can point to it.
+        // The encoder writes the question, so that names in the records can point to
+        // it.
         let question = Question::read(&mut BinDecoder::new(self.query.question()));
         question.ok()?.emit(&mut encoder).ok()?;
         let [answers, authority, additional] = sections;
@@ -184,37 +192,36 @@ impl<'r> Reply<'r> {
         Some(additional_at)
     }
 
-    /// An empty reply that makes the client ask again by TCP.
+    /// Writes an empty reply that makes the client repeat the query by TCP.
     pub fn truncated(&self, out: &mut Vec<u8>) {
-        self.empty(self.end(ResponseCode::NoError, TC), out);
+        self.without_records(self.fields(ResponseCode::NoError, TC), out);
     }
 
     pub fn error(&self, code: ResponseCode, error: Option<ExtendedError>, out: &mut Vec<u8>) {
-        let end = End {
+        let fields = Fields {
             errors: error.as_slice(),
-            ..self.end(code, 0)
+            ..self.fields(code, 0)
         };
-        self.empty(end, out);
+        self.without_records(fields, out);
     }
 
-    /// A message without records. All that it may have has room in the smallest
-    /// limit, but for a server's name of up to 255 octets, and an error's text
-    /// beside a signature.
-    fn empty(&self, mut end: End<'_>, out: &mut Vec<u8>) {
+    /// Writes a reply without records. Everything fits the smallest limit except an
+    /// NSID of up to 255 octets, and the text of an extended error beside a signature.
+    fn without_records(&self, mut fields: Fields<'_>, out: &mut Vec<u8>) {
         self.begin(out);
-        let most = self.limit();
-        if out.len() + self.opt_octets(&end) > most {
-            end.nsid = None;
+        let limit = self.limit();
+        if out.len() + self.opt_octets(&fields) > limit {
+            fields.nsid = None;
         }
-        if out.len() + self.opt_octets(&end) > most {
-            end.errors = &[];
+        if out.len() + self.opt_octets(&fields) > limit {
+            fields.errors = &[];
         }
-        self.finish(end, out);
+        self.complete(fields, out);
     }
 
-    /// The reply that an upstream has given: its message, without an OPT record,
-    /// and its code. All that is the client's own are the ID and the OPT record, in
-    /// which the errors are, if they have room.
+    /// Writes the response of an upstream. `message` is its message without the OPT
+    /// record, and `code` its complete response code. The reply has the client's ID
+    /// and an OPT record of its own, which contains the errors if they fit.
     pub fn forwarded(
         &self,
         message: &[u8],
@@ -222,20 +229,20 @@ impl<'r> Reply<'r> {
         errors: &[ExtendedError],
         out: &mut Vec<u8>,
     ) {
-        // Only an OPT record can say it.
+        // Only an OPT record can contain such a code.
         if code.high() != 0 && self.query.edns.is_none() {
             return self.error(ResponseCode::ServFail, None, out);
         }
-        let mut end = End {
+        let mut fields = Fields {
             errors,
-            ..self.end(code, 0)
+            ..self.fields(code, 0)
         };
-        let most = self.limit();
-        if message.len() + self.opt_octets(&end) > most {
-            end.errors = &[];
+        let limit = self.limit();
+        if message.len() + self.opt_octets(&fields) > limit {
+            fields.errors = &[];
         }
-        if message.len() + self.opt_octets(&end) > most {
-            return self.no_room(out);
+        if message.len() + self.opt_octets(&fields) > limit {
+            return self.exceeds_limit(out);
         }
         out.clear();
         out.extend_from_slice(&self.query.packet[..2]);
@@ -246,62 +253,62 @@ impl<'r> Reply<'r> {
             let more = u16::from_be_bytes([count[0], count[1]]).saturating_add(1);
             count.copy_from_slice(&more.to_be_bytes());
         }
-        self.close(end, out);
+        self.append_opt_and_signature(fields, out);
     }
 
-    /// The first message of a transfer without its records, and the OPT record that
-    /// all of them end with.
+    /// The first message of a zone transfer without its records, and the OPT record
+    /// at the end of each message.
     pub fn transfer(&self) -> (Vec<u8>, Vec<u8>) {
-        let end = self.end(ResponseCode::NoError, AA);
+        let fields = self.fields(ResponseCode::NoError, AA);
         let (mut head, mut opt) = (Vec::new(), Vec::new());
         self.begin(&mut head);
-        self.write_header(&end, &mut head);
-        self.write_opt(&end, &mut opt);
+        self.write_header(&fields, &mut head);
+        self.write_opt(&fields, &mut opt);
         (head, opt)
     }
 
-    /// Sets the header, and adds the OPT record and the signature.
+    /// Writes the header, and appends the OPT record and the signature.
     #[inline(always)]
-    fn finish(&self, end: End<'_>, out: &mut Vec<u8>) {
-        self.write_header(&end, out);
-        self.close(end, out);
+    fn complete(&self, fields: Fields<'_>, out: &mut Vec<u8>) {
+        self.write_header(&fields, out);
+        self.append_opt_and_signature(fields, out);
     }
 
-    /// Adds the OPT record and the signature.
+    /// Appends the OPT record and the signature.
     #[inline(always)]
-    fn close(&self, mut end: End<'_>, out: &mut Vec<u8>) {
+    fn append_opt_and_signature(&self, mut fields: Fields<'_>, out: &mut Vec<u8>) {
         if self.client.source.transport == Transport::Tls
-            && self.query.edns.is_some_and(|edns| edns.asks_padding)
+            && self.query.edns.is_some_and(|edns| edns.requests_padding)
         {
-            end.padding = self.padding(out.len() + self.opt_octets(&end));
+            fields.padding = self.padding(out.len() + self.opt_octets(&fields));
         }
-        self.write_opt(&end, out);
+        self.write_opt(&fields, out);
         if self.signature.is_some() {
             self.sign(out);
         }
     }
 
     #[inline(always)]
-    fn write_header(&self, end: &End<'_>, out: &mut [u8]) {
+    fn write_header(&self, fields: &Fields<'_>, out: &mut [u8]) {
         let query = self.query;
-        let recursive = if self.terms.recursive { RA } else { 0 };
-        out[2] = QR | (query.packet[2] & 0x78) | end.flags | (query.packet[2] & RD);
-        out[3] = recursive | (query.packet[3] & CD) | end.code.low();
-        let [answers, authority, additional] = end.counts;
+        let recursive = if self.server_info.recursive { RA } else { 0 };
+        out[2] = QR | (query.packet[2] & 0x78) | fields.flags | (query.packet[2] & RD);
+        out[3] = recursive | (query.packet[3] & CD) | fields.code.low();
+        let [answers, authority, additional] = fields.counts;
         let additional = additional + u16::from(query.edns.is_some());
         out[6..8].copy_from_slice(&answers.to_be_bytes());
         out[8..10].copy_from_slice(&authority.to_be_bytes());
         out[10..12].copy_from_slice(&additional.to_be_bytes());
     }
 
-    /// Adds the signature, if the message was signed. What cannot be signed is not
-    /// sent.
+    /// Appends the signature, if the message was signed. A reply that cannot be signed
+    /// is not sent.
     fn sign(&self, out: &mut Vec<u8>) {
         let Some(signature) = self.signature else {
             return;
         };
-        // Whoever signs with an endless name that nobody knows is told so without a
-        // signature.
+        // If the name of an unknown key is so long that the TSIG record does not fit,
+        // the reply goes without one.
         if signature.key().is_none() && out.len() > self.limit() {
             return;
         }
@@ -311,9 +318,8 @@ impl<'r> Reply<'r> {
     }
 }
 
-/// The reply to a message of which little or nothing can be understood: a bare
-/// header.
-pub fn bare(packet: &[u8], code: ResponseCode, out: &mut Vec<u8>) {
+/// Writes the reply to a message that cannot be parsed: a header alone.
+pub fn write_header_only(packet: &[u8], code: ResponseCode, out: &mut Vec<u8>) {
     let Some(&[i1, i0, flags, ..]) = packet.first_chunk::<HEADER>() else {
         return;
     };

@@ -1,9 +1,8 @@
-//! A whole zone in messages (AXFR, RFC 5936), and how much of it a client is
-//! given.
+//! Writes a whole zone as messages (AXFR, RFC 5936), within the limits of transfers.
 //!
-//! In comes a zone with the state of its network; out go the messages, several at
-//! once, to whoever writes them. Nothing here decides who may have a zone, or opens a
-//! connection.
+//! The input is a zone with the state of its network; the output is the messages,
+//! several at once. This module does not decide which clients may transfer a zone, and
+//! opens no connection.
 
 mod packing;
 
@@ -21,7 +20,7 @@ use hickory_proto::{op::ResponseCode, rr::Record};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
-use self::packing::Packing;
+use self::packing::MessagePacker;
 use super::{
     config::limits::TransferLimits, extended_error::ExtendedError, policy::tsig::Signature,
     reply::Reply,
@@ -31,7 +30,7 @@ use crate::{
     zone::{RecordSets, Zone, ZonePart, ZoneView},
 };
 
-/// The transfers that run.
+/// The running transfers.
 pub struct Transfers {
     limits: TransferLimits,
     free: Arc<Semaphore>,
@@ -45,135 +44,132 @@ impl Transfers {
         }
     }
 
-    /// Counts one more, if there may be one.
-    pub fn begin(&self, transfer: &Transfer, peer: SocketAddr) -> Option<Arc<Running>> {
+    /// Starts a transfer; `None` at the limit of concurrent transfers.
+    pub fn begin(&self, transfer: &Transfer, client: SocketAddr) -> Option<Arc<RunningTransfer>> {
         let permit = self.free.clone().try_acquire_owned().ok()?;
-        Some(Arc::new(Running {
+        Some(Arc::new(RunningTransfer {
             zone: transfer.view.zone.clone(),
-            peer,
+            client,
             limits: self.limits,
-            begun: Instant::now(),
-            octets: AtomicU64::new(0),
+            start: Instant::now(),
+            sent: AtomicU64::new(0),
             _permit: permit,
         }))
     }
 }
 
-/// A transfer that is counted until this is dropped: when its last message is
-/// written.
-pub struct Running {
+/// A running transfer. It counts until it is dropped, when its last message is written.
+pub struct RunningTransfer {
     zone: Arc<Zone>,
-    peer: SocketAddr,
+    client: SocketAddr,
     limits: TransferLimits,
-    begun: Instant,
-    octets: AtomicU64,
+    start: Instant,
+    sent: AtomicU64,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Running {
-    /// Counts that many octets more; gives the time that is left to write them.
+impl RunningTransfer {
+    /// Counts octets to be sent, and returns the time that is left to send them.
     ///
     /// # Errors
     ///
-    /// That a limit is passed, which is logged here, and ends the connection.
-    pub fn allow(&self, octets: usize) -> io::Result<Duration> {
+    /// The transfer exceeds a limit, which is logged here. This ends the connection.
+    pub fn count(&self, octets: usize) -> io::Result<Duration> {
         let octets = octets as u64;
-        let sent = self.octets.fetch_add(octets, Ordering::Relaxed) + octets;
-        let left = self.limits.time.saturating_sub(self.begun.elapsed());
-        let passed = if sent > self.limits.octets {
-            format!("it is larger than {} MiB", self.limits.octets >> 20)
+        let sent = self.sent.fetch_add(octets, Ordering::Relaxed) + octets;
+        let left = self.limits.time.saturating_sub(self.start.elapsed());
+        let limit = if sent > self.limits.bytes {
+            format!("{} MiB", self.limits.bytes >> 20)
         } else if left.is_zero() {
-            let time = humantime::format_duration(self.limits.time);
-            format!("it takes longer than {time}")
+            humantime::format_duration(self.limits.time).to_string()
         } else {
             return Ok(left);
         };
-        let Self { zone, peer, .. } = self;
-        warn!("the transfer of {zone} to {peer} is broken off: {passed}, the limit");
-        Err(io::Error::other("a limit of transfers"))
+        let Self { zone, client, .. } = self;
+        warn!("the transfer of {zone} to {client} was aborted: it exceeds the limit of {limit}");
+        Err(io::Error::other("the transfer exceeds a limit"))
     }
 }
 
-/// What is transferred.
+/// The content of a transfer.
 #[derive(Debug, Clone, Copy)]
-pub enum Content {
+pub enum TransferContent {
     /// The zone.
     Zone,
-    /// The zone below `_peers`: the state of each peer at that time.
+    /// The zone below `_peers`: the state of each peer at this time.
     Status(Time),
 }
 
-/// A transfer to be made. It holds the network as it was when it was asked
-/// for, so that all of it belongs to one serial however long it takes.
+/// A zone transfer. It holds a snapshot of the network from the time of the query, so
+/// that everything belongs to one serial, however long it takes.
 pub struct Transfer {
     view: Arc<ZoneView>,
-    content: Content,
-    /// The first message without its records, and what all of them end with.
+    content: TransferContent,
+    /// The first message without its records.
     head: Vec<u8>,
+    /// The OPT record at the end of each message.
     opt: Vec<u8>,
     signature: Option<Signature>,
-    /// The reply to a client for whom there is no room.
-    refused: Vec<u8>,
+    refusal: Vec<u8>,
 }
 
 impl Transfer {
-    pub fn new(reply: &Reply<'_>, view: Arc<ZoneView>, content: Content) -> Self {
+    pub fn new(reply: &Reply<'_>, view: Arc<ZoneView>, content: TransferContent) -> Self {
         let (head, opt) = reply.transfer();
         let error = ExtendedError::other("too many transfers are running");
-        let mut refused = Vec::new();
-        reply.error(ResponseCode::Refused, Some(error), &mut refused);
+        let mut refusal = Vec::new();
+        reply.error(ResponseCode::Refused, Some(error), &mut refusal);
         Self {
             view,
             content,
             head,
             opt,
             signature: reply.signature.cloned(),
-            refused,
+            refusal,
         }
     }
 
-    /// The reply to a client for whom there is no room.
-    pub fn refused(&self) -> &[u8] {
-        &self.refused
+    /// The reply at the limit of concurrent transfers.
+    pub fn refusal(&self) -> &[u8] {
+        &self.refusal
     }
 
-    /// Makes the messages and hands on several at once, each with its length, until
-    /// there is `None` who takes them.
-    pub fn make(&self, hand_on: impl FnMut(Vec<u8>) -> Option<()>) -> Option<()> {
+    /// Writes the messages, each with its length before it, and passes several at once
+    /// to `send`. Ends early if `send` returns `None`.
+    pub fn write(&self, send: impl FnMut(Vec<u8>) -> Option<()>) -> Option<()> {
         let zone = &self.view.zone;
         let (head, opt) = (self.head.clone(), self.opt.clone());
-        let mut packing = Packing::new(head, opt, &zone.origin, self.signature.clone(), hand_on);
+        let mut packer = MessagePacker::new(head, opt, &zone.origin, self.signature.clone(), send);
         let soa = match self.content {
-            Content::Zone => self.add_zone(&mut packing)?,
-            Content::Status(now) => {
+            TransferContent::Zone => self.add_zone(&mut packer)?,
+            TransferContent::Status(now) => {
                 let mut records = zone.status(&self.view.network, now);
                 let soa = records.next()?;
-                packing.add_record(&soa)?;
-                records.try_for_each(|record| packing.add_record(&record))?;
+                packer.add_record(&soa)?;
+                records.try_for_each(|record| packer.add_record(&record))?;
                 soa.into()
             }
         };
-        // Again at the end (RFC 5936, section 2.2).
-        packing.add_record(&soa)?;
-        packing.end()
+        // The SOA record is repeated at the end (RFC 5936, section 2.2).
+        packer.add_record(&soa)?;
+        packer.end()
     }
 
-    /// Adds the zone; gives the SOA, which is its first record.
+    /// Adds the zone, and returns the SOA record, which is its first.
     fn add_zone(
         &self,
-        packing: &mut Packing<impl FnMut(Vec<u8>) -> Option<()>>,
+        packer: &mut MessagePacker<impl FnMut(Vec<u8>) -> Option<()>>,
     ) -> Option<Box<Record>> {
         let mut sets = RecordSets::default();
         let mut soa = None;
-        // A `for` loop would move each part through all that the iterator is made
-        // of.
+        // A `for` loop would move each part through all adapters of the iterator.
         self.view
             .zone
             .parts(&self.view.network)
             .try_for_each(|part| {
                 let peer = match part {
                     ZonePart::Record(record) => {
-                        packing.add_record(&record)?;
+                        packer.add_record(&record)?;
                         soa.get_or_insert(record);
                         return Some(());
                     }
@@ -182,7 +178,7 @@ impl Transfer {
                 self.view.write_sets(peer, &mut sets)?;
                 for set in &sets {
                     for record in set.records() {
-                        packing.add(&set.labels, record)?;
+                        packer.add(&set.labels, record)?;
                     }
                 }
                 Some(())

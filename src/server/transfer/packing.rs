@@ -1,7 +1,8 @@
-//! Records into the messages of a transfer (RFC 5936, section 2.2).
+//! Packs records into the messages of a transfer (RFC 5936, section 2.2).
 //!
-//! hickory makes the records that are not peers'. Their names are put here: a zone of a million peers has sixteen
-//! million records, and all that they can share is the name before, or the origin.
+//! hickory encodes the records that do not belong to peers. Names are compressed here:
+//! a zone of a million peers has sixteen million records, and the only names that they
+//! can share are the previous name and the origin.
 
 use hickory_proto::{
     rr::{Name, Record},
@@ -11,55 +12,59 @@ use hickory_proto::{
 use crate::{
     server::{
         policy::tsig::Signature,
-        wire::{HEADER, framed},
+        wire::{HEADER, push_framed},
     },
     zone::packet,
 };
 
-/// How many octets a message may have, unless it is of a single record. A name can
-/// point no further back than that (RFC 1035, section 4.1.4).
+/// The maximum length of a message, unless it has a single record. It is also the range
+/// of compression pointers (RFC 1035, section 4.1.4).
 const MESSAGE_OCTETS: usize = 16_384;
 
-/// How many octets are written at once: several messages, since with each time
-/// the writer is woken, and takes a moment of the processor from queries.
-const WRITTEN_OCTETS: usize = 4 * MESSAGE_OCTETS;
+/// The number of octets that are sent at once. They are several messages, since each
+/// time the writer is woken, which takes processor time from queries.
+const BUFFER_OCTETS: usize = 4 * MESSAGE_OCTETS;
 
-/// The message that is being made, and those before it.
-pub struct Packing<F> {
+/// Packs records into messages.
+pub struct MessagePacker<F> {
+    /// The current message.
     message: Vec<u8>,
-    /// How many records it has.
+    /// The number of its records.
     records: u16,
-    /// Where its last name stands that is not a pointer, and where the origin.
+    /// The position of the last name in it that is not a pointer.
     owner: Option<u16>,
+    /// The position of the origin in it.
     origin: Option<u16>,
-    /// What the last name has before the origin.
+    /// The labels of the last name before the origin.
     labels: Vec<u8>,
-    /// What all messages have: a header, and additional records behind all others.
+    /// The header of each message.
     header: Vec<u8>,
+    /// The additional records at the end of each message.
     additional: Vec<u8>,
-    /// The origin, spelt out.
     origin_name: Name,
+    /// The origin without compression.
     origin_octets: Vec<u8>,
-    /// The messages that are made and not yet handed on.
-    made: Vec<u8>,
+    /// The complete messages that are not yet sent.
+    buffer: Vec<u8>,
     signature: Option<Signature>,
     is_first: bool,
-    hand_on: F,
+    send: F,
 }
 
-impl<F: FnMut(Vec<u8>) -> Option<()>> Packing<F> {
-    /// `message` is the first message without its records, and `additional` what all
-    /// end with. `hand_on` is given several messages at once, each with its length;
-    /// `None` ends it all.
+impl<F: FnMut(Vec<u8>) -> Option<()>> MessagePacker<F> {
+    /// `message` is the first message without its records, and `additional` contains
+    /// the additional records at the end of each message. `send` receives several
+    /// messages at once, each with its length before it; it returns `None` to end the
+    /// transfer.
     pub fn new(
         message: Vec<u8>,
         additional: Vec<u8>,
         origin: &Name,
         signature: Option<Signature>,
-        hand_on: F,
+        send: F,
     ) -> Self {
         let mut header = message[..HEADER].to_vec();
-        // The question is in the first one only (RFC 5936, section 2.2.1).
+        // Only the first message has the question (RFC 5936, section 2.2.1).
         header[4..6].copy_from_slice(&[0, 0]);
         Self {
             message,
@@ -71,10 +76,10 @@ impl<F: FnMut(Vec<u8>) -> Option<()>> Packing<F> {
             additional,
             origin_octets: packet::name(origin),
             origin_name: origin.clone(),
-            made: Vec::with_capacity(WRITTEN_OCTETS),
+            buffer: Vec::with_capacity(BUFFER_OCTETS),
             signature,
             is_first: true,
-            hand_on,
+            send,
         }
     }
 
@@ -85,40 +90,40 @@ impl<F: FnMut(Vec<u8>) -> Option<()>> Packing<F> {
         encoder.set_name_encoding(NameEncoding::Uncompressed);
         record.emit(&mut encoder).ok()?;
         let labels = record.name.iter().count();
-        let before = labels.checked_sub(self.origin_name.iter().count())?;
-        let before = record.name.iter().take(before);
-        let before: usize = before.map(|label| 1 + label.len()).sum();
-        let behind = before + self.origin_octets.len();
-        self.add(octets.get(..before)?, octets.get(behind..)?)
+        let below_origin = labels.checked_sub(self.origin_name.iter().count())?;
+        let labels = record.name.iter().take(below_origin);
+        let labels: usize = labels.map(|label| 1 + label.len()).sum();
+        let name = labels + self.origin_octets.len();
+        self.add(octets.get(..labels)?, octets.get(name..)?)
     }
 
-    /// Adds a record, which is given without its name; `labels` are what that has
-    /// before the origin. Where it has no room, it goes to the next message.
+    /// Adds a record. `labels` are the labels of its name before the origin, and
+    /// `record` is the rest of it. If it does not fit, it begins a new message.
     pub fn add(&mut self, labels: &[u8], record: &[u8]) -> Option<()> {
-        let most = labels.len() + self.origin_octets.len() + record.len();
-        let octets = self.message.len() + most + self.additional.len();
+        let max = labels.len() + self.origin_octets.len() + record.len();
+        let octets = self.message.len() + max + self.additional.len();
         if self.records > 0 && octets > MESSAGE_OCTETS {
             self.end_message()?;
         }
         match self.owner {
-            Some(place) if self.labels == labels => self.message.extend(pointer(place)),
-            _ => self.name(labels),
+            Some(owner) if self.labels == labels => self.message.extend(pointer(owner)),
+            _ => self.write_name(labels),
         }
         self.message.extend(record);
         self.records += 1;
         Some(())
     }
 
-    /// Spells out a name, but for the origin where that stands already.
-    fn name(&mut self, labels: &[u8]) {
-        self.owner = place(&self.message);
+    /// Writes the labels of a name, and the origin or a pointer to it.
+    fn write_name(&mut self, labels: &[u8]) {
+        self.owner = position(&self.message);
         self.labels.clear();
         self.labels.extend(labels);
         self.message.extend(labels);
         match self.origin {
-            Some(place) => self.message.extend(pointer(place)),
+            Some(origin) => self.message.extend(pointer(origin)),
             None => {
-                self.origin = place(&self.message);
+                self.origin = position(&self.message);
                 self.message.extend(&self.origin_octets);
             }
         }
@@ -135,34 +140,34 @@ impl<F: FnMut(Vec<u8>) -> Option<()>> Packing<F> {
             Some(signature) => signature.sign_next(&mut message)?,
             None => {}
         }
-        if self.made.len() + 2 + message.len() > WRITTEN_OCTETS {
-            self.hand_on()?;
+        if self.buffer.len() + 2 + message.len() > BUFFER_OCTETS {
+            self.flush()?;
         }
-        framed(&mut self.made, &message);
+        push_framed(&mut self.buffer, &message);
         self.message.extend(&self.header);
         (self.records, self.owner, self.origin) = (0, None, None);
         Some(())
     }
 
-    /// Ends the last message, and hands on what there is.
+    /// Completes the last message, and sends the rest.
     pub fn end(mut self) -> Option<()> {
         self.end_message()?;
-        self.hand_on()
+        self.flush()
     }
 
-    fn hand_on(&mut self) -> Option<()> {
-        let next = Vec::with_capacity(WRITTEN_OCTETS);
-        (self.hand_on)(std::mem::replace(&mut self.made, next))
+    fn flush(&mut self) -> Option<()> {
+        let next = Vec::with_capacity(BUFFER_OCTETS);
+        (self.send)(std::mem::replace(&mut self.buffer, next))
     }
 }
 
-/// Where the next octet stands, if a name can point there.
-fn place(message: &[u8]) -> Option<u16> {
-    let place = u16::try_from(message.len()).ok();
-    place.filter(|place| usize::from(*place) < MESSAGE_OCTETS)
+/// The position of the next octet, if a pointer can refer to it.
+fn position(message: &[u8]) -> Option<u16> {
+    let position = u16::try_from(message.len()).ok();
+    position.filter(|position| usize::from(*position) < MESSAGE_OCTETS)
 }
 
-/// A name that stands elsewhere (RFC 1035, section 4.1.4).
-fn pointer(place: u16) -> [u8; 2] {
-    (0xc000 | place).to_be_bytes()
+/// A compression pointer to the name at this position (RFC 1035, section 4.1.4).
+fn pointer(position: u16) -> [u8; 2] {
+    (0xc000 | position).to_be_bytes()
 }

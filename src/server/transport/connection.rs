@@ -1,4 +1,4 @@
-//! A connection (RFC 7766), by TCP or by TLS.
+//! Serves a connection (RFC 7766), by TCP or by TLS.
 
 use std::{io, sync::Arc};
 
@@ -15,250 +15,244 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    connections::{Connection, IDLE, LARGEST_REPLY, Reserved},
-    shared::{GRACE, PATIENCE, Shared},
+    connections::{Connection, IDLE_TIMEOUT, MAX_REPLY_OCTETS, Reservation},
+    shared::{REPLY_TIMEOUT, SHUTDOWN_TIMEOUT, Shared},
 };
 use crate::server::{
-    background,
-    policy::source::Source,
-    query::Outcome,
-    transfer::{Running, Transfer},
-    wire::framed,
+    background, policy::source::Source, query::Outcome, transfer::RunningTransfer,
+    wire::push_framed,
 };
 
-/// What a query takes that waits for the registry or an upstream, in octets.
-const WAITING_OCTETS: usize = 4_096;
+/// The memory of a query that waits for the registry or an upstream, in bytes.
+const PENDING_BYTES: usize = 4_096;
 
-/// How many parts of a transfer wait to be written.
+/// The maximum number of parts of a transfer that wait to be written.
 const TRANSFER_PARTS: usize = 16;
 
-/// Who is at the other end of a connection.
+/// What the service of one connection requires.
 #[derive(Clone, Copy)]
-pub struct Peer<'c> {
+pub struct Session<'c> {
     pub source: Source,
     pub connection: &'c Connection,
     pub shared: &'c Arc<Shared>,
 }
 
-/// Takes the messages of a connection until it ends or idles, or the service
-/// stops. Each is answered when it can be, whatever the order (RFC 7766,
-/// section 7), and what has been taken is answered before the end. No message is
-/// read for whose answer there is no room.
+/// Answers the messages of a connection until it ends, its idle timeout expires, or
+/// the service stops. Replies are sent as soon as they are ready, in any order
+/// (RFC 7766, section 7), and every message that was read is answered before the
+/// connection ends. No message is read while there is no room for its reply.
 pub async fn serve(
     reader: impl AsyncRead + Unpin,
     writer: impl AsyncWrite + Unpin,
-    peer: Peer<'_>,
+    session: Session<'_>,
     stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let (answers, outgoing) = mpsc::unbounded_channel();
-    let last = over(stopping.clone());
-    let reading = read_all(reader, peer, answers, stopping);
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let shutdown = shutdown_timeout(stopping.clone());
+    let reading = read_all(reader, session, sender, stopping);
     let writing = async {
         tokio::select! {
-            written = write_all(writer, outgoing) => written,
-            () = last => Err(io::Error::other("the service ends")),
+            result = write_all(writer, receiver) => result,
+            () = shutdown => Err(io::Error::other("the service is stopping")),
         }
     };
-    let ((), written) = tokio::join!(reading, writing);
-    written
+    let ((), result) = tokio::join!(reading, writing);
+    result
 }
 
-/// Reads messages and has them answered.
+/// Reads messages and answers them.
 async fn read_all(
     mut reader: impl AsyncRead + Unpin,
-    peer: Peer<'_>,
-    answers: UnboundedSender<Outgoing>,
+    session: Session<'_>,
+    sender: UnboundedSender<Outgoing>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let Peer {
+    let Session {
         source,
         connection,
         shared,
-    } = peer;
+    } = session;
     loop {
         let next = async {
             connection.has_room().await;
-            timeout(connection.idle(), read(&mut reader, connection)).await
+            timeout(connection.idle_timeout(), read(&mut reader, connection)).await
         };
         let message = tokio::select! {
             message = next => message,
-            // The writer has ended: a limit was passed, or the client is gone.
-            () = answers.closed() => return,
+            // The writer has ended: a limit was exceeded, or the client is gone.
+            () = sender.closed() => return,
             _ = stopping.changed() => return,
         };
-        // Closed, broken or idle: there is nothing more to take.
-        let Ok(Ok(Some((message, reserved)))) = message else {
+        // The connection is closed, broken or idle.
+        let Ok(Ok(Some((message, reservation)))) = message else {
             return;
         };
-        drop(reserved);
-        let Some(mut reserved) = connection.reserve(LARGEST_REPLY) else {
+        drop(reservation);
+        let Some(mut reservation) = connection.reserve(MAX_REPLY_OCTETS) else {
             return;
         };
-        let source = source.on_connection(connection.idle());
+        let source = source.with_idle_timeout(connection.idle_timeout());
         let turn = tokio::select! {
             turn = connection.turn() => turn,
-            () = answers.closed() => return,
+            () = sender.closed() => return,
         };
         let responder = &shared.responder;
-        if !connection.is_kept() && responder.is_signed(&message) {
-            connection.keep();
+        if !connection.is_protected() && responder.is_signed(&message) {
+            connection.protect();
         }
         let mut reply = Vec::new();
         let outcome = responder.handle(&responder.snapshot(), &message, &source, &mut reply);
-        // The next turn is another's, if anybody waits for one.
+        // Another connection of the network gets the next turn, if one waits for it.
         drop(turn);
         tokio::task::yield_now().await;
         match outcome {
-            Outcome::Silence => return,
-            // What cannot be signed is not sent.
+            Outcome::NoReply => return,
+            // A reply that cannot be signed is not sent.
             Outcome::Reply if reply.is_empty() => return,
             Outcome::Reply => {
-                reserved.shrink(reply.len() + 2);
-                // Where the writer is gone, so is the client.
-                let _ = answers.send(Outgoing::message(&reply, Some(reserved)));
+                reservation.shrink(reply.len() + 2);
+                // If the writer has ended, the client is gone.
+                let _ = sender.send(Outgoing::message(&reply, reservation));
             }
             outcome => {
-                reserved.shrink(WAITING_OCTETS);
-                let (answers, shared) = (answers.clone(), shared.clone());
+                reservation.shrink(PENDING_BYTES);
+                let (sender, shared) = (sender.clone(), shared.clone());
                 tokio::spawn(async move {
-                    answer_later(outcome, source, &shared, &answers, reserved).await;
+                    finish_outcome(outcome, source, &shared, &sender, reservation).await;
                 });
             }
         }
     }
 }
 
-/// Waits until the service stops and waits for nobody any more. A transfer may
-/// take far longer; for as long as it ran, what it shares with others could not
-/// be put away.
-async fn over(mut stopping: watch::Receiver<bool>) {
-    // Without its other half the service has ended as well.
+/// Returns when the service has been stopping for so long that it waits for no
+/// client any longer. A transfer may take far longer, and while it runs, the state
+/// that it shares could not be released.
+async fn shutdown_timeout(mut stopping: watch::Receiver<bool>) {
+    // If the sender is gone, the service has ended as well.
     let _ = stopping.wait_for(|stopping| *stopping).await;
-    tokio::time::sleep(GRACE).await;
+    tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
 }
 
-/// Hands the messages of an outcome that takes time to the writer. Where that is
-/// gone, so is the client.
-async fn answer_later(
+/// Completes an outcome that takes time, and passes its messages to the writer. If
+/// the writer has ended, the client is gone.
+async fn finish_outcome(
     outcome: Outcome,
     source: Source,
     shared: &Shared,
-    answers: &UnboundedSender<Outgoing>,
-    reserved: Reserved,
+    sender: &UnboundedSender<Outgoing>,
+    reservation: Reservation,
 ) {
     match outcome {
-        Outcome::Silence | Outcome::Reply => {}
-        Outcome::Later(pending) => {
+        Outcome::NoReply | Outcome::Reply => {}
+        Outcome::Pending(pending) => {
             let reply = shared.responder.finish(*pending);
-            if let Ok(Some(reply)) = timeout(PATIENCE, reply).await {
-                let _ = answers.send(Outgoing::message(&reply, Some(reserved)));
+            if let Ok(Some(reply)) = timeout(REPLY_TIMEOUT, reply).await {
+                let _ = sender.send(Outgoing::message(&reply, reservation));
             }
         }
         Outcome::Transfer(transfer) => {
+            let refusal = Outgoing::message(transfer.refusal(), reservation);
             let Some(running) = shared.transfers.begin(&transfer, source.address) else {
-                let refused = Outgoing::message(transfer.refused(), Some(reserved));
-                let _ = answers.send(refused);
+                let _ = sender.send(refusal);
                 return;
             };
-            let transfer = Arc::<Transfer>::from(transfer);
-            let (made, taken) = (transfer.clone(), answers.clone());
+            let part_sender = sender.clone();
             let parts = Arc::new(Semaphore::new(TRANSFER_PARTS));
             let runtime = Handle::current();
-            // A large zone must keep neither other connections waiting nor
-            // queries by UDP.
-            let making = background::run("transfer", move || {
-                made.make(|octets| {
+            // A large zone must delay neither other connections nor queries by UDP.
+            let writing = background::run("transfer", move || {
+                transfer.write(|octets| {
                     let part = runtime.block_on(parts.clone().acquire_owned()).ok()?;
                     let outgoing = Outgoing {
                         octets,
                         transfer: Some((running.clone(), part)),
-                        _reserved: None,
+                        _reservation: None,
                     };
-                    taken.send(outgoing).ok()
+                    part_sender.send(outgoing).ok()
                 });
             });
-            if let Err(error) = making.await {
-                warn!("no thread for a transfer: {error}");
-                let refused = Outgoing::message(transfer.refused(), Some(reserved));
-                let _ = answers.send(refused);
+            if let Err(error) = writing.await {
+                warn!("cannot start a thread for a transfer: {error}");
+                let _ = sender.send(refusal);
             }
         }
     }
 }
 
-/// What is to be written at once: a message with its length, or several of the
-/// transfer that they are part of.
+/// Octets to be written at once: a message with its length, or several messages of a
+/// transfer.
 struct Outgoing {
     octets: Vec<u8>,
-    transfer: Option<(Arc<Running>, OwnedSemaphorePermit)>,
-    /// Given back when it is written.
-    _reserved: Option<Reserved>,
+    transfer: Option<(Arc<RunningTransfer>, OwnedSemaphorePermit)>,
+    /// Released when the octets are written.
+    _reservation: Option<Reservation>,
 }
 
 impl Outgoing {
-    fn message(message: &[u8], reserved: Option<Reserved>) -> Self {
+    fn message(message: &[u8], reservation: Reservation) -> Self {
         let mut octets = Vec::with_capacity(2 + message.len());
-        framed(&mut octets, message);
+        push_framed(&mut octets, message);
         Self {
             octets,
             transfer: None,
-            _reserved: reserved,
+            _reservation: Some(reservation),
         }
     }
 }
 
-/// Writes messages until there are no more to come, the client takes none, or a
-/// transfer passes its limits.
+/// Writes messages until all are written, the client reads none, or a transfer
+/// exceeds its limits.
 async fn write_all(
     mut writer: impl AsyncWrite + Unpin,
-    mut outgoing: UnboundedReceiver<Outgoing>,
+    mut receiver: UnboundedReceiver<Outgoing>,
 ) -> io::Result<()> {
-    while let Some(next) = outgoing.recv().await {
+    while let Some(next) = receiver.recv().await {
         let transfer = next.transfer.as_ref().map(|(running, _)| running);
-        let left = match transfer {
-            Some(transfer) => transfer.allow(next.octets.len())?.min(IDLE),
-            None => IDLE,
+        let time = match transfer {
+            Some(transfer) => transfer.count(next.octets.len())?.min(IDLE_TIMEOUT),
+            None => IDLE_TIMEOUT,
         };
-        match timeout(left, write(&mut writer, &next.octets)).await {
-            Ok(written) => written?,
-            Err(late) => {
+        match timeout(time, write(&mut writer, &next.octets)).await {
+            Ok(result) => result?,
+            Err(elapsed) => {
                 if let Some(transfer) = transfer {
-                    // Says so if it is the transfer's time that has run out.
-                    transfer.allow(0)?;
+                    // Logs and returns an error if the time of the transfer is over.
+                    transfer.count(0)?;
                 }
-                return Err(late.into());
+                return Err(elapsed.into());
             }
         }
     }
-    // In TLS the client is told that there is no more to come (RFC 8446, section
-    // 6.1). Whoever has gone already need not be.
-    let _ = timeout(IDLE, writer.shutdown()).await;
+    // In TLS this tells the client that nothing follows (RFC 8446, section 6.1). It
+    // may fail, since the client may be gone.
+    let _ = timeout(IDLE_TIMEOUT, writer.shutdown()).await;
     Ok(())
 }
 
-/// A message, and what is reserved for it; `None` when the client has closed the
-/// connection, or its place is needed.
+/// Reads a message and reserves its memory. Returns `None` if the client has closed
+/// the connection, or the connection was evicted.
 async fn read(
     stream: &mut (impl AsyncRead + Unpin),
     connection: &Connection,
-) -> io::Result<Option<(Vec<u8>, Reserved)>> {
+) -> io::Result<Option<(Vec<u8>, Reservation)>> {
     let length = match stream.read_u16().await {
         Ok(length) => usize::from(length),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Some(reserved) = connection.reserve(length) else {
+    let Some(reservation) = connection.reserve(length) else {
         return Ok(None);
     };
     let mut message = vec![0; length];
     stream.read_exact(&mut message).await?;
-    Ok(Some((message, reserved)))
+    Ok(Some((message, reservation)))
 }
 
-/// In one segment, or one record of TLS, so far as it has room there (RFC 7766,
-/// section 8).
+/// Writes octets in one TCP segment or one TLS record if they fit (RFC 7766, section
+/// 8).
 async fn write(stream: &mut (impl AsyncWrite + Unpin), octets: &[u8]) -> io::Result<()> {
     stream.write_all(octets).await?;
-    // What is encrypted is not yet sent.
+    // TLS buffers what it has encrypted.
     stream.flush().await
 }

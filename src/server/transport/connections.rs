@@ -1,17 +1,16 @@
-//! The connections that are open, by TCP or TLS, and the memory that they may
-//! take.
+//! The open connections, by TCP or TLS, and limits on their number and memory.
 //!
-//! Nobody is turned away. When all places are taken, or all memory for what
-//! clients have not read, the connection that did least for longest makes room:
-//! one of the network that has most. So a client that asks and reads is served,
-//! whatever others keep open.
+//! No client is rejected. At the limit of connections, or of memory for replies that
+//! clients have not read, the connection that has been inactive longest is evicted,
+//! among those of the network with the most. So a client that sends queries and reads
+//! replies is served, whatever connections others keep open.
 //!
-//! A connection reserves the octets of a query before it is read, and those of the
-//! largest reply before it is made. What is over is given back when the reply is
-//! there, and the rest when the client has taken it.
+//! A connection reserves the memory of a query before it is read, and that of the
+//! largest reply before the query is answered. The excess is released when the reply
+//! is ready, and the rest when the client has received it.
 //!
-//! The connections of one network take turns to be answered, so that many that ask
-//! for much keep those of another network waiting for no more than one answer each.
+//! The connections of one network take turns to be answered, so that many expensive
+//! queries delay a connection of another network by no more than one answer each.
 
 mod table;
 
@@ -22,87 +21,90 @@ use std::{
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use self::table::Table;
+use self::table::ConnectionTable;
 use crate::server::policy::source::Source;
 
-/// How long a connection may be idle, or a message take to come or to go.
-pub const IDLE: Duration = Duration::from_secs(10);
+/// The idle timeout of a connection, and the time limit for receiving or sending a
+/// message.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The same when most connections are taken (RFC 7766, section 6.2.3).
-const IDLE_WHEN_BUSY: Duration = Duration::from_millis(500);
+/// The idle timeout close to the maximum number of connections (RFC 7766, section
+/// 6.2.3).
+const BUSY_IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What may be open and unsent at once.
+/// Limits on open connections and their memory.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub struct ConnectionLimits {
     pub connections: usize,
-    /// Of those, how many may come from one address. Many peers may share one,
-    /// behind a node's masquerading, but `dig` keeps none open.
-    pub of_address: usize,
-    /// How many of them all are kept for callers on this machine and clients that sign.
-    /// Further ones have their places as strangers have.
-    pub kept: usize,
-    /// Octets that clients have sent and not been answered, or have not read: of
-    /// one connection, of one network, and of all together.
-    pub octets_of_connection: usize,
-    pub octets_of_network: usize,
-    pub octets: usize,
+    /// The number of connections from one address. Many peers may share an address,
+    /// for example behind the masquerading of a node, but `dig` keeps no connection
+    /// open.
+    pub per_address: usize,
+    /// The number of connections that are protected from eviction: those of clients
+    /// on this machine and of clients that sign.
+    pub protected: usize,
+    /// Bytes of queries that are not answered and of replies that are not read: of
+    /// one connection, of one network, and in total.
+    pub bytes_per_connection: usize,
+    pub bytes_per_network: usize,
+    pub bytes: usize,
 }
 
-impl Default for Bounds {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             connections: 1_024,
-            of_address: 256,
-            kept: 128,
-            octets_of_connection: 2 * LARGEST_REPLY,
-            octets_of_network: 8 << 20,
-            octets: 24 << 20,
+            per_address: 256,
+            protected: 128,
+            bytes_per_connection: 2 * MAX_REPLY_OCTETS,
+            bytes_per_network: 8 << 20,
+            bytes: 24 << 20,
         }
     }
 }
 
-/// What is reserved for a reply before it is made: a message, and its length.
-pub const LARGEST_REPLY: usize = 2 + 65_535;
+/// The length of the largest reply: a length field and a message.
+pub const MAX_REPLY_OCTETS: usize = 2 + 65_535;
 
-/// All connections.
+/// The open connections.
 pub struct Connections {
-    table: Arc<Mutex<Table>>,
-    bounds: Bounds,
-    /// Notified when one has ended.
+    table: Arc<Mutex<ConnectionTable>>,
+    limits: ConnectionLimits,
+    /// Notified when a connection has ended.
     ended: Arc<Notify>,
 }
 
-/// A connection that is counted until this is dropped.
+/// A connection, which counts until it is dropped.
 pub struct Connection {
     id: u64,
-    table: Arc<Mutex<Table>>,
-    bounds: Bounds,
+    table: Arc<Mutex<ConnectionTable>>,
+    limits: ConnectionLimits,
     evicted: Arc<Notify>,
-    /// Notified when the client has taken something.
-    relieved: Arc<Notify>,
-    /// Those of the network that may be answered at once.
+    /// Notified when memory of the connection is released.
+    released: Arc<Notify>,
+    /// Limits how many connections of the network are answered at once.
     turns: Arc<Semaphore>,
     ended: Arc<Notify>,
 }
 
-/// Octets that are reserved until this is dropped.
-pub struct Reserved {
+/// Memory that is reserved until this is dropped.
+pub struct Reservation {
     id: u64,
-    octets: usize,
-    table: Arc<Mutex<Table>>,
-    relieved: Arc<Notify>,
+    bytes: usize,
+    table: Arc<Mutex<ConnectionTable>>,
+    released: Arc<Notify>,
 }
 
 impl Connections {
-    pub fn new(bounds: Bounds) -> Self {
+    pub fn new(limits: ConnectionLimits) -> Self {
         Self {
             table: Arc::default(),
-            bounds,
+            limits,
             ended: Arc::default(),
         }
     }
 
-    /// Waits until all have ended.
+    /// Waits until all connections have ended.
     pub async fn ended(&self) {
         loop {
             let ended = self.ended.notified();
@@ -113,29 +115,29 @@ impl Connections {
         }
     }
 
-    /// Counts a connection. Where there is no place, another one makes room.
+    /// Adds a connection, and evicts another one at the limit.
     pub fn admit(&self, source: Source) -> Connection {
         let address = source.ip;
         let mut table = lock(&self.table);
-        if table.count_of(address) >= self.bounds.of_address {
-            table.evict_of(address);
+        if table.count_of(address) >= self.limits.per_address {
+            table.evict_from_address(address);
         }
-        while table.open.len() >= self.bounds.connections {
-            if table.evict_for_place().is_none() {
+        while table.open.len() >= self.limits.connections {
+            if table.evict_any().is_none() {
                 break;
             }
         }
         let evicted = Arc::new(Notify::new());
         let (id, turns) = table.add(address, evicted.clone());
         if source.is_local {
-            table.keep(id, self.bounds.kept);
+            table.protect(id, self.limits.protected);
         }
         Connection {
             id,
             table: self.table.clone(),
-            bounds: self.bounds,
+            limits: self.limits,
             evicted,
-            relieved: Arc::default(),
+            released: Arc::default(),
             turns,
             ended: self.ended.clone(),
         }
@@ -143,75 +145,72 @@ impl Connections {
 }
 
 impl Connection {
-    /// Waits until another connection needs the place of this one.
+    /// Waits until the connection is evicted.
     pub async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
-    /// Keeps the place, since the client has signed a message.
-    pub fn keep(&self) {
-        lock(&self.table).keep(self.id, self.bounds.kept);
+    /// Protects the connection from eviction, since the client has signed a message.
+    pub fn protect(&self) {
+        lock(&self.table).protect(self.id, self.limits.protected);
     }
 
-    /// Whether its place is kept.
-    pub fn is_kept(&self) -> bool {
-        let table = lock(&self.table);
-        table.open.get(&self.id).is_some_and(|open| open.is_kept)
+    pub fn is_protected(&self) -> bool {
+        lock(&self.table).is_protected(self.id)
     }
 
-    /// How long it may be idle now.
-    pub fn idle(&self) -> Duration {
+    /// The current idle timeout.
+    pub fn idle_timeout(&self) -> Duration {
         let table = lock(&self.table);
-        let is_busy = table.open.len() > self.bounds.connections / 4 * 3;
-        let is_kept = table.open.get(&self.id).is_some_and(|open| open.is_kept);
-        match is_busy && !is_kept {
-            true => IDLE_WHEN_BUSY,
-            false => IDLE,
+        let is_busy = table.open.len() > self.limits.connections / 4 * 3;
+        if is_busy && !table.is_protected(self.id) {
+            BUSY_IDLE_TIMEOUT
+        } else {
+            IDLE_TIMEOUT
         }
     }
 
-    /// Waits until it may be answered, among those of its network. `None` where there
-    /// will be no turn, which never is.
+    /// Waits for the connection's turn among those of its network. It is never `None`,
+    /// since the semaphore is never closed.
     pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         self.turns.clone().acquire_owned().await.ok()
     }
 
-    /// Waits until the client has read so much that there is room for one more
-    /// reply.
+    /// Waits until the client has read enough to leave room for one more reply.
     pub async fn has_room(&self) {
         loop {
-            let relieved = self.relieved.notified();
-            let octets = lock(&self.table)
+            let released = self.released.notified();
+            let bytes = lock(&self.table)
                 .open
                 .get(&self.id)
-                .map_or(0, |it| it.octets);
-            if octets + LARGEST_REPLY <= self.bounds.octets_of_connection {
+                .map_or(0, |open| open.bytes);
+            if bytes + MAX_REPLY_OCTETS <= self.limits.bytes_per_connection {
                 return;
             }
-            relieved.await;
+            released.await;
         }
     }
 
-    /// Reserves octets. Where others have taken too much, one of them ends; `None`
-    /// where it is this one's turn to end.
-    pub fn reserve(&self, octets: usize) -> Option<Reserved> {
+    /// Reserves memory, and evicts other connections at the limit. Returns `None` if
+    /// this connection was evicted itself.
+    pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
         let mut table = lock(&self.table);
         let network = table.open.get(&self.id)?.network;
-        while table.octets_of(network) + octets > self.bounds.octets_of_network {
-            table.evict_holder(network)?;
+        while table.bytes_of(network) + bytes > self.limits.bytes_per_network {
+            table.evict_from_network(network)?;
         }
-        while table.octets + octets > self.bounds.octets {
-            let largest = table.largest_holder()?;
-            table.evict_holder(largest)?;
+        while table.bytes + bytes > self.limits.bytes {
+            let largest = table.largest_network()?;
+            table.evict_from_network(largest)?;
         }
-        // It may have been its own turn.
-        table.open.get_mut(&self.id)?.last = Instant::now();
-        table.grow(self.id, octets);
-        Some(Reserved {
+        // This connection may be among those evicted.
+        table.open.get_mut(&self.id)?.last_active = Instant::now();
+        table.grow(self.id, bytes);
+        Some(Reservation {
             id: self.id,
-            octets,
+            bytes,
             table: self.table.clone(),
-            relieved: self.relieved.clone(),
+            released: self.released.clone(),
         })
     }
 }
@@ -223,29 +222,29 @@ impl Drop for Connection {
     }
 }
 
-impl Reserved {
-    /// Gives back what is more than that.
-    pub fn shrink(&mut self, octets: usize) {
-        let over = self.octets.saturating_sub(octets);
-        self.octets -= over;
-        lock(&self.table).shrink(self.id, over);
+impl Reservation {
+    /// Releases all but `bytes`.
+    pub fn shrink(&mut self, bytes: usize) {
+        let excess = self.bytes.saturating_sub(bytes);
+        self.bytes -= excess;
+        lock(&self.table).shrink(self.id, excess);
     }
 }
 
-impl Drop for Reserved {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let mut table = lock(&self.table);
-        table.shrink(self.id, self.octets);
+        table.shrink(self.id, self.bytes);
         if let Some(open) = table.open.get_mut(&self.id) {
-            open.last = Instant::now();
+            open.last_active = Instant::now();
         }
         drop(table);
-        self.relieved.notify_one();
+        self.released.notify_one();
     }
 }
 
-/// The table stays sound whatever panics beside it.
-fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+/// Ignores poisoning: no operation on the table panics halfway.
+fn lock(table: &Mutex<ConnectionTable>) -> MutexGuard<'_, ConnectionTable> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -257,11 +256,11 @@ mod tests {
     use crate::server::policy::source::Transport;
 
     fn connections() -> Connections {
-        Connections::new(Bounds {
+        Connections::new(ConnectionLimits {
             connections: 8,
-            of_address: 4,
-            kept: 2,
-            ..Bounds::default()
+            per_address: 4,
+            protected: 2,
+            ..ConnectionLimits::default()
         })
     }
 
@@ -275,41 +274,44 @@ mod tests {
     }
 
     #[test]
-    fn strangers_of_many_networks_take_no_place_that_is_kept() {
+    fn unprotected_connections_of_many_networks_evict_no_protected_one() {
         let connections = connections();
         let local = connections.admit(from("127.0.0.1"));
         let signing = connections.admit(from("192.0.2.1"));
-        signing.keep();
-        let stranger = connections.admit(from("192.0.2.2"));
+        signing.protect();
+        let other = connections.admit(from("192.0.2.2"));
         let _others: Vec<Connection> = (0..100)
             .map(|network| connections.admit(from(&format!("10.0.{network}.1"))))
             .collect();
         assert!(is_open(&local) && is_open(&signing));
-        assert!(!is_open(&stranger), "it did least for longest");
+        assert!(!is_open(&other), "it was inactive longest");
         assert_eq!(lock(&connections.table).open.len(), 8);
-        assert_eq!([local.idle(), signing.idle()], [IDLE, IDLE]);
+        assert_eq!(
+            [local.idle_timeout(), signing.idle_timeout()],
+            [IDLE_TIMEOUT; 2]
+        );
     }
 
     #[test]
-    fn those_that_are_kept_are_so_many_and_lock_nobody_out() {
+    fn protected_connections_are_limited_and_lock_no_client_out() {
         let connections = connections();
         let local: Vec<Connection> = (1..=8)
             .map(|host| connections.admit(from(&format!("127.0.0.{host}"))))
             .collect();
-        let kept: Vec<bool> = local.iter().map(Connection::is_kept).collect();
-        assert_eq!(kept[6..], [true, true], "the last that came");
-        assert!(!kept[..6].contains(&true));
-        let stranger = connections.admit(from("192.0.2.2"));
-        assert!(is_open(&stranger) && !is_open(&local[0]));
-        drop((local, stranger));
+        let protected: Vec<bool> = local.iter().map(Connection::is_protected).collect();
+        assert_eq!(protected[6..], [true, true], "the newest ones");
+        assert!(!protected[..6].contains(&true));
+        let other = connections.admit(from("192.0.2.2"));
+        assert!(is_open(&other) && !is_open(&local[0]));
+        drop((local, other));
         assert!(lock(&connections.table).open.is_empty());
     }
 
     #[test]
-    fn a_client_that_signs_is_kept_among_others_of_its_address() {
+    fn a_client_that_signs_is_protected_from_others_of_its_address() {
         let connections = connections();
         let signing = connections.admit(from("192.0.2.1"));
-        signing.keep();
+        signing.protect();
         let others: Vec<Connection> = (0..4)
             .map(|_| connections.admit(from("192.0.2.1")))
             .collect();

@@ -1,10 +1,9 @@
-//! Plain queries by UDP that wait for the registry.
+//! Registrations by UDP, which wait for the registry.
 //!
-//! A host that nobody knows, or whose lease has ended, is for the registry to
-//! decide, and for the disk. The packet waits as it came. A thread beside each
-//! UDP loop gets it back with the decision, and answers those of one flush
-//! together: a task for each, its timer and its system call took longer than all
-//! the rest.
+//! The registry decides about a new host, or one whose lease has ended, and writes to
+//! the disk. The packet waits unchanged. A thread for each UDP loop receives it with
+//! the decision, and answers all those of one flush together: a task, a timer and a
+//! system call for each took longer than everything else.
 
 use std::{
     io,
@@ -18,50 +17,51 @@ use std::{
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    batch::{Route, send_routes},
-    shared::{PATIENCE, Shared},
+    batch::{ReplyRoute, RoutedReply, send_replies},
+    shared::{REPLY_TIMEOUT, Shared},
 };
 use crate::{
     registry::Decision,
-    server::{policy::limits::NewHost, query::pending::Pending, wire::PACKETS},
+    server::{policy::limits::NewHostPermit, query::pending::Pending, wire::BATCH_SIZE},
 };
 
-/// The way to the thread.
-pub(super) struct Deferred {
+/// Submits registrations to the registry, and answers them on a thread of its own.
+pub(super) struct DeferredRegistrations {
     socket: Arc<UdpSocket>,
     shared: Arc<Shared>,
-    decided: mpsc::Sender<(Box<Waiting>, Decision)>,
+    sender: mpsc::Sender<(Box<WaitingQuery>, Decision)>,
 }
 
-/// A query that waits.
-struct Waiting {
+/// A query that waits for a decision.
+struct WaitingQuery {
     pending: Box<Pending>,
-    route: Route,
+    route: ReplyRoute,
     since: Instant,
-    new_host: Option<NewHost>,
-    /// Held until the reply is sent: a service that ends waits for that.
+    new_host: Option<NewHostPermit>,
+    /// Held until the reply is sent, so that a service that stops waits for it.
     permit: OwnedSemaphorePermit,
 }
 
-impl Deferred {
-    /// Starts the thread. It ends when this is gone and all that wait are
+impl DeferredRegistrations {
+    /// Starts the thread. It ends when this is dropped and all waiting queries are
     /// answered.
     pub fn start(socket: Arc<UdpSocket>, shared: Arc<Shared>) -> io::Result<Self> {
-        let (decided, decisions) = mpsc::channel();
-        let for_thread = (socket.clone(), shared.clone());
+        let (sender, decisions) = mpsc::channel();
+        let (thread_socket, thread_shared) = (socket.clone(), shared.clone());
         thread::Builder::new()
             .name("deferred".into())
-            .spawn(move || answer_all(&for_thread.0, &for_thread.1, &decisions))?;
+            .spawn(move || answer_all(&thread_socket, &thread_shared, &decisions))?;
         Ok(Self {
             socket,
             shared,
-            decided,
+            sender,
         })
     }
 
-    /// Asks the registry; the reply is sent when that has decided. Where too many wait,
-    /// the client is told nothing, and asks again.
-    pub fn register(&self, pending: Box<Pending>, route: Route) {
+    /// Submits a registration to the registry, whose decision is then sent to the
+    /// client. If too many queries wait, the query is dropped, and the client repeats
+    /// it.
+    pub fn register(&self, pending: Box<Pending>, route: ReplyRoute) {
         let Some(registration) = pending.registration() else {
             return;
         };
@@ -72,26 +72,27 @@ impl Deferred {
         let new_host = match responder.admit(registration) {
             Ok(new_host) => new_host,
             Err(error) => {
-                let reply = responder.refused(&pending, error);
-                let mut replies: Vec<_> = reply.map(|reply| (route, reply)).into_iter().collect();
-                send_routes(self.socket.as_raw_fd(), &mut replies);
+                let reply = responder.reply_refused(&pending, error);
+                let reply = reply.map(|octets| RoutedReply { route, octets });
+                let mut replies = Vec::from_iter(reply);
+                send_replies(self.socket.as_raw_fd(), &mut replies);
                 return;
             }
         };
         let (zone, action) = (registration.zone, registration.action());
-        let waiting = Box::new(Waiting {
+        let waiting = Box::new(WaitingQuery {
             pending,
             route,
             since: Instant::now(),
             new_host,
             permit,
         });
-        let decided = self.decided.clone();
-        // The queue is longer than what may wait here, so it is full only where
-        // others have filled it.
+        let sender = self.sender.clone();
+        // The queue is longer than the number of waiting queries, so it is full only if
+        // other operations have filled it.
         let _ = responder.registry.submit(zone, action, move |decision| {
-            // The thread is gone only if it has panicked.
-            let _ = decided.send((waiting, decision));
+            // This fails only if the thread has panicked.
+            let _ = sender.send((waiting, decision));
         });
     }
 }
@@ -99,15 +100,15 @@ impl Deferred {
 fn answer_all(
     socket: &UdpSocket,
     shared: &Shared,
-    decisions: &mpsc::Receiver<(Box<Waiting>, Decision)>,
+    decisions: &mpsc::Receiver<(Box<WaitingQuery>, Decision)>,
 ) {
     let responder = &shared.responder;
-    let mut replies = Vec::with_capacity(PACKETS);
-    let mut permits = Vec::with_capacity(PACKETS);
+    let mut replies = Vec::with_capacity(BATCH_SIZE);
+    let mut permits = Vec::with_capacity(BATCH_SIZE);
     while let Ok(first) = decisions.recv() {
-        let others = decisions.try_iter().take(PACKETS - 1);
+        let others = decisions.try_iter().take(BATCH_SIZE - 1);
         for (waiting, decision) in std::iter::once(first).chain(others) {
-            let Waiting {
+            let WaitingQuery {
                 pending,
                 route,
                 since,
@@ -115,15 +116,15 @@ fn answer_all(
                 permit,
             } = *waiting;
             permits.push(permit);
-            responder.settle(new_host, &decision);
-            // Who asked has given up by then, and asks again.
-            if since.elapsed() > PATIENCE {
+            responder.refund_unless_new(new_host, &decision);
+            // By then the client has given up, and repeats its query.
+            if since.elapsed() > REPLY_TIMEOUT {
                 continue;
             }
-            let reply = responder.conclude(&pending, decision);
-            replies.extend(reply.map(|reply| (route, reply)));
+            let reply = responder.reply_to_decision(&pending, decision);
+            replies.extend(reply.map(|octets| RoutedReply { route, octets }));
         }
-        send_routes(socket.as_raw_fd(), &mut replies);
+        send_replies(socket.as_raw_fd(), &mut replies);
         permits.clear();
     }
 }

@@ -1,5 +1,4 @@
-//! Opens the sockets: for each address one for UDP and one for TCP, or one for
-//! TLS.
+//! Opens the sockets: for each address those for UDP and one for TCP, or one for TLS.
 
 use std::{
     io, iter,
@@ -18,72 +17,67 @@ use crate::server::config::{PORT, TLS_PORT};
 
 /// The sockets of one address.
 pub struct Listener {
-    /// As bound: a port 0 has become a real one.
+    /// The bound address, with the actual port if it was 0.
     pub address: SocketAddr,
-    /// One for each core. The kernel spreads the clients over them.
+    /// One socket for each core, among which the kernel distributes the clients; none
+    /// for TLS.
     pub udp: Vec<UdpSocket>,
-    pub tcp: tokio::net::TcpListener,
-}
-
-/// The socket of one address for TLS.
-pub struct TlsListener {
-    /// As bound.
-    pub address: SocketAddr,
     pub tcp: tokio::net::TcpListener,
 }
 
 /// All sockets of a service.
 pub struct Listeners {
     pub plain: Vec<Listener>,
-    pub tls: Vec<TlsListener>,
+    pub tls: Vec<Listener>,
 }
 
-/// What the kernel may hold back while the service is busy with a burst, in
-/// octets. It grants what `net.core.rmem_max` allows.
-const RECEIVE_BUFFER: usize = 4 << 20;
+/// The receive buffer for UDP in bytes, which absorbs bursts. The kernel grants as
+/// much as `net.core.rmem_max` allows.
+const UDP_RECEIVE_BUFFER: usize = 4 << 20;
 
-/// What the kernel may hold of a connection, in octets: answers that the client has
-/// not read, and queries that the service has not. It takes twice as much memory.
-const SEND_BUFFER: usize = 64 << 10;
-const QUERY_BUFFER: usize = 16 << 10;
+/// The buffers of a connection in bytes: for replies that the client has not read, and
+/// for queries that the service has not read. The kernel uses twice as much memory.
+const TCP_SEND_BUFFER: usize = 64 << 10;
+const TCP_RECEIVE_BUFFER: usize = 16 << 10;
 
-/// How often it is looked whether the service stops.
-const LOOK: Duration = Duration::from_millis(100);
+/// The read timeout for UDP, after which a loop checks whether the service is stopping.
+const READ_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The interface of the loopback addresses.
+/// The loopback interface.
 const LOOPBACK_DEVICE: &[u8] = b"lo";
 
-/// How many connections may wait to be accepted.
+/// The maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
 
-/// Opens the sockets of these addresses; of all where there are none.
+/// Opens the sockets of these addresses, or of all addresses if there are none.
 pub fn open(addresses: &[SocketAddr]) -> anyhow::Result<Vec<Listener>> {
     open_each(addresses, PORT, "--listen", bind)
 }
 
-/// The same for TLS.
-pub fn open_tls(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TlsListener>> {
+/// Like [`open`], for TLS.
+pub fn open_tls(addresses: &[SocketAddr]) -> anyhow::Result<Vec<Listener>> {
     open_each(addresses, TLS_PORT, "`listen` in [tls]", |address| {
         let tcp = tcp(address)?;
-        Ok(TlsListener {
+        Ok(Listener {
             address: tcp.local_addr()?,
+            udp: Vec::new(),
             tcp: tokio::net::TcpListener::from_std(tcp)?,
         })
     })
 }
 
-/// `option` is what an error tells to change.
-fn open_each<L>(
+/// `option` names the setting that an error message suggests to change.
+fn open_each(
     addresses: &[SocketAddr],
     port: u16,
     option: &str,
-    bind: impl Fn(SocketAddr) -> io::Result<L>,
-) -> anyhow::Result<Vec<L>> {
+    bind: impl Fn(SocketAddr) -> io::Result<Listener>,
+) -> anyhow::Result<Vec<Listener>> {
     let everywhere = [
         SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
         SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
     ];
-    // Where no address is named, IPv6 may be missing.
+    // If no address is configured, IPv6 may be unavailable.
     let (addresses, lenient) = match addresses {
         [] => (&everywhere[..], true),
         addresses => (addresses, false),
@@ -111,25 +105,25 @@ fn is_without_ipv6(error: &io::Error) -> bool {
 fn remedy(error: &io::Error, port: u16, option: &str) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "another server has the port (systemd-resolved, dnsmasq?): stop it or give {option} another address"
+            "another server uses the port (systemd-resolved, dnsmasq?): stop it or give {option} another address"
         ),
         io::ErrorKind::PermissionDenied if port < 1024 => format!(
-            "ports below 1024 need the capability CAP_NET_BIND_SERVICE: grant it or give {option} a port above"
+            "ports below 1024 require the capability CAP_NET_BIND_SERVICE: grant it or give {option} a higher port"
         ),
         io::ErrorKind::AddrNotAvailable => {
-            format!("no interface has that address: give {option} one that this machine has")
+            format!("no interface has this address: give {option} an address of this machine")
         }
         _ => format!("give {option} another address"),
     }
 }
 
-/// Binds UDP and TCP to the address. Where the port is 0, both get the same.
+/// Binds UDP and TCP to the address. If the port is 0, both get the same port.
 fn bind(address: SocketAddr) -> io::Result<Listener> {
     let mut attempts = 0;
     loop {
         let first = udp(address)?;
         let bound = first.local_addr()?;
-        // TCP shares its port with nobody, so a second service is kept out.
+        // The TCP port is not shared, which prevents a second service.
         match tcp(bound) {
             Ok(tcp) => {
                 let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -142,7 +136,7 @@ fn bind(address: SocketAddr) -> io::Result<Listener> {
                     tcp: tokio::net::TcpListener::from_std(tcp)?,
                 });
             }
-            // Somebody else has that port for TCP: let the kernel choose again.
+            // Another process uses this port for TCP: let the kernel choose again.
             Err(error)
                 if address.port() == 0
                     && error.kind() == io::ErrorKind::AddrInUse
@@ -155,7 +149,7 @@ fn bind(address: SocketAddr) -> io::Result<Listener> {
     }
 }
 
-/// A socket for addresses of that family only: IPv4 has a socket of its own.
+/// Creates a socket for one address family only: IPv4 has sockets of its own.
 fn socket_for(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
@@ -166,40 +160,39 @@ fn socket_for(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result
 
 fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = socket_for(address, Type::DGRAM, Protocol::UDP)?;
-    // Where it listens on all addresses, each packet says which of them it was
-    // sent to, so that the answer can be sent from there, and by which interface it
-    // came.
-    // Nothing else than loopback shall reach a loopback address. Before Linux 5.7
-    // only a privileged process can say so.
+    // A socket with a loopback address must receive packets on the loopback interface
+    // only. Before Linux 5.7, only a privileged process can bind it to the interface.
     let is_confined =
         address.ip().is_loopback() && socket.bind_device(Some(LOOPBACK_DEVICE)).is_ok();
+    // Otherwise, and with the unspecified address, the kernel reports the destination
+    // of each packet, from which the reply is sent, and its interface.
     if address.ip().is_unspecified() || (address.ip().is_loopback() && !is_confined) {
         receive_destinations(&socket, address.ip())?;
     }
     socket.set_reuse_port(true)?;
-    socket.set_read_timeout(Some(LOOK))?;
-    // Less than asked for is no error.
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    socket.set_read_timeout(Some(READ_TIMEOUT))?;
+    // A smaller buffer is not an error.
+    let _ = socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER);
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
 
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket_for(address, Type::STREAM, Protocol::TCP)?;
-    // Connections of a service that has just ended must not keep a new one out.
+    // Connections of a previous service must not prevent a restart.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // Connections inherit these. The kernel would otherwise hold megabytes for a
-    // client that sends and does not read.
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    socket.set_recv_buffer_size(QUERY_BUFFER)?;
+    // Connections inherit the buffers. By default the kernel would hold megabytes for a
+    // client that sends queries and reads no replies.
+    socket.set_send_buffer_size(TCP_SEND_BUFFER)?;
+    socket.set_recv_buffer_size(TCP_RECEIVE_BUFFER)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
 /// The addresses at which the service can be reached, for its `NS` record: those
-/// it listens on, and where that is all of them, those of the interfaces.
+/// on which it listens; for the unspecified address, those of the interfaces.
 pub fn reachable(listeners: &[Listener]) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
     for listener in listeners {
@@ -219,7 +212,7 @@ pub fn reachable(listeners: &[Listener]) -> Vec<IpAddr> {
     addresses
 }
 
-/// The addresses of all interfaces, but for link-local ones.
+/// The addresses of all interfaces except link-local ones.
 fn interfaces() -> Vec<IpAddr> {
     let Ok(interfaces) = get_if_addrs() else {
         return vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];

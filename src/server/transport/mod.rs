@@ -1,15 +1,15 @@
-//! Packets and connections come in, replies go out: by UDP, TCP and TLS.
+//! Receives messages and sends replies by UDP, TCP and TLS.
 //!
-//! In come the octets of messages with the address that they came from; out go those
-//! of replies, within bounds on what is open and unsent. Nothing here understands a
-//! message or decides about one: that is for [`query`](super::query).
+//! The input is the octets of messages and their sources; the output is the octets of
+//! replies, within limits on open connections and unsent octets. This module neither
+//! parses messages nor decides about them: [`query`](super::query) does.
 //!
 //! * [`listen`]: opens the sockets.
-//! * `udp`: the loop of a socket; `batch`: packets by the batch; `deferred`: queries
-//!   that wait for the registry.
-//! * `tcp`: takes connections; `tls`: the handshake of some; `connection`: serves one;
-//!   `connections`: those that are open, and the memory that they may take.
-//! * `shared`: what the loops share.
+//! * `udp`: the loop of a socket; `batch`: sends and receives batches of packets;
+//!   `deferred`: registrations that wait for the registry.
+//! * `tcp`: accepts connections; `tls`: the TLS handshake; `connection`: serves a
+//!   connection; `connections`: limits on open connections and their memory.
+//! * `shared`: the state that the loops share.
 
 mod batch;
 mod connection;

@@ -1,4 +1,4 @@
-//! The TCP loop: takes connections, and has each served.
+//! The TCP loop: accepts connections, and starts a task for each.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    connection::{self, Peer},
+    connection::{self, Session},
     shared::Shared,
     tls,
 };
@@ -21,12 +21,11 @@ use crate::server::{
     policy::source::{Source, Transport},
 };
 
-/// How long to wait when no connection can be accepted, for want of file
-/// descriptors for example.
+/// The pause after a connection could not be accepted, for example for lack of file
+/// descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Takes the connections of a socket. Where there are credentials, they are
-/// for TLS.
+/// Accepts the connections of a socket; with credentials, for TLS.
 pub async fn run(
     listener: TcpListener,
     credentials: Option<Arc<Credentials>>,
@@ -42,7 +41,7 @@ pub async fn run(
             Ok((mut stream, address)) => {
                 let server = match stream.local_addr() {
                     Ok(server) => server.ip(),
-                    // The client has gone already.
+                    // The client is gone.
                     Err(error) => {
                         debug!("connection of {address}: {error}");
                         continue;
@@ -61,23 +60,23 @@ pub async fn run(
                 let shared = shared.clone();
                 let stopping = stopping.clone();
                 tokio::spawn(async move {
-                    // Answers are written whole; waiting for more to send only
-                    // delays them. Where it cannot be set, they are delayed.
+                    // Replies are written as a whole, so that waiting for more to send
+                    // would only delay them. If it fails, they are delayed.
                     let _ = stream.set_nodelay(true);
-                    let peer = Peer {
+                    let session = Session {
                         source,
                         connection: &connection,
                         shared: &shared,
                     };
-                    let serving = serve(&mut stream, credentials, peer, stopping);
-                    let served = tokio::select! {
-                        served = serving => served,
-                        () = connection.evicted() => Err(io::Error::other("its place is needed")),
+                    let serving = serve(&mut stream, credentials, session, stopping);
+                    let result = tokio::select! {
+                        result = serving => result,
+                        () = connection.evicted() => Err(io::Error::other("evicted")),
                     };
-                    if let Err(error) = served {
+                    if let Err(error) = result {
                         debug!("connection of {address}: {error}");
-                        // Otherwise the kernel keeps what the client has not taken for
-                        // minutes, and nobody counts it. Where it cannot be set, it does.
+                        // Otherwise the kernel keeps what the client has not read for
+                        // minutes, which no limit counts. If it fails, the kernel does.
                         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
                     }
                 });
@@ -90,36 +89,39 @@ pub async fn run(
     }
 }
 
-/// Serves a connection from its beginning until the client has taken everything.
+/// Serves a connection from its start until the client has received everything.
 async fn serve(
     stream: &mut TcpStream,
     credentials: Option<Arc<Credentials>>,
-    peer: Peer<'_>,
+    session: Session<'_>,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let served = match credentials {
+    let result = match credentials {
         None => {
             let (reader, writer) = stream.split();
-            connection::serve(reader, writer, peer, stopping.clone()).await
+            connection::serve(reader, writer, session, stopping.clone()).await
         }
-        // Far larger, and no part of what a plain one needs.
+        // The future is boxed because it is far larger, and would enlarge the task of a
+        // plain TCP connection.
         Some(credentials) => {
-            let serving = tls::serve(stream, &credentials, peer, stopping.clone());
+            let serving = tls::serve(stream, &credentials, session, stopping.clone());
             Box::pin(serving).await
         }
     };
-    // Also where a handshake was not finished. It may be done already.
+    // This also ends a connection with an incomplete handshake. It may be shut down
+    // already.
     let _ = stream.shutdown().await;
     tokio::select! {
-        taken = timeout(peer.connection.idle(), taken(stream)) => taken?,
-        // The kernel goes on without the service.
+        closed = timeout(session.connection.idle_timeout(), closed(stream)) => closed?,
+        // The kernel continues without the service.
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
-    served
+    result
 }
 
-/// Waits until both sides have closed the connection, and the client has everything.
-async fn taken(stream: &TcpStream) {
+/// Waits until both sides have closed the connection, and the client has received
+/// everything.
+async fn closed(stream: &TcpStream) {
     let mut pause = Duration::from_millis(1);
     while stream.peer_addr().is_ok() {
         tokio::time::sleep(pause).await;

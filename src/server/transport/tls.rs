@@ -1,5 +1,5 @@
-//! DNS over TLS (RFC 7858): the handshake, after which a connection is like any
-//! other; and the files that it needs, which are read again when they change.
+//! DNS over TLS (RFC 7858): the handshake, after which a connection is served like
+//! any other, and the reloading of certificates that change.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -7,45 +7,46 @@ use tokio::{net::TcpStream, sync::watch, time::timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
-use super::connection::{self, Peer};
-use crate::server::config::certificates::{Credentials, Stamp};
+use super::connection::{self, Session};
+use crate::server::config::certificates::{Credentials, FileStamps};
 
-/// How often it is looked whether the files have changed.
-const LOOK: Duration = Duration::from_secs(5);
+/// The interval at which the files are checked for changes.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Takes a connection from its handshake on, which may take no longer than a
+/// Serves a connection from its handshake, which has the same time limit as a
 /// message.
 pub(super) async fn serve(
     stream: &mut TcpStream,
     credentials: &Credentials,
-    peer: Peer<'_>,
+    session: Session<'_>,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(credentials.current());
+    let handshake = timeout(session.connection.idle_timeout(), acceptor.accept(stream));
     let stream = tokio::select! {
-        stream = timeout(peer.connection.idle(), acceptor.accept(stream)) => stream??,
+        stream = handshake => stream??,
         _ = stopping.changed() => return Ok(()),
     };
     let (reader, writer) = tokio::io::split(stream);
-    connection::serve(reader, writer, peer, stopping).await
+    connection::serve(reader, writer, session, stopping).await
 }
 
-/// Reads the files again when they change, until the service stops.
+/// Reloads the files when they change, until the service stops.
 pub async fn watch(credentials: Arc<Credentials>, mut stopping: watch::Receiver<bool>) {
     let mut watcher = Watcher {
         stamps: credentials.stamps(),
-        wrong: None,
+        last_error: None,
         credentials,
     };
-    while timeout(LOOK, stopping.changed()).await.is_err() {
-        let looking = tokio::task::spawn_blocking(move || {
-            watcher.look();
+    while timeout(CHECK_INTERVAL, stopping.changed()).await.is_err() {
+        let check = tokio::task::spawn_blocking(move || {
+            watcher.check();
             watcher
         });
-        match looking.await {
-            Ok(looked) => watcher = looked,
+        match check.await {
+            Ok(checked) => watcher = checked,
             Err(error) => {
-                warn!("certificates are no longer read when they change: {error}");
+                warn!("changed certificates are no longer reloaded: {error}");
                 return;
             }
         }
@@ -54,36 +55,36 @@ pub async fn watch(credentials: Arc<Credentials>, mut stopping: watch::Receiver<
 
 struct Watcher {
     credentials: Arc<Credentials>,
-    /// As the files were last time.
-    stamps: [Stamp; 3],
-    /// What was wrong with them then.
-    wrong: Option<String>,
+    /// The stamps of the files at the last check.
+    stamps: FileStamps,
+    /// Why the files could not be loaded at the last check.
+    last_error: Option<String>,
 }
 
 impl Watcher {
-    fn look(&mut self) {
+    fn check(&mut self) {
         let files = self.credentials.files();
         let stamps = files.stamps();
-        // What could not be read may be readable now, unchanged.
-        if stamps == self.stamps && self.wrong.is_none() {
+        // A file that could not be read may have become readable without a change.
+        if stamps == self.stamps && self.last_error.is_none() {
             return;
         }
         self.stamps = stamps;
         match files.load() {
             Ok(config) => {
                 self.credentials.replace(config);
-                self.wrong = None;
+                self.last_error = None;
                 let shown = files.certificate.display();
-                info!("new connections are given the certificate that {shown} has now");
+                info!("{shown} was reloaded: new connections use this certificate");
             }
-            Err(problems) => {
-                let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                let wrong = messages.join("; ");
-                // Said once, not at each look.
-                if self.wrong.as_ref() != Some(&wrong) {
-                    warn!("{wrong}. The certificate from before stays in use");
+            Err(errors) => {
+                let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                let error = messages.join("; ");
+                // The same error is logged once, and not at each check.
+                if self.last_error.as_ref() != Some(&error) {
+                    warn!("{error}; the previous certificate remains in use");
                 }
-                self.wrong = Some(wrong);
+                self.last_error = Some(error);
             }
         }
     }

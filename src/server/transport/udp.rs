@@ -7,17 +7,17 @@ use tokio::{runtime::Handle, sync::watch, time::timeout};
 use tracing::debug;
 
 use super::{
-    batch::{Batch, Route, send_routes},
-    deferred::Deferred,
-    shared::{PATIENCE, Shared},
+    batch::{Batch, ReplyRoute, RoutedReply, send_replies},
+    deferred::DeferredRegistrations,
+    shared::{REPLY_TIMEOUT, Shared},
 };
 use crate::server::{
     policy::source::{Source, Transport},
     query::{Outcome, pending::Pending, snapshot::Queries},
 };
 
-/// Answers until the service stops. The socket's read timeout says how often it
-/// is looked whether it does.
+/// Answers until the service stops, which is checked at least as often as the
+/// socket's read timeout expires.
 pub fn run(
     socket: UdpSocket,
     shared: &Arc<Shared>,
@@ -25,10 +25,10 @@ pub fn run(
     runtime: &Handle,
 ) -> io::Result<()> {
     let bound = socket.local_addr()?.ip();
-    // Without that interface nothing can come by it.
+    // Without a loopback interface, no packet is received on it.
     let loopback = name_to_index(&socket, "lo").unwrap_or(0);
     let socket = Arc::new(socket);
-    let deferred = Deferred::start(socket.clone(), shared.clone())?;
+    let deferred = DeferredRegistrations::start(socket.clone(), shared.clone())?;
     let responder = &shared.responder;
     let mut snapshot = responder.snapshot();
     let mut batch = Batch::new();
@@ -36,36 +36,38 @@ pub fn run(
     while !*stopping.borrow() {
         let received = match batch.receive(socket.as_raw_fd()) {
             Ok(received) => received,
-            Err(error) if is_passing(&error) => 0,
+            Err(error) if is_transient(&error) => 0,
             Err(error) => return Err(error),
         };
         tick.tick();
-        // Also where nothing came, so that a state that is over is not kept.
+        // Without packets as well, so that no outdated state is kept.
         snapshot.refresh(&responder.policy.cookies, &responder.clock);
-        let (packets, replies) = batch.parts();
+        let (packets, replies) = batch.packets_and_replies();
         let mut queries = Queries::default();
         snapshot.read(packets.iter(), &mut queries);
-        for (place, reply) in replies[..received].iter_mut().enumerate() {
-            // An address that no packet can be sent to was forged.
-            let peer = packets.peer(place);
-            let Some(peer) = peer.filter(|peer| peer.port() != 0 && !peer.ip().is_unspecified())
+        for (index, reply) in replies[..received].iter_mut().enumerate() {
+            // An address to which no packet can be sent is forged.
+            let address = packets.source_address(index);
+            let Some(address) =
+                address.filter(|address| address.port() != 0 && !address.ip().is_unspecified())
             else {
                 continue;
             };
-            let way = packets.way(place);
-            let server = way.map_or(bound, |way| way.server);
-            // A socket that is bound to a loopback address gets nothing else.
-            let is_loopback = way.map_or(bound.is_loopback(), |way| way.interface == loopback);
-            let source = Source::new(peer, Transport::Udp, server).from_interface(is_loopback);
-            let (query, packet) = (queries.at(place), packets.packet(place));
+            let info = packets.info(index);
+            let server = info.map_or(bound, |info| info.destination);
+            // A socket that is bound to a loopback address receives no other packets.
+            let is_loopback = info.map_or(bound.is_loopback(), |info| info.interface == loopback);
+            let source =
+                Source::new(address, Transport::Udp, server).received_on_loopback(is_loopback);
+            let (query, packet) = (queries.at(index), packets.packet(index));
             match responder.answer(&snapshot, query, packet, &source, reply) {
-                // The responder transfers by TCP alone.
-                Outcome::Reply | Outcome::Silence | Outcome::Transfer(_) => {}
-                Outcome::Later(pending) => {
-                    let route = packets.route(place);
+                // The responder transfers zones by TCP only.
+                Outcome::Reply | Outcome::NoReply | Outcome::Transfer(_) => {}
+                Outcome::Pending(pending) => {
+                    let route = packets.route(index);
                     match pending.registration() {
                         Some(_) => deferred.register(pending, route),
-                        None => wait(shared, runtime, &socket, *pending, route),
+                        None => finish(shared, runtime, &socket, *pending, route),
                     }
                 }
             }
@@ -76,13 +78,13 @@ pub fn run(
     Ok(())
 }
 
-/// Waits for a reply that is not the registry's alone, and sends it.
-fn wait(
+/// Starts a task that waits for a reply other than to a registration, and sends it.
+fn finish(
     shared: &Arc<Shared>,
     runtime: &Handle,
     socket: &Arc<UdpSocket>,
     pending: Pending,
-    route: Route,
+    route: ReplyRoute,
 ) {
     let Ok(permit) = shared.pending.clone().try_acquire_owned() else {
         return;
@@ -90,19 +92,19 @@ fn wait(
     let (shared, socket) = (shared.clone(), socket.clone());
     runtime.spawn(async move {
         let reply = shared.responder.finish(pending);
-        if let Ok(Some(octets)) = timeout(PATIENCE, reply).await {
-            send_routes(socket.as_raw_fd(), &mut vec![(route, octets)]);
+        if let Ok(Some(octets)) = timeout(REPLY_TIMEOUT, reply).await {
+            send_replies(socket.as_raw_fd(), &mut vec![RoutedReply { route, octets }]);
         }
         drop(permit);
     });
 }
 
-/// Errors that concern one packet, not the socket: an answer that found nobody
-/// (reported on the socket by ICMP), or a moment without memory. And the time to
-/// look whether the service stops.
-fn is_passing(error: &io::Error) -> bool {
+/// Returns whether an error concerns one packet and not the socket: a response could
+/// not be delivered (which ICMP reports), memory was short, or the read timeout
+/// expired.
+fn is_transient(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
-    let passing = matches!(
+    let is_transient = matches!(
         error.kind(),
         Kind::ConnectionRefused
             | Kind::ConnectionReset
@@ -113,8 +115,8 @@ fn is_passing(error: &io::Error) -> bool {
             | Kind::OutOfMemory
             | Kind::WouldBlock
     );
-    if passing && error.kind() != Kind::WouldBlock {
-        debug!("receiving: {error}");
+    if is_transient && error.kind() != Kind::WouldBlock {
+        debug!("cannot receive packets: {error}");
     }
-    passing
+    is_transient
 }

@@ -54,7 +54,7 @@ fn no_more_than_so_many_queries_wait_for_upstreams() {
     let replies = replies(&sockets);
     let is_refused = |reply: &&Vec<u8>| {
         let text = String::from_utf8_lossy(reply);
-        text.contains("too many names are being forwarded")
+        text.contains("too many queries are being forwarded")
     };
     for reply in &replies {
         assert_eq!(reply[3] & 0xf, 2, "SERVFAIL");

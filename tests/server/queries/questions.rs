@@ -227,7 +227,11 @@ impl Question {
             let option = |(code, data): &(u16, Option<Vec<u8>>)| {
                 let data = data.clone().unwrap_or_else(|| {
                     let now = param_daemon::server::policy::cookie::now();
-                    [&[9; 8][..], &cookies.at(now).server(&[9; 8], source.ip)].concat()
+                    [
+                        &[9; 8][..],
+                        &cookies.snapshot(now).server(&[9; 8], source.ip),
+                    ]
+                    .concat()
                 });
                 [
                     &code.to_be_bytes()[..],

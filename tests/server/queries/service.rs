@@ -124,9 +124,9 @@ impl Service {
             .responder
             .answer(&snapshot, query, packet, &source, &mut reply)
         {
-            Outcome::Silence | Outcome::Transfer(_) => (None, false),
+            Outcome::NoReply | Outcome::Transfer(_) => (None, false),
             Outcome::Reply => (Some(reply), false),
-            Outcome::Later(pending) => {
+            Outcome::Pending(pending) => {
                 assert!(reply.is_empty());
                 (self.runtime.block_on(self.responder.finish(*pending)), true)
             }
@@ -141,9 +141,9 @@ impl Service {
             .responder
             .handle(&snapshot, packet, &source, &mut reply)
         {
-            Outcome::Silence | Outcome::Transfer(_) => None,
+            Outcome::NoReply | Outcome::Transfer(_) => None,
             Outcome::Reply => Some(reply),
-            Outcome::Later(pending) => self.runtime.block_on(self.responder.finish(*pending)),
+            Outcome::Pending(pending) => self.runtime.block_on(self.responder.finish(*pending)),
         }
     }
 

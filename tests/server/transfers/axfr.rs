@@ -15,8 +15,8 @@ use param_daemon::{
             cookie::Cookies,
             source::{Source, Transport},
         },
-        reply::{Reply, Terms},
-        transfer::{Content, Transfer},
+        reply::{Reply, ServerInfo},
+        transfer::{Transfer, TransferContent},
         wire,
     },
     zone::{self, Zone, ZoneView},
@@ -25,10 +25,17 @@ use param_daemon::{
 /// The ID of the query.
 pub const ID: u16 = 4_711;
 
-pub fn asked(zone: &Arc<Zone>, network: &Arc<Network>, content: Content, edns: bool) -> Transfer {
+pub fn asked(
+    zone: &Arc<Zone>,
+    network: &Arc<Network>,
+    content: TransferContent,
+    edns: bool,
+) -> Transfer {
     let origin = match content {
-        Content::Zone => zone.origin.clone(),
-        Content::Status(_) => zone::status_origin(&zone.origin).expect("there is room for it"),
+        TransferContent::Zone => zone.origin.clone(),
+        TransferContent::Status(_) => {
+            zone::status_origin(&zone.origin).expect("there is room for it")
+        }
     };
     let mut query = Message::new(ID, MessageType::Query, OpCode::Query);
     query.queries = vec![Query::query(origin, RecordType::AXFR)];
@@ -37,14 +44,14 @@ pub fn asked(zone: &Arc<Zone>, network: &Arc<Network>, content: Content, edns: b
     let client = SocketAddr::from(([127, 0, 0, 1], 1053));
     let source = Source::new(client, Transport::Tcp, client.ip());
     let query = wire::Query::read(&query).expect("it is a plain query");
-    let cookies = Cookies::configured([7; 16], None).at(0);
+    let cookies = Cookies::configured([7; 16], None).snapshot(0);
     let reply = Reply {
         client: &Client::of(&query, &source, None, &cookies),
         query: &query,
         cookies: &cookies,
-        terms: &Terms::default(),
+        server_info: &ServerInfo::default(),
         signature: None,
-        by_address: false,
+        depends_on_subnet: false,
     };
     let view = ZoneView::new(zone.clone(), network.clone());
     Transfer::new(&reply, Arc::new(view), content)
@@ -53,7 +60,7 @@ pub fn asked(zone: &Arc<Zone>, network: &Arc<Network>, content: Content, edns: b
 /// The messages as they are written to a connection.
 pub fn messages(transfer: &Transfer) -> Vec<Vec<u8>> {
     let mut octets = Vec::new();
-    let made = transfer.make(|part| {
+    let made = transfer.write(|part| {
         octets.extend(part);
         Some(())
     });

@@ -1,10 +1,10 @@
-//! Cookies of RFC 9018, and what makes one good.
+//! Cookies of RFC 9018, and when one is valid.
 
 use super::*;
 use crate::server::config::secret::secret;
 
 fn octets<const N: usize>(text: &str) -> [u8; N] {
-    let pairs = (0..N).map(|place| u8::from_str_radix(&text[2 * place..][..2], 16).unwrap());
+    let pairs = (0..N).map(|index| u8::from_str_radix(&text[2 * index..][..2], 16).unwrap());
     pairs.collect::<Vec<_>>().try_into().unwrap()
 }
 
@@ -37,50 +37,48 @@ fn cookies_are_those_of_the_rfc() {
 
 /// The example of RFC 9018, appendix A.3: its reserved octets are not zero.
 #[test]
-fn reserved_octets_are_hashed_as_they_came() {
+fn reserved_octets_are_hashed_unchanged() {
     let cookies = Cookies::configured(secret(KEY).unwrap(), None);
-    let moment = cookies.at(1_559_728_000);
+    let moment = cookies.snapshot(1_559_728_000);
     let mut cookie: [u8; 24] = octets("fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5");
     let source = "203.0.113.203".parse().unwrap();
-    assert!(moment.judge(&cookie, &source).is_good());
+    assert!(moment.verify(&cookie, &source).is_valid());
     // The next one has zeros there.
-    let later = cookies.at(1_559_734_700);
+    let later = cookies.snapshot(1_559_734_700);
     let renewed = later.server(&octets("fc93fc62807ddb86"), source);
     assert_eq!(renewed, octets("010000005cf7a9acf73a7810aca2381e"));
-    for place in 8..cookie.len() {
-        cookie[place] ^= 1;
-        assert!(!moment.judge(&cookie, &source).is_good(), "{place}");
-        cookie[place] ^= 1;
+    for index in 8..cookie.len() {
+        cookie[index] ^= 1;
+        assert!(!moment.verify(&cookie, &source).is_valid(), "{index}");
+        cookie[index] ^= 1;
     }
 }
 
 #[test]
-fn a_young_cookie_of_the_current_secret_is_given_again() {
+fn a_recent_cookie_of_the_current_secret_is_reused() {
     let cookies = Cookies::configured([1; 16], Some([2; 16]));
     let (client, here, now) = ([7; 8], [10, 0, 0, 1].into(), 1_000_000);
-    for (secret, age, is_given_again) in [
+    for (secret, age, reusable) in [
         (1, 0, true),
         (1, 1_799, true),
         (1, 1_800, false),
-        // From the clock of another server, which is ahead.
+        // Another server generated it, whose clock is ahead.
         (1, -1, false),
-        // By the secret before.
+        // The previous secret generated it.
         (2, 0, false),
     ] {
-        let made = now - age;
-        let server = server_cookie(&client, made as u32, here, &[secret; 16]);
+        let created = now - age;
+        let server = server_cookie(&client, created as u32, here, &[secret; 16]);
         let octets = [&client[..], &server].concat();
         assert_eq!(
-            cookies.at(now as u32).judge(&octets, &here),
-            Cookie::Good {
-                again: is_given_again
-            },
+            cookies.snapshot(now as u32).verify(&octets, &here),
+            CookieStatus::Valid { reusable },
             "{secret} {age}"
         );
     }
 }
 
-fn is_good(
+fn is_valid(
     cookies: &Cookies,
     client: &[u8; 8],
     server: &[u8; 16],
@@ -88,55 +86,55 @@ fn is_good(
     now: u32,
 ) -> bool {
     let octets = [&client[..], server].concat();
-    cookies.at(now).judge(&octets, &source).is_good()
+    cookies.snapshot(now).verify(&octets, &source).is_valid()
 }
 
 #[test]
-fn a_cookie_is_good_for_its_time_its_client_and_its_address() {
+fn a_cookie_is_valid_for_a_time_one_client_and_one_address() {
     let (first, second) = ([1; 16], [2; 16]);
     let cookies = Cookies::configured(first, Some(second));
     let client = [7; 8];
     let here = [10, 0, 0, 1].into();
     let now: u32 = 1_000_000;
     for secret in [first, second] {
-        for (age, good) in [
+        for (age, expected) in [
             (-301, false),
             (-300, true),
             (0, true),
             (3_600, true),
             (3_601, false),
         ] {
-            let made = now.wrapping_add_signed(-age);
-            let server = server_cookie(&client, made, here, &secret);
+            let created = now.wrapping_add_signed(-age);
+            let server = server_cookie(&client, created, here, &secret);
             assert_eq!(
-                is_good(&cookies, &client, &server, here, now),
-                good,
+                is_valid(&cookies, &client, &server, here, now),
+                expected,
                 "{age}"
             );
-            assert!(!is_good(&cookies, &[8; 8], &server, here, now));
-            assert!(!is_good(
+            assert!(!is_valid(&cookies, &[8; 8], &server, here, now));
+            assert!(!is_valid(
                 &cookies,
                 &client,
                 &server,
                 [10, 0, 0, 2].into(),
                 now
             ));
-            for place in 0..server.len() {
+            for index in 0..server.len() {
                 let mut forged = server;
-                forged[place] ^= 1;
-                assert!(!is_good(&cookies, &client, &forged, here, now), "{place}");
+                forged[index] ^= 1;
+                assert!(!is_valid(&cookies, &client, &forged, here, now), "{index}");
             }
         }
     }
     let unknown = server_cookie(&client, now, here, &[3; 16]);
-    assert!(!is_good(&cookies, &client, &unknown, here, now));
+    assert!(!is_valid(&cookies, &client, &unknown, here, now));
 }
 
 #[test]
-fn own_secrets_are_kept_and_rotated_without_a_gap() {
+fn generated_secrets_are_stored_and_rotated_without_a_gap() {
     let data = tempfile::tempdir().unwrap();
-    let first = Cookies::own(data.path()).unwrap();
-    let again = Cookies::own(data.path()).unwrap();
+    let first = Cookies::generated(data.path()).unwrap();
+    let again = Cookies::generated(data.path()).unwrap();
     let current = |cookies: &Cookies| cookies.secrets.load().current;
     assert_eq!(current(&first), current(&again));
     let client = [7; 8];
@@ -145,14 +143,14 @@ fn own_secrets_are_kept_and_rotated_without_a_gap() {
     first.rotate();
     assert_eq!(current(&first), current(&again), "not yet");
     let old = Secrets {
-        since: 0,
+        created: 0,
         ..**first.secrets.load()
     };
     first.secrets.store(Arc::new(old));
     first.rotate();
     assert_ne!(current(&first), current(&again));
-    assert!(is_good(&first, &client, &before, here, now()));
-    let after = Cookies::own(data.path()).unwrap();
-    assert!(is_good(&after, &client, &before, here, now()));
+    assert!(is_valid(&first, &client, &before, here, now()));
+    let after = Cookies::generated(data.path()).unwrap();
+    assert!(is_valid(&after, &client, &before, here, now()));
     assert_eq!(current(&after), current(&first));
 }
