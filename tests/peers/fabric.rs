@@ -3,7 +3,7 @@
 //! strictly as the real peer (tests/swarm/peer). Each container is a network
 //! namespace whose resolver is the service.
 
-mod fabric;
+mod containers;
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::common::{self, Service, zones};
-use fabric::{Fabric, HEALED, Peer, Start, TOUCH, address};
+use containers::{Fabric, HEALED, Peer, Start, TOUCH, address};
 
 /// Without consensus there may be one validator, and a peer that only serves
 /// REST.
