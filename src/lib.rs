@@ -17,6 +17,7 @@
 //! | [`log`] | the log, with a rate limit |
 //! | [`text`] | text for messages |
 //! | [`network`] | the rules: who holds which ID, leases, root nodes |
+//! | [`prefetch`] | memory that is needed soon |
 
 pub mod cli;
 pub mod clock;
@@ -25,6 +26,7 @@ pub mod keys;
 pub mod log;
 pub mod network;
 pub mod params;
+pub mod prefetch;
 pub mod registry;
 pub mod server;
 pub mod settings;

@@ -1,12 +1,12 @@
 //! The peers of a sequence, indexed by number.
 
 use std::{
-    hint::black_box,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 
 use super::{Peer, PeerId, Role, numbered::Numbered};
+use crate::prefetch::prefetch;
 
 /// The public data of a peer: what an answer about it contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub struct IdSlot<'s> {
 impl IdSlot<'_> {
     /// Makes the processor fetch the slot from memory, without waiting for it.
     pub fn prefetch(&self) {
-        black_box(*self.record);
+        prefetch(self.record);
     }
 
     /// The public data of the peer that has the ID.

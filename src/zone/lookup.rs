@@ -4,10 +4,13 @@
 //! memory: a name is parsed before memory is read, and a peer is located before it is
 //! read.
 
-use std::{hint::black_box, sync::Arc};
+use std::sync::Arc;
 
 use super::{Form, ZoneView, name::ENVIRONMENT};
-use crate::network::{HostKey, IdSlot, Peer, PeerId, PeerRecord, Role};
+use crate::{
+    network::{HostKey, IdSlot, Peer, PeerId, PeerRecord, Role},
+    prefetch::prefetch,
+};
 
 /// A name that a peer may have, parsed but not looked up yet.
 #[derive(Clone, Copy)]
@@ -62,10 +65,7 @@ impl Location<'_> {
     /// it.
     pub fn prefetch(&self) {
         match self {
-            Self::Host(peer) => {
-                let name = peer.host.as_str().len();
-                black_box((name, peer.lease.last_heard(), peer.holder.address));
-            }
+            Self::Host(peer) => prefetch::<Peer>(peer),
             Self::Id(slot) => slot.prefetch(),
         }
     }

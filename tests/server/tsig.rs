@@ -225,7 +225,7 @@ fn a_zone_registers_only_who_signs_with_its_key() {
         let answer = field.dig(1, &[&arguments[..], &["TXT", name]].concat());
         assert!(answer.contains("status: REFUSED"), "{answer}");
         assert!(answer.contains("EDE: 18 (Prohibited)"), "{answer}");
-        assert!(answer.contains("signs with its key"), "{answer}");
+        assert!(answer.contains("a signature with its key"), "{answer}");
     }
     assert_eq!(field.peers("keyed.internal"), "0");
     let peers = field.file("peers");
@@ -313,10 +313,10 @@ fn the_start_script_signs_with_its_key() {
         (output.status.code(), printed, said)
     };
     for (key, why) in [
-        (None, "signs with its key"),
+        (None, "a signature with its key"),
         (Some("stranger"), "NOTAUTH"),
         (Some("forged"), "NOTAUTH"),
-        (Some("admin"), "signs with its key"),
+        (Some("admin"), "a signature with its key"),
         (Some("not-there"), "cannot read the key"),
     ] {
         let (status, printed, said) = start(key);

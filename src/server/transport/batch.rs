@@ -1,9 +1,10 @@
 //! Receives and sends batches of packets: recvmmsg(2) and sendmmsg(2).
 //!
-//! This is the only unsafe code of the crate. rustix provides neither call, and nix
-//! sends one control message with all packets of a batch, while here each packet needs
-//! its own: its source address. Every pointer passed to the kernel points into buffers
-//! that the batch owns, which never move or grow during its lifetime.
+//! With one instruction in `prefetch`, this is the only unsafe code of the crate.
+//! rustix provides neither call, and nix sends one control message with all packets of
+//! a batch, while here each packet needs its own: its source address. Every pointer
+//! passed to the kernel points into buffers that the batch owns, which never move or
+//! grow during its lifetime.
 
 use std::{
     io, mem,
