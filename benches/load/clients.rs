@@ -59,6 +59,22 @@ pub struct Tally {
     pub empty: u64,
 }
 
+/// A query, and when it should be sent, in nanoseconds since the start.
+pub type Wanted = (u32, u64);
+
+/// Clients by UDP or by TCP.
+pub trait Senders {
+    fn count(&self) -> usize;
+    /// Nanoseconds since the start.
+    fn now(&self) -> u64;
+    fn tally(&self) -> Tally;
+    /// Takes the answers that a client has received; gives how many.
+    fn receive(&mut self, client: usize) -> anyhow::Result<usize>;
+    fn send(&mut self, client: usize, queries: &Queries, wanted: &[Wanted]) -> anyhow::Result<()>;
+    /// Gives up what waits for too long; says of which client it was.
+    fn give_up(&mut self, gave_up: impl FnMut(usize));
+}
+
 /// An answer to a query.
 pub struct Answered {
     pub query: u32,
@@ -104,7 +120,7 @@ impl Clients {
         &mut self,
         client: usize,
         queries: &Queries,
-        wanted: &[(u32, u64)],
+        wanted: &[Wanted],
     ) -> anyhow::Result<()> {
         let wanted = &wanted[..wanted.len().min(BATCH)];
         let sent = self.now();
@@ -188,6 +204,32 @@ impl Clients {
             }
             self.flying.pop_front();
         }
+    }
+}
+
+impl Senders for Clients {
+    fn count(&self) -> usize {
+        self.count()
+    }
+
+    fn now(&self) -> u64 {
+        self.now()
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    fn receive(&mut self, client: usize) -> anyhow::Result<usize> {
+        self.receive(client, |_| {})
+    }
+
+    fn send(&mut self, client: usize, queries: &Queries, wanted: &[Wanted]) -> anyhow::Result<()> {
+        self.send(client, queries, wanted)
+    }
+
+    fn give_up(&mut self, gave_up: impl FnMut(usize)) {
+        self.give_up(gave_up);
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{clients::Tally, queries::Queries};
+use crate::{
+    clients::{Senders, Tally, Wanted},
+    queries::Queries,
+};
 
 /// How much is read at once.
 const BUFFER: usize = 64 << 10;
@@ -28,7 +31,7 @@ pub struct Connections {
     connections: Vec<Connection>,
     buffer: Vec<u8>,
     start: Instant,
-    pub tally: Tally,
+    tally: Tally,
 }
 
 impl Connections {
@@ -41,23 +44,23 @@ impl Connections {
             tally: Tally::default(),
         })
     }
+}
 
-    pub fn count(&self) -> usize {
+impl Senders for Connections {
+    fn count(&self) -> usize {
         self.connections.len()
     }
 
-    /// Nanoseconds since the start.
-    pub fn now(&self) -> u64 {
+    fn now(&self) -> u64 {
         self.start.elapsed().as_nanos() as u64
     }
 
-    /// Sends queries; when they should be sent makes no difference.
-    pub fn send(
-        &mut self,
-        place: usize,
-        queries: &Queries,
-        wanted: &[(u32, u64)],
-    ) -> anyhow::Result<()> {
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// When the queries should be sent makes no difference.
+    fn send(&mut self, place: usize, queries: &Queries, wanted: &[Wanted]) -> anyhow::Result<()> {
         let connection = &mut self.connections[place];
         for &(query, _) in wanted {
             let octets = queries.octets(query);
@@ -69,8 +72,7 @@ impl Connections {
         connection.flush()
     }
 
-    /// Takes the answers that a connection has received; gives how many.
-    pub fn receive(&mut self, place: usize) -> anyhow::Result<usize> {
+    fn receive(&mut self, place: usize) -> anyhow::Result<usize> {
         let connection = &mut self.connections[place];
         connection.flush()?;
         match connection.stream.read(&mut self.buffer) {
@@ -96,6 +98,9 @@ impl Connections {
         connection.received.drain(..taken);
         Ok(answers)
     }
+
+    /// TCP loses nothing.
+    fn give_up(&mut self, _: impl FnMut(usize)) {}
 }
 
 impl Connection {

@@ -9,7 +9,7 @@ use clap::Args;
 use crate::{
     Span, Target,
     batch::BATCH,
-    clients::{Clients, Tally},
+    clients::{Clients, Senders, Tally},
     connections::Connections,
     process,
     queries::Queries,
@@ -39,71 +39,6 @@ pub struct Flood {
     /// By TCP, on connections that stay open
     #[arg(long)]
     tcp: bool,
-}
-
-/// Clients by UDP or by TCP.
-trait Senders {
-    fn count(&self) -> usize;
-    fn now(&self) -> u64;
-    fn tally(&self) -> Tally;
-    fn receive(&mut self, client: usize) -> anyhow::Result<usize>;
-    fn send(&mut self, client: usize, queries: &Queries, wanted: &[Wanted]) -> anyhow::Result<()>;
-    /// Gives up what waits for too long; says of which client it was.
-    fn give_up(&mut self, gave_up: impl FnMut(usize));
-}
-
-/// A query, and when it should be sent.
-type Wanted = (u32, u64);
-
-impl Senders for Clients {
-    fn count(&self) -> usize {
-        self.count()
-    }
-
-    fn now(&self) -> u64 {
-        self.now()
-    }
-
-    fn tally(&self) -> Tally {
-        self.tally
-    }
-
-    fn receive(&mut self, client: usize) -> anyhow::Result<usize> {
-        self.receive(client, |_| {})
-    }
-
-    fn send(&mut self, client: usize, queries: &Queries, wanted: &[Wanted]) -> anyhow::Result<()> {
-        self.send(client, queries, wanted)
-    }
-
-    fn give_up(&mut self, gave_up: impl FnMut(usize)) {
-        self.give_up(gave_up);
-    }
-}
-
-impl Senders for Connections {
-    fn count(&self) -> usize {
-        self.count()
-    }
-
-    fn now(&self) -> u64 {
-        self.now()
-    }
-
-    fn tally(&self) -> Tally {
-        self.tally
-    }
-
-    fn receive(&mut self, client: usize) -> anyhow::Result<usize> {
-        self.receive(client)
-    }
-
-    fn send(&mut self, client: usize, queries: &Queries, wanted: &[Wanted]) -> anyhow::Result<()> {
-        self.send(client, queries, wanted)
-    }
-
-    /// TCP loses nothing.
-    fn give_up(&mut self, _: impl FnMut(usize)) {}
 }
 
 /// What has been done at a moment.
