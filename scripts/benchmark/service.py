@@ -34,15 +34,15 @@ CORE_PEER_ADDRESS = "{{ address }}:{{ ports.grpc }}"
 CORE_PEER_DISCOVERY_ROOTNODE = "{{ roots | join(',') }}"
 """
 
-# As many variables, of the same lengths, as a mixed peer gets from zones/pbft.toml.
+# The variables that a mixed peer gets from zones/pbft.toml, with the root nodes of one
+# sequence only, so that an answer fits a packet of 1,232 octets.
 FABRIC_ENVIRONMENT = '''\
 CORE_PEER_ID = "{{ id }}"
 CORE_PEER_NETWORKID = "{{ origin | replace('.', '-') }}"
 CORE_PEER_ADDRESS = "{{ name }}:{{ ports.grpc }}"
 CORE_PEER_LISTENADDRESS = "0.0.0.0:{{ ports.grpc }}"
 CORE_PEER_DISCOVERY_ROOTNODE = """\\
-{% for k in range(4) if k != number %}vp{{ k }}.{{ origin }}:{{ ports.grpc }},{% endfor %}\\
-{% for k in range(4) %}nvp{{ k }}.{{ origin }}:{{ ports.grpc }}{{ ',' if not loop.last }}{% endfor %}"""
+{% for k in range(4) if k != number %}vp{{ k }}.{{ origin }}:{{ ports.grpc }}{{ ',' if not loop.last }}{% endfor %}"""
 CORE_VM_DOCKER_HOSTCONFIG_DNS = "{{ server }}"
 CORE_PEER_FILESYSTEMPATH = "/var/hyperledger/production/{{ origin }}/{{ id }}"
 CORE_PEER_SYNC_BLOCKS_CHANNELSIZE = "100"
