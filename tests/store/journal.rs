@@ -3,6 +3,7 @@
 
 use std::{fs, path::PathBuf};
 
+use crate::common::unlocked;
 use param_daemon::store::{
     Identity, LocalStore, Pin, Registration, Store as _, Write,
     journal::{self, Head, Item, Journal, Segment},
@@ -153,7 +154,7 @@ fn a_torn_line_is_cut_off() {
         }]
     };
     for round in 1..4 {
-        let mut store = LocalStore::open(data.path(), OpenMode::Serve).unwrap();
+        let mut store = unlocked(|| LocalStore::open(data.path(), OpenMode::Serve)).unwrap();
         for _ in 0..3 {
             store.commit(&serial(round)).unwrap();
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::common::unlocked;
 use param_daemon::store::{Pin, Registration, SledStore, Store, Write};
 use proptest::prelude::*;
 
@@ -147,12 +148,12 @@ proptest! {
         reopen in 0usize..8,
     ) {
         let data = tempfile::tempdir().unwrap();
-        let mut store = SledStore::open(data.path()).unwrap();
+        let mut store = unlocked(|| SledStore::open(data.path())).unwrap();
         let mut model = Model::default();
         for (place, writes) in commits.into_iter().enumerate() {
             if place == reopen {
                 drop(store);
-                store = SledStore::open(data.path()).unwrap();
+                store = unlocked(|| SledStore::open(data.path())).unwrap();
             }
             store.commit(&writes).unwrap();
             writes.into_iter().for_each(|write| model.apply(write));
@@ -162,7 +163,7 @@ proptest! {
             prop_assert_eq!(origins, model.origins());
         }
         drop(store);
-        let mut store = SledStore::open(data.path()).unwrap();
+        let mut store = unlocked(|| SledStore::open(data.path())).unwrap();
         prop_assert_eq!(Model::of(&mut store), model);
     }
 }
