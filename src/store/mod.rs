@@ -19,9 +19,10 @@
 //! | `lock` | locked by the process that uses the directory | `sled` |
 //!
 //! [`local`] keeps them consistent and rebuilds a lost database, [`backup`] reads
-//! a zone from dumps and journal, `checksum` and `files` are shared.
+//! a zone from dumps and journal, `block`, `checksum` and `files` are shared.
 
 pub mod backup;
+mod block;
 mod checksum;
 pub mod dumps;
 pub(crate) mod files;
