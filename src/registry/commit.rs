@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     network::{Change, Hostname, Network, Peer, PeerId},
-    store::{Store, Write},
+    store::{Store, StoreError, Write},
 };
 
 /// How many serials are reserved on disk ahead of use. The serial also rises
@@ -163,6 +163,8 @@ impl Committer {
                 self.failing = false;
                 true
             }
+            // The process ends for this reason, and reports it.
+            Err(StoreError::LeadershipLost { .. }) => false,
             Err(error) => {
                 if !self.failing {
                     error!("{error}; until it can, only known peers are answered");

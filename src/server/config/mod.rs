@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod certificates;
+pub mod etcd;
 pub mod keys;
 pub mod limits;
 pub mod secret;
@@ -18,6 +19,7 @@ use std::{
 use self::{
     access::Access,
     certificates::{Credentials, FileKind, Files},
+    etcd::Etcd,
     keys::Keys,
     limits::Limits,
     secret::Secret,
@@ -36,6 +38,7 @@ pub struct Config {
     /// The secret of new cookies, and perhaps that of earlier ones; `None` for
     /// secrets of the service's own.
     pub cookie_secrets: Option<(Secret, Option<Secret>)>,
+    pub etcd: Etcd,
     pub identity: Identity,
     pub limits: Limits,
     /// `None` for no TLS.
@@ -74,6 +77,7 @@ fn config(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Config> {
     let keys = Keys::take(&mut table.table("keys", source), source);
     let access = Access::take(&mut table.table("access", source), &keys.0, source);
     let cookie_secrets = cookies(&mut table.table("cookies", source), source);
+    let etcd = Etcd::take(&mut table.table("etcd", source), source);
     let identity = identity(&mut table.table("identity", source), source);
     let limits = Limits::take(&mut table.table("limits", source), source);
     let tls = table.optional_table("tls", source);
@@ -81,6 +85,7 @@ fn config(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Config> {
         access,
         keys,
         cookie_secrets,
+        etcd,
         identity,
         limits,
         tls: tls.and_then(|mut table| self::tls(&mut table, source)),
