@@ -23,6 +23,10 @@ pub struct Opened {
 }
 
 /// Tells why a store is of no more use while the service is running.
+#[cfg_attr(
+    not(feature = "etcd"),
+    allow(dead_code, reason = "only the store in etcd has it")
+)]
 pub enum End {
     /// This store never is.
     Never,
@@ -43,6 +47,10 @@ impl End {
 }
 
 /// The control socket of the service.
+#[cfg_attr(
+    not(feature = "etcd"),
+    allow(dead_code, reason = "only the store in etcd has it")
+)]
 pub enum OwnControl {
     /// To be opened with the server.
     Later,

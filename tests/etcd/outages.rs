@@ -151,9 +151,8 @@ fn a_full_etcd_takes_no_new_hosts_until_it_has_space() {
 
 #[test]
 fn what_is_no_store_is_told() {
-    let serve = |more: &[&str]| [&["serve"][..], more].concat();
     for store in ["etcd", "etcd://", "http://127.0.0.1:2379", "etcd://a:b"] {
-        let said = fails_with(2, PARAMD, &serve(&["--store", store]));
+        let said = fails_with(2, PARAMD, &["serve", "--store", store]);
         assert!(said.contains("write sled, or etcd://"), "{said}");
     }
     let help = attempt(PARAMD, &["serve", "--help"]);
@@ -162,19 +161,12 @@ fn what_is_no_store_is_told() {
     let data = tempfile::tempdir().unwrap();
     std::fs::create_dir(data.path().join("peers.sled")).unwrap();
     let zones = crate::common::shipped_zones();
-    let places = [
-        "--data",
-        data.path().to_str().unwrap(),
-        "--zones",
-        zones.to_str().unwrap(),
-    ];
-    let etcd = ["--store", "etcd://127.0.0.1:1"];
-    let said = fails_with(1, PARAMD, &serve(&[&places[..], &etcd].concat()));
+    let mut arguments = vec!["serve", "--store", "etcd://127.0.0.1:1", "--zones"];
+    arguments.extend([zones.to_str().unwrap(), "--data"]);
+    arguments.push(data.path().to_str().unwrap());
+    let said = fails_with(1, PARAMD, &arguments);
     assert!(said.contains("has a database of --store sled"), "{said}");
-    let said = fails_with(
-        1,
-        PARAMD,
-        &serve(&[&places[..], &etcd, &["--new"]].concat()),
-    );
+    arguments.push("--new");
+    let said = fails_with(1, PARAMD, &arguments);
     assert!(said.contains("--new is for --store sled"), "{said}");
 }

@@ -23,7 +23,6 @@ pub const ZONE: &str = "test.internal";
 pub struct Replica {
     zones: TempDir,
     pub data: TempDir,
-    pub name: String,
     store: String,
     config: String,
 }
@@ -39,7 +38,6 @@ impl Replica {
         Self {
             zones: zones(&[("t.toml", &simple_zone("", ""))]),
             data: tempfile::tempdir().unwrap(),
-            name: name.to_owned(),
             store: cluster.store(),
             config: format!("[identity]\nname = \"{name}\"\n[etcd]\n{etcd}"),
         }
