@@ -149,8 +149,17 @@ pub struct Serve {
     )]
     pub forward: Vec<SocketAddr>,
 
-    /// Where registrations are stored
-    #[arg(long, env = "PARAMD_STORE", default_value = "sled")]
+    /// Where registrations are stored: `sled`, in the data directory; or
+    /// `etcd://HOST[:PORT],…`, the members of an etcd cluster, which several replicas
+    /// can use. One of them answers, and the others stand by; the table [etcd] in the
+    /// configuration file has certificates and the like
+    #[arg(
+        long,
+        env = "PARAMD_STORE",
+        value_name = "STORE",
+        default_value = "sled",
+        value_parser = store
+    )]
     pub store: StoreKind,
 
     /// Start with an empty store although the dumps or the journal in the data
@@ -163,10 +172,13 @@ pub struct Serve {
     pub config: Config,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+/// Where registrations are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreKind {
-    /// In the data directory
+    /// In the data directory.
     Sled,
+    /// In etcd: `HOST:PORT` of each member, at least one.
+    Etcd(Vec<String>),
 }
 
 #[derive(Debug, Args)]
@@ -232,6 +244,20 @@ pub struct Restore {
 
     #[command(flatten)]
     pub data: Data,
+
+    /// Where registrations are stored: `sled`, or `etcd://HOST[:PORT],…`, which needs
+    /// FILE. No service may be running on it
+    #[arg(
+        long,
+        env = "PARAMD_STORE",
+        value_name = "STORE",
+        default_value = "sled",
+        value_parser = store
+    )]
+    pub store: StoreKind,
+
+    #[command(flatten)]
+    pub config: Config,
 }
 
 #[derive(Debug, Args)]
@@ -274,4 +300,75 @@ fn upstream(text: &str) -> Result<SocketAddr, String> {
     text.parse::<SocketAddr>()
         .or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)))
         .map_err(|_| "write 10.0.0.2, 10.0.0.2:53, fd00::2 or [fd00::2]:53".to_owned())
+}
+
+/// The port of etcd.
+const ETCD_PORT: u16 = 2379;
+
+/// Parses `sled` or `etcd://HOST[:PORT],…`.
+fn store(text: &str) -> Result<StoreKind, String> {
+    const ADVICE: &str = "write sled, or etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379";
+    let text = text.trim();
+    if text == "sled" {
+        return Ok(StoreKind::Sled);
+    }
+    let Some(members) = text.strip_prefix("etcd://") else {
+        return Err(ADVICE.to_owned());
+    };
+    let members = members.trim_end_matches('/').split(',');
+    let members: Option<Vec<String>> = members.map(|text| member(text.trim())).collect();
+    members.map(StoreKind::Etcd).ok_or(ADVICE.to_owned())
+}
+
+/// `HOST:PORT` of a member of an etcd cluster; `None` if the text is none.
+fn member(text: &str) -> Option<String> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(address.to_string());
+    }
+    let alone = text.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = alone.parse::<IpAddr>() {
+        return Some(SocketAddr::new(address, ETCD_PORT).to_string());
+    }
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, port.parse().ok()?),
+        None => (text, ETCD_PORT),
+    };
+    let is_host = |sign: char| sign.is_ascii_alphanumeric() || ".-_".contains(sign);
+    let is_named = !host.is_empty() && host.chars().all(is_host);
+    is_named.then(|| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_sled_or_the_members_of_a_cluster() {
+        let members = |list: &[&str]| {
+            let list = list.iter().map(|member| (*member).to_owned());
+            Ok(StoreKind::Etcd(list.collect()))
+        };
+        assert_eq!(store(" sled"), Ok(StoreKind::Sled));
+        assert_eq!(store("etcd://10.0.0.1"), members(&["10.0.0.1:2379"]));
+        assert_eq!(
+            store("etcd://a.example:1, [fd00::1]:2 ,fd00::2/"),
+            members(&["a.example:1", "[fd00::1]:2", "[fd00::2]:2379"])
+        );
+        for wrong in [
+            "",
+            "etcd",
+            "etcd://",
+            "etcd:10.0.0.1",
+            "etcd://a,",
+            "etcd://a:b",
+            "etcd://a:1:2",
+            "etcd://a/b",
+            "etcd://user@a",
+            "http://10.0.0.1",
+            "etcd://a:70000",
+        ] {
+            let said = store(wrong).unwrap_err();
+            assert!(said.contains("etcd://10.0.0.1:2379"), "{wrong}: {said}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ pub mod serve;
 mod client;
 mod dumper;
 mod origin;
+mod store;
 mod transfer;
 
 use std::{fs, io, net::SocketAddr, path::Path};
@@ -24,7 +25,7 @@ use crate::{
     server::config::keys::Keys,
     settings::Problem,
     store::{
-        LocalStore, Store, StoreError,
+        self as stores, LocalStore, Store, StoreError,
         local::{self, OpenMode},
     },
     zone::{self, Zone},
@@ -105,6 +106,16 @@ fn registrations(source: &Source) -> anyhow::Result<Registrations> {
     }
     let data = &source.data.data;
     check_is_there(data)?;
+    if stores::is_in_etcd(data) {
+        let running = running_on(data).map_err(|_| {
+            anyhow!(
+                "the registrations of {} are in etcd, and no service has answered there: specify \
+                 a running server with --server",
+                data.display()
+            )
+        });
+        return server(running?);
+    }
     if local::is_empty(data) {
         bail!(
             "there is no store in {}: specify the data directory with --data, or a running server \
@@ -173,7 +184,23 @@ fn with_advice(error: StoreError) -> anyhow::Error {
         StoreError::Locked { .. } => {
             "stop the service that is running on it, or specify another directory with --data"
         }
-        StoreError::Unusable { .. } | StoreError::Write { .. } => {
+        StoreError::Behind { .. } => {
+            "it was restored from an older copy, or emptied. Stop all replicas, remove the keys \
+             that are left with `etcdctl del --prefix`, and fill it with the newest dump of each \
+             zone: `paramd restore FILE --store etcd://…` with the same --data. Or use it as it \
+             is with a new data directory, so that hosts that registered since are new hosts"
+        }
+        StoreError::OtherCluster { .. } => {
+            "specify the cluster of this data directory with --store, or fill this one with the \
+             newest dump of each zone: `paramd restore FILE --store etcd://…` with the same \
+             --data; or use it as it is with a new data directory"
+        }
+        StoreError::LeadershipLost { .. } => "a new start stands by until it is elected",
+        StoreError::Led { .. } => "stop all replicas first",
+        StoreError::Unreachable { .. } => {
+            "check --store and the table [etcd] in the configuration file"
+        }
+        StoreError::Unusable { .. } | StoreError::Write { .. } | StoreError::Unreadable { .. } => {
             return error.into();
         }
     };

@@ -10,27 +10,58 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 
 use crate::{
-    cli::Restore,
+    cli::{Restore, StoreKind},
     network::Hostname,
+    server::config::{self, Config},
     store::{
         Contents, SERIAL_MARGIN, StoreError,
         backup::RecoveredZone,
-        dumps::{Dump, DumpError, MissingChecksum},
+        dumps::{Dump, DumpError, Dumps, MissingChecksum},
         local::{self, RestoreError},
     },
     text::counted,
 };
 
-use super::{check_is_there, origin, with_advice};
+#[cfg(feature = "etcd")]
+use crate::store::etcd;
+
+use super::{
+    check_is_there, origin, problem_list,
+    store::{check_is_not_in_etcd, check_is_not_local},
+    with_advice,
+};
 
 /// The highest serial that is accepted. No service reaches it, and it leaves room
 /// to count on.
 const MAX_SERIAL: u64 = 1 << 62;
 
 pub fn run(options: &Restore) -> anyhow::Result<()> {
-    match &options.file {
-        Some(file) => from_file(file, &options.data.data),
-        None => from_backup(&options.data.data),
+    let data = &options.data.data;
+    match (&options.file, &options.store) {
+        (Some(file), StoreKind::Sled) => {
+            check_is_not_in_etcd(data)?;
+            from_file(file, |origin, contents| {
+                local::restore_zone(data, origin, contents).map_err(restore_error)
+            })
+        }
+        (Some(file), StoreKind::Etcd(members)) => {
+            check_is_not_local(data)?;
+            let config = match &options.config.config {
+                Some(path) => config::read(path).map_err(problem_list)?,
+                None => Config::default(),
+            };
+            from_file(file, |origin, contents| {
+                into_etcd(data, members, &config, origin, contents)
+            })
+        }
+        (None, StoreKind::Sled) => {
+            check_is_not_in_etcd(data)?;
+            from_backup(data)
+        }
+        (None, StoreKind::Etcd(_)) => bail!(
+            "specify a dump: `paramd restore FILE --store etcd://…`; the newest of a zone is in {}",
+            Dumps::directory_in(data).display()
+        ),
     }
 }
 
@@ -72,15 +103,50 @@ fn described(zone: &RecoveredZone) -> String {
     format!("restored {registrations} of {} from {from}", zone.origin)
 }
 
+#[cfg(feature = "etcd")]
+fn into_etcd(
+    data: &Path,
+    members: &[String],
+    config: &Config,
+    origin: &str,
+    contents: Contents,
+) -> anyhow::Result<()> {
+    let mut settings = super::store::etcd::settings(members, config, &[]);
+    settings.replica.address = "`paramd restore`".to_owned();
+    let restored = etcd::restore_zone(data, &settings, origin, contents);
+    restored.map_err(|error| match error {
+        RestoreError::NotEmpty { .. } => anyhow!(
+            "{error}: remove its keys with `etcdctl del --prefix {}/1/zones/{origin}/`, or use \
+             another `prefix` in [etcd]",
+            config.etcd.prefix
+        ),
+        error => restore_error(error),
+    })
+}
+
+#[cfg(not(feature = "etcd"))]
+fn into_etcd(
+    _data: &Path,
+    _members: &[String],
+    _config: &Config,
+    _origin: &str,
+    _contents: Contents,
+) -> anyhow::Result<()> {
+    bail!(super::store::LACKING)
+}
+
 /// Restores a dump into a store that has nothing of its zone.
-fn from_file(file: &Path, data: &Path) -> anyhow::Result<()> {
+fn from_file(
+    file: &Path,
+    restore: impl FnOnce(&str, Contents) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let shown = file.display();
     let bytes = read(file).with_context(|| format!("cannot read {shown}"))?;
     let dump = parse(&bytes, &shown.to_string())?;
     let origin = dump.head.origin.clone();
     let contents = contents(dump);
     let registrations = counted(contents.registrations.len(), "registration");
-    local::restore_zone(data, &origin, contents).map_err(restore_error)?;
+    restore(&origin, contents)?;
     println!("restored {registrations} of {origin}");
     Ok(())
 }

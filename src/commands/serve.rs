@@ -18,9 +18,9 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    cli::{Serve, StoreKind},
+    cli::Serve,
     clock::Clock,
-    registry::Registry,
+    registry::{Registry, StartError},
     server::{
         Server, background,
         config::{self, Config},
@@ -29,13 +29,14 @@ use crate::{
         policy::{cookie::Cookies, limits::Limiter},
         transport::listen::{self, Listener, Listeners},
     },
-    store::{LocalStore, local::OpenMode},
 };
 
 use super::{
     ADDRESS_FILE,
     dumper::{self, Dumper},
-    missing_keys, problem_list, with_advice, zones_in,
+    missing_keys, problem_list,
+    store::{self, Opened, OwnControl},
+    with_advice, zones_in,
 };
 
 /// How long the last commit may take when the service ends.
@@ -78,17 +79,18 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         return Err(problem_list(missing));
     }
     let data = &options.data.data;
-    let mode = if options.new {
-        OpenMode::New
-    } else {
-        OpenMode::Serve
-    };
-    let mut store = match options.store {
-        StoreKind::Sled => LocalStore::open(data, mode).map_err(with_advice)?,
-    };
+    let clock = Clock::start();
     let origins: Vec<String> = zones.iter().map(|zone| zone.origin_text()).collect();
-    store.dump_others(&origins);
-    let dumps = store.dumps().clone();
+    let Opened {
+        store,
+        dumps,
+        end: mut store_end,
+        control,
+    } = tokio::select! {
+        opened = store::open(options, &config, &origins, &clock) => opened?,
+        _ = terminate.recv() => return stopped("SIGTERM"),
+        _ = interrupt.recv() => return stopped("SIGINT"),
+    };
     let cookies = match config.cookie_secrets.take() {
         Some(secrets) => Cookies::configured(secrets.current, secrets.previous),
         None => Cookies::generated(data).context("cannot generate a secret for cookies")?,
@@ -110,8 +112,8 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         [] => None,
         upstreams => Some(Forwarder::new(upstreams)),
     };
-    let clock = Clock::start();
-    let (registry, mut writer) = Registry::start(zones, Box::new(store), clock.clone())?;
+    let (registry, mut writer) =
+        Registry::start(zones, store, clock.clone()).map_err(start_error)?;
     note_address(data, &listeners.plain)?;
     let dumper = Arc::new(Mutex::new(Dumper::new(data, dumps, registry.zones())));
     let plain = listeners
@@ -126,13 +128,15 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let mut server = Server::start(
         listeners, registry, config, forwarder, cookies, limits, clock,
     );
-    match Control::open(data) {
-        Ok(control) => server.serve_control(control),
-        // The service works without it.
-        Err(error) => warn!(
-            "cannot open the control socket in {}: {error}",
-            data.display()
-        ),
+    if let OwnControl::Later = control {
+        match Control::open(data) {
+            Ok(control) => server.serve_control(control),
+            // The service works without it.
+            Err(error) => warn!(
+                "cannot open the control socket in {}: {error}",
+                data.display()
+            ),
+        }
     }
     // Standard output may have been closed.
     let _ = writeln!(
@@ -148,6 +152,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
             _ = interrupt.recv() => break Ok("SIGINT"),
             Some(name) = others.recv() => info!("{name} is ignored: use SIGTERM to stop the service"),
             error = server.failure() => break Err(error),
+            error = store_end.reached() => break Err(error),
             _ = &mut writer => break Err(anyhow!("the writer has failed: see the log")),
         }
     };
@@ -163,8 +168,19 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     // This waits for a dump that is in progress.
     let last = tokio::task::spawn_blocking(move || locked(&dumper).take());
     last.await.context("the last dump failed")?;
+    stopped(signal)
+}
+
+fn stopped(signal: &str) -> anyhow::Result<()> {
     info!("stopped by {signal}");
     Ok(())
+}
+
+fn start_error(error: StartError) -> anyhow::Error {
+    match error {
+        StartError::Store(error) => with_advice(error),
+        error => error.into(),
+    }
 }
 
 type Kind = fn() -> SignalKind;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     network::{Change, Hostname, Network, PeerId},
-    store::{Store, Write},
+    store::{Store, StoreError, Write},
 };
 
 /// The number of serials that are reserved on disk ahead of use. The serial also rises
@@ -159,6 +159,8 @@ impl Committer {
                 self.is_failing = false;
                 true
             }
+            // The process ends for this reason, and reports it.
+            Err(StoreError::LeadershipLost { .. }) => false,
             Err(error) => {
                 if !self.is_failing {
                     error!("{error}; until the store can write, only known peers are answered");

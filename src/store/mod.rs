@@ -18,12 +18,18 @@
 //! | `identity` | the identity of the data directory | `identity` |
 //! | `lock` | locked by the process that uses the directory | `sled` |
 //!
+//! With a store in etcd (`etcd`), the data directory has only `dumps/`, `identity`,
+//! `lock`, and `etcd-witness`: what was seen of etcd.
+//!
 //! [`local`] keeps them consistent and rebuilds a lost database, [`backup`] reads
-//! a zone from dumps and journal, `checksum` and `files` are shared.
+//! a zone from dumps and journal, `block`, `checksum` and `files` are shared.
 
 pub mod backup;
+mod block;
 mod checksum;
 pub mod dumps;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 pub(crate) mod files;
 mod identity;
 pub mod journal;
@@ -32,7 +38,10 @@ mod registration;
 mod sled;
 mod witness;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub use self::identity::Identity;
 pub use self::local::LocalStore;
@@ -42,6 +51,14 @@ pub use self::sled::SledStore;
 /// How far a serial is advanced if later ones may have been published: further
 /// than a service can count between two dumps.
 pub const SERIAL_MARGIN: u64 = 1 << 20;
+
+/// The file in a data directory that says what was seen of etcd.
+const ETCD_WITNESS: &str = "etcd-witness";
+
+/// Whether the registrations of a data directory are in etcd.
+pub fn is_in_etcd(data: &Path) -> bool {
+    data.join(ETCD_WITNESS).exists()
+}
 
 /// A place where registrations are stored.
 pub trait Store: Send {
@@ -151,8 +168,10 @@ impl Write {
 }
 
 /// The errors of a store. [`Write`](Self::Write) is that of a commit, the others
-/// prevent a start.
-#[derive(Debug, thiserror::Error)]
+/// prevent a start. A store in etcd has some of its own, after which it is of no more
+/// use: [`LeadershipLost`](Self::LeadershipLost), [`Behind`](Self::Behind) and
+/// [`OtherCluster`](Self::OtherCluster).
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     #[error(
         "{} is in use by another process", path.display()
@@ -174,4 +193,31 @@ pub enum StoreError {
     Unusable { path: PathBuf, reason: String },
     #[error("cannot write to {}: {reason}", path.display())]
     Write { path: PathBuf, reason: String },
+    #[error("cannot use {store}: {reason}")]
+    Unreachable { store: String, reason: String },
+    #[error("{store}: the value of {key} cannot be read: {reason}")]
+    Unreadable {
+        store: String,
+        key: String,
+        reason: String,
+    },
+    /// It was restored from an older copy, or emptied.
+    #[error("{store} ends with commit {found}, but commit {known} was acknowledged")]
+    Behind {
+        store: String,
+        known: u64,
+        found: u64,
+    },
+    #[error("{store} is the cluster {found:x}, but the registrations were in {known:x}")]
+    OtherCluster {
+        store: String,
+        known: u64,
+        found: u64,
+    },
+    /// Another replica is, or may be, the writer.
+    #[error("this replica is no longer the writer of {store}: {reason}")]
+    LeadershipLost { store: String, reason: String },
+    /// Another replica is the writer, where this one cannot wait.
+    #[error("the writer of {store} is {writer}")]
+    Led { store: String, writer: String },
 }

@@ -62,6 +62,10 @@ fn the_configuration_that_is_shown_is_what_is_in_force() {
     assert!(config.cookie_secrets.is_none());
     assert!(config.tls.is_none());
     assert_eq!(
+        config.etcd,
+        param_daemon::server::config::etcd::Etcd::default()
+    );
+    assert_eq!(
         config.limits,
         param_daemon::server::config::limits::Limits::default()
     );

@@ -33,11 +33,20 @@ impl Certificates {
 
     /// Issues a certificate for a host name.
     pub fn issue(&self, name: &str, authority: &str, host: &str) {
+        self.issue_for(name, authority, host, &format!("DNS:{host}"));
+    }
+
+    /// Issues a certificate for an IP address.
+    pub fn issue_for_address(&self, name: &str, authority: &str, address: &str) {
+        self.issue_for(name, authority, address, &format!("IP:{address}"));
+    }
+
+    fn issue_for(&self, name: &str, authority: &str, host: &str, alternative: &str) {
         self.make(name, host, &[], "csr");
         let extensions = format!("{name}.ext");
         self.write(
             &extensions,
-            &format!("basicConstraints = CA:FALSE\nsubjectAltName = DNS:{host}\n"),
+            &format!("basicConstraints = CA:FALSE\nsubjectAltName = {alternative}\n"),
         );
         let [request, made] = ["csr", "pem"].map(|ending| self.path(&format!("{name}.{ending}")));
         let [ca, ca_key] = ["pem", "key"].map(|ending| self.path(&format!("{authority}.{ending}")));

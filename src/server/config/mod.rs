@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod certificates;
+pub mod etcd;
 pub mod keys;
 pub mod limits;
 pub mod secret;
@@ -18,6 +19,7 @@ use std::{
 use self::{
     access::Access,
     certificates::{Credentials, FileKind, TlsFiles},
+    etcd::Etcd,
     keys::Keys,
     limits::Limits,
     secret::Secret,
@@ -35,6 +37,7 @@ pub struct Config {
     pub keys: Keys,
     /// The configured cookie secrets; `None` for generated ones.
     pub cookie_secrets: Option<CookieSecrets>,
+    pub etcd: Etcd,
     pub identity: Identity,
     pub limits: Limits,
     /// `None` for no TLS.
@@ -82,6 +85,7 @@ fn config(table: &mut Table<'_>, document: &mut Document<'_>) -> Option<Config> 
     let keys = Keys::take(&mut table.table("keys", document), document);
     let access = Access::take(&mut table.table("access", document), &keys.0, document);
     let cookie_secrets = cookies(&mut table.table("cookies", document), document);
+    let etcd = Etcd::take(&mut table.table("etcd", document), document);
     let identity = identity(&mut table.table("identity", document), document);
     let limits = Limits::take(&mut table.table("limits", document), document);
     let tls = table.optional_table("tls", document);
@@ -89,6 +93,7 @@ fn config(table: &mut Table<'_>, document: &mut Document<'_>) -> Option<Config> 
         access,
         keys,
         cookie_secrets,
+        etcd,
         identity,
         limits,
         tls: tls.and_then(|mut table| self::tls(&mut table, document)),

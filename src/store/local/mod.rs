@@ -183,10 +183,15 @@ const WITNESS: &str = "witness";
 
 /// Opens the store of a data directory, if there is one. Does not create it.
 pub fn open_to_look(data: &Path) -> Result<Option<LocalStore>, StoreError> {
-    if !database_in(data).is_dir() {
+    if !has_database(data) {
         return Ok(None);
     }
     LocalStore::open(data, OpenMode::Tool).map(Some)
+}
+
+/// Whether a data directory has a database.
+pub fn has_database(data: &Path) -> bool {
+    database_in(data).is_dir()
 }
 
 /// Whether there is nothing in a data directory that a store could be opened from.

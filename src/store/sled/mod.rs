@@ -30,10 +30,8 @@
 //!   So the store counts its commits (`last_commit`), and the caller compares
 //!   that with what is known elsewhere.
 //!
-//! `block`: registrations as records. `keys`: their keys. `opening`: locks and
-//! opens the database.
+//! `keys`: the keys of records. `opening`: locks and opens the database.
 
-mod block;
 mod conf;
 mod database;
 mod keys;
@@ -54,12 +52,11 @@ use sled::{Batch, Db};
 
 pub(super) use self::opening::lock;
 use self::{
-    block::Block,
     database::{ApplyError, Database, is_same},
     keys::{BLOCK, PIN, block_in, block_key, key, pin_key, serial_key},
     opening::open,
 };
-use super::{Contents, Pin, Store, StoreError, Write, files::parent_of};
+use super::{Contents, Pin, Store, StoreError, Write, block::Block, files::parent_of};
 
 /// How long commits fail immediately after an attempt to reopen the database has
 /// failed: opening reads the whole database, and the disk is probably still full.

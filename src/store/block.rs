@@ -1,14 +1,16 @@
-//! Blocks: the registrations of consecutive numbers, stored as one record.
+//! Blocks: the registrations of consecutive numbers, stored as one record, in sled
+//! and in etcd alike.
 //!
 //! New hosts get consecutive numbers, so hosts that register together share a few
 //! blocks, where a record for each would make sled copy a page and write a log
-//! entry for each. A start reads fewer records as well.
+//! entry for each, and would take many transactions of etcd. A start reads fewer
+//! records as well.
 
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize, de::Error as _};
 
-use crate::store::Registration;
+use super::Registration;
 
 /// The size of a block.
 const NUMBERS: u32 = 32;

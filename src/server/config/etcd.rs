@@ -1,0 +1,183 @@
+//! How the store in etcd is used: the table `[etcd]`.
+
+use std::{fs, path::Path, time::Duration};
+
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+
+use crate::settings::{Document, Spanned, Table};
+
+/// The bounds of a lease, in seconds. etcd grants no shorter ones, and takes an hour
+/// to notice that a writer with a longer one is gone.
+const LEASE: std::ops::Range<u64> = 3..3_601;
+
+/// What the table says. The files are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Etcd {
+    /// All keys are below it.
+    pub prefix: String,
+    /// How long the writer stays the writer without being heard.
+    pub lease: Duration,
+    /// `None` for connections without TLS.
+    pub tls: Option<Tls>,
+    pub login: Option<Login>,
+}
+
+/// The contents of PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    pub ca: Vec<u8>,
+    pub own: Option<OwnCertificate>,
+}
+
+/// The certificate that the service presents to etcd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnCertificate {
+    pub certificate: Vec<u8>,
+    pub key: Vec<u8>,
+}
+
+/// A user of etcd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+}
+
+impl Default for Etcd {
+    fn default() -> Self {
+        Self {
+            prefix: "/paramd".to_owned(),
+            lease: Duration::from_secs(10),
+            tls: None,
+            login: None,
+        }
+    }
+}
+
+impl Etcd {
+    /// Reads the table.
+    pub fn take(table: &mut Table<'_>, source: &mut Document<'_>) -> Self {
+        let default = Self::default();
+        let prefix = table.text("prefix", source);
+        let lease = table.duration("lease", LEASE, source);
+        let tls = tls(table, source);
+        let login = login(table, source);
+        table.finish(source);
+        if let Some(prefix) = &prefix
+            && !is_prefix(prefix.get_ref())
+        {
+            let message = "`prefix` starts with `/`, does not end with it, and has only letters, \
+                           digits, `.`, `-`, `_` and `/`: write prefix = \"/paramd\"";
+            source.problem(prefix.span(), message);
+        }
+        Self {
+            prefix: prefix.map_or(default.prefix, Spanned::into_inner),
+            lease: lease.unwrap_or(default.lease),
+            tls,
+            login,
+        }
+    }
+}
+
+fn is_prefix(text: &str) -> bool {
+    let is_known = |sign: char| sign.is_ascii_alphanumeric() || "./-_".contains(sign);
+    text.starts_with('/') && !text.ends_with('/') && text.chars().all(is_known)
+}
+
+fn tls(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Tls> {
+    let ca = table.text("ca", source);
+    let (certificate, key) = both(table, "certificate", "key", "\"client.pem\"", source);
+    if let (Some(certificate), None) = (&certificate, &ca) {
+        let message = "`certificate` needs `ca`, with which connections to etcd use TLS: write \
+                       ca = \"etcd-ca.pem\"";
+        source.problem(certificate.span(), message);
+    }
+    let ca = ca?;
+    let own = certificate.zip(key).and_then(|(certificate, key)| {
+        let certificate = file(&certificate, source, has_certificate);
+        let key = file(&key, source, has_key);
+        let (certificate, key) = certificate.zip(key)?;
+        Some(OwnCertificate { certificate, key })
+    });
+    let ca = file(&ca, source, has_certificate)?;
+    Some(Tls { ca, own })
+}
+
+fn login(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Login> {
+    let (user, password) = both(table, "user", "password_file", "\"etcd-password\"", source);
+    let (user, path) = user.zip(password)?;
+    let password = file(&path, source, has_text)?;
+    let password = String::from_utf8_lossy(&password).trim_end().to_owned();
+    Some(Login {
+        user: user.into_inner(),
+        password,
+    })
+}
+
+/// Two keys that are both there, or neither.
+fn both(
+    table: &mut Table<'_>,
+    first: &'static str,
+    second: &'static str,
+    example: &str,
+    source: &mut Document<'_>,
+) -> (Option<Spanned<String>>, Option<Spanned<String>>) {
+    let has_first = table.span(first).is_some();
+    let has_second = table.span(second).is_some();
+    match (has_first, has_second) {
+        (true, _) => (
+            table.text(first, source),
+            table.required(second, example, source),
+        ),
+        (false, true) => (
+            table.required(first, example, source),
+            table.text(second, source),
+        ),
+        (false, false) => (table.text(first, source), table.text(second, source)),
+    }
+}
+
+/// The content of a file, whose path starts where the configuration file is.
+fn file(
+    name: &Spanned<String>,
+    source: &mut Document<'_>,
+    check: fn(&[u8]) -> Result<(), &'static str>,
+) -> Option<Vec<u8>> {
+    let directory = source.path().parent().unwrap_or(Path::new(""));
+    let path = directory.join(name.get_ref());
+    let read = fs::read(&path).map_err(|error| format!("cannot be read: {error}"));
+    let checked = read.and_then(|content| match check(&content) {
+        Ok(()) => Ok(content),
+        Err(problem) => Err(problem.to_owned()),
+    });
+    match checked {
+        Ok(content) => Some(content),
+        Err(problem) => {
+            source.problem(name.span(), format!("{} {problem}", path.display()));
+            None
+        }
+    }
+}
+
+fn has_certificate(text: &[u8]) -> Result<(), &'static str> {
+    match CertificateDer::pem_slice_iter(text).next() {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(_)) => Err("is no PEM file"),
+        None => Err("has no certificate: it must be PEM"),
+    }
+}
+
+fn has_key(text: &[u8]) -> Result<(), &'static str> {
+    match PrivateKeyDer::from_pem_slice(text) {
+        Ok(_) => Ok(()),
+        Err(_) => Err("has no private key: it must be PEM, without a passphrase"),
+    }
+}
+
+fn has_text(text: &[u8]) -> Result<(), &'static str> {
+    match std::str::from_utf8(text) {
+        Ok(text) if !text.trim().is_empty() => Ok(()),
+        Ok(_) => Err("is empty"),
+        Err(_) => Err("is not UTF-8"),
+    }
+}

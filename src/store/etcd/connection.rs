@@ -1,0 +1,372 @@
+//! The connection to etcd: a call comes in, one answer or one error goes out, within
+//! a time that the caller states.
+//!
+//! There is one channel for each member, and one of them is in use. A member that
+//! does not answer is left for the next one, and its channel is replaced, since a
+//! connection that is dead without a sign would otherwise take every later call with
+//! it.
+//!
+//! A call that changes something is sent once ([`Connection::call`]). If its outcome
+//! is unknown, only the caller knows whether it may be repeated: a transaction that
+//! is sent twice can undo what was written in between. Reads are repeated on every
+//! member ([`Connection::ask`]).
+
+use std::{
+    error::Error as _,
+    fmt::Write as _,
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::uri::PathAndQuery;
+use tokio::time::timeout;
+use tonic::{
+    Code, Request, Status,
+    client::Grpc,
+    metadata::{Ascii, MetadataMap, MetadataValue},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+use tonic_prost::ProstCodec;
+
+use super::wire::{Answer, Authenticate, Call, LeaseKeepAlive, LeaseKeepAliveAnswer};
+
+/// How long a member may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// How often a connection is probed, and how soon the answer is due. etcd takes
+/// probes that are more frequent than every 5 s for an attack.
+const PROBE: Duration = Duration::from_secs(6);
+const PROBE_ANSWER: Duration = Duration::from_secs(3);
+
+/// The size up to which an answer is accepted.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// How etcd is reached.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// `HOST:PORT` of each member.
+    pub members: Vec<String>,
+    pub tls: Option<Tls>,
+    pub login: Option<Login>,
+}
+
+/// What TLS needs, as PEM.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    pub ca: Vec<u8>,
+    pub own: Option<OwnCertificate>,
+}
+
+/// The certificate that this client presents.
+#[derive(Debug, Clone)]
+pub struct OwnCertificate {
+    pub certificate: Vec<u8>,
+    pub key: Vec<u8>,
+}
+
+/// A user of etcd.
+#[derive(Debug, Clone)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The member does not answer, or cannot: the call may have been executed.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Nothing was executed.
+    #[error("{0}")]
+    Refused(String),
+    /// The login has expired; nothing was executed.
+    #[error("the login has expired: {0}")]
+    Expired(String),
+    /// Nothing was executed.
+    #[error(
+        "etcd has reached its quota (--quota-backend-bytes): compact and defragment it, then \
+         disarm the alarm with `etcdctl alarm disarm`"
+    )]
+    NoSpace,
+    /// A lease that has ended.
+    #[error("{0}")]
+    NotFound(String),
+    /// The member belongs to another cluster.
+    #[error("it belongs to the cluster {0:x}")]
+    OtherCluster(u64),
+}
+
+pub struct Connection {
+    members: Vec<Member>,
+    current: AtomicUsize,
+    login: Option<Login>,
+    token: Mutex<Option<MetadataValue<Ascii>>>,
+    /// The cluster of the first answer.
+    cluster: OnceLock<u64>,
+}
+
+struct Member {
+    endpoint: Endpoint,
+    channel: Mutex<Channel>,
+}
+
+impl Connection {
+    /// Connects with the first call. Call it in a runtime of tokio.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with an address or a certificate.
+    pub fn new(access: &Access) -> Result<Self, String> {
+        let members = access
+            .members
+            .iter()
+            .map(|member| Member::new(member, access.tls.as_ref()));
+        Ok(Self {
+            members: members.collect::<Result<_, _>>()?,
+            current: AtomicUsize::new(0),
+            login: access.login.clone(),
+            token: Mutex::default(),
+            cluster: OnceLock::new(),
+        })
+    }
+
+    /// The cluster of all answers; 0 before the first.
+    pub fn cluster(&self) -> u64 {
+        self.cluster.get().copied().unwrap_or(0)
+    }
+
+    /// Sends a call once, to the member in use.
+    pub async fn call<C: Call>(
+        &self,
+        call: C,
+        patience: Duration,
+    ) -> Result<C::Response, CallError> {
+        let sent = async |mut grpc: Grpc<Channel>, request: Request<C>| {
+            grpc.ready().await.map_err(unready)?;
+            let path = PathAndQuery::from_static(C::PATH);
+            let answer = grpc.unary(request, path, ProstCodec::default()).await;
+            answer.map(tonic::Response::into_inner)
+        };
+        self.once(call, patience, sent).await
+    }
+
+    /// Extends a lease. The answer has its new duration.
+    ///
+    /// etcd has a stream for this. A stream for each extension ends with it, so that
+    /// none can fall silent.
+    pub async fn keep_alive(
+        &self,
+        call: LeaseKeepAlive,
+        patience: Duration,
+    ) -> Result<LeaseKeepAliveAnswer, CallError> {
+        let sent = async |mut grpc: Grpc<Channel>, request: Request<LeaseKeepAlive>| {
+            grpc.ready().await.map_err(unready)?;
+            let path = PathAndQuery::from_static(LeaseKeepAlive::PATH);
+            let answers = grpc.server_streaming(request, path, ProstCodec::default());
+            let answer = answers.await?.into_inner().message().await?;
+            answer.ok_or_else(|| Status::unavailable("etcd ended the call without an answer"))
+        };
+        self.once(call, patience, sent).await
+    }
+
+    /// Asks one member after the other until one answers; each may take as long as
+    /// stated. Only for calls that change nothing, or may be repeated.
+    pub async fn ask<C: Call>(
+        &self,
+        call: &C,
+        patience: Duration,
+    ) -> Result<C::Response, CallError> {
+        let mut tries = self.members.len();
+        let mut may_log_in = true;
+        loop {
+            match self.call(call.clone(), patience).await {
+                Err(CallError::Unavailable(_)) if tries > 1 => tries -= 1,
+                Err(CallError::Expired(_)) if may_log_in => may_log_in = false,
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn once<C: Call>(
+        &self,
+        call: C,
+        patience: Duration,
+        send: impl AsyncFnOnce(Grpc<Channel>, Request<C>) -> Result<C::Response, Status>,
+    ) -> Result<C::Response, CallError> {
+        let place = self.current.load(Ordering::Relaxed);
+        let Some(member) = self.members.get(place) else {
+            return Err(CallError::Unavailable("there is no member".into()));
+        };
+        let work = async {
+            let mut request = Request::new(call);
+            self.fill(member, request.metadata_mut()).await?;
+            send(member.grpc(), request).await.map_err(call_error)
+        };
+        let answer = timeout(patience, work).await.unwrap_or_else(|_| {
+            let late = format!("no answer within {}", humantime::format_duration(patience));
+            Err(CallError::Unavailable(late))
+        });
+        match &answer {
+            Err(CallError::Unavailable(_)) => self.leave(place),
+            Err(CallError::Expired(_)) => *locked(&self.token) = None,
+            _ => {}
+        }
+        let answer = answer.map_err(|error| match error {
+            CallError::Unavailable(reason) => {
+                CallError::Unavailable(format!("{}: {reason}", member.endpoint.uri()))
+            }
+            error => error,
+        })?;
+        self.check_cluster(&answer)?;
+        Ok(answer)
+    }
+
+    /// What every request carries: that a member without a leader is to refuse it at
+    /// once, and the login.
+    async fn fill(&self, member: &Member, metadata: &mut MetadataMap) -> Result<(), CallError> {
+        metadata.insert("hasleader", MetadataValue::from_static("true"));
+        let Some(login) = &self.login else {
+            return Ok(());
+        };
+        let known = locked(&self.token).clone();
+        let token = match known {
+            Some(token) => token,
+            None => {
+                let call = Authenticate {
+                    name: login.user.clone(),
+                    password: login.password.clone(),
+                };
+                let path = PathAndQuery::from_static(Authenticate::PATH);
+                let mut grpc = member.grpc();
+                grpc.ready().await.map_err(|it| call_error(unready(it)))?;
+                let codec = ProstCodec::<Authenticate, <Authenticate as Call>::Response>::default();
+                let answer = grpc.unary(Request::new(call), path, codec).await;
+                let answer = answer.map_err(call_error)?.into_inner();
+                let token: MetadataValue<Ascii> = answer.token.parse().map_err(|_| {
+                    CallError::Refused("etcd has answered the login with an invalid token".into())
+                })?;
+                *locked(&self.token) = Some(token.clone());
+                token
+            }
+        };
+        metadata.insert("token", token);
+        Ok(())
+    }
+
+    fn check_cluster(&self, answer: &impl Answer) -> Result<(), CallError> {
+        let Some(header) = answer.header() else {
+            return Ok(());
+        };
+        let known = *self.cluster.get_or_init(|| header.cluster_id);
+        if header.cluster_id == known {
+            return Ok(());
+        }
+        Err(CallError::OtherCluster(header.cluster_id))
+    }
+
+    /// Goes on with the next member, unless another call has done so.
+    fn leave(&self, place: usize) {
+        let next = (place + 1) % self.members.len().max(1);
+        let order = Ordering::Relaxed;
+        let left = self.current.compare_exchange(place, next, order, order);
+        if left.is_ok() {
+            self.members[place].renew();
+        }
+    }
+}
+
+impl Member {
+    fn new(address: &str, tls: Option<&Tls>) -> Result<Self, String> {
+        let scheme = match tls {
+            Some(_) => "https",
+            None => "http",
+        };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
+            .map_err(|error| format!("`{address}`: {}", described(&error)))?
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(PROBE)
+            .keep_alive_timeout(PROBE_ANSWER)
+            .keep_alive_while_idle(true);
+        if let Some(tls) = tls {
+            let mut config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&tls.ca));
+            if let Some(own) = &tls.own {
+                config = config.identity(Identity::from_pem(&own.certificate, &own.key));
+            }
+            endpoint = endpoint
+                .tls_config(config)
+                .map_err(|error| format!("the certificates: {}", described(&error)))?;
+        }
+        let channel = Mutex::new(endpoint.connect_lazy());
+        Ok(Self { endpoint, channel })
+    }
+
+    fn grpc(&self) -> Grpc<Channel> {
+        Grpc::new(locked(&self.channel).clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    fn renew(&self) {
+        *locked(&self.channel) = self.endpoint.connect_lazy();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unready(error: tonic::transport::Error) -> Status {
+    Status::unavailable(described(&error))
+}
+
+/// What a status of gRPC means.
+fn call_error(status: Status) -> CallError {
+    let message = status.message().trim_start_matches("etcdserver: ");
+    let said = || match status.source() {
+        Some(source) => format!("{message}: {}", described(source)),
+        None => message.to_owned(),
+    };
+    match status.code() {
+        Code::Unauthenticated => CallError::Expired(said()),
+        // The users have changed since the login.
+        Code::InvalidArgument if message.contains("revision of auth store is old") => {
+            CallError::Expired(said())
+        }
+        Code::ResourceExhausted if message.contains("database space exceeded") => {
+            CallError::NoSpace
+        }
+        Code::NotFound => CallError::NotFound(said()),
+        Code::InvalidArgument
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::AlreadyExists => CallError::Refused(said()),
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::ResourceExhausted
+        | Code::Aborted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => CallError::Unavailable(said()),
+    }
+}
+
+/// An error with its causes, each once.
+fn described(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let reason = error.to_string();
+        if !text.contains(&reason) {
+            // Writing to a text does not fail.
+            let _ = write!(text, ": {reason}");
+        }
+        cause = error.source();
+    }
+    text
+}

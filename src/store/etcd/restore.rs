@@ -1,0 +1,167 @@
+//! Fills a zone from a dump, on behalf of an administrator.
+
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tracing::warn;
+
+use super::{
+    Candidate, EtcdStore, Settings, Shared,
+    connection::CallError,
+    election::CALL,
+    opening::LOOK,
+    packing::MARK,
+    session::Session,
+    wire::{Compare, DeleteRange, Operation, Put, Range, Txn, after_prefix},
+};
+use crate::store::{Contents, Store as _, StoreError, local::RestoreError};
+
+/// How many writes go into one commit.
+const PART: usize = 2_000;
+
+/// How long to wait for the data directory and for the leader key.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Restores a zone from a dump. The prefix must have no peers of it, and there must
+/// be no writer. From then on, the data directory belongs to this etcd.
+///
+/// A zone that is filled in part is marked as such: no service starts with it, and a
+/// further restore begins anew.
+pub fn restore_zone(
+    data: &Path,
+    settings: &Settings,
+    origin: &str,
+    contents: Contents,
+) -> Result<(), RestoreError> {
+    let mut store = elected(data, settings)?;
+    store.fill(origin, contents)?;
+    Ok(())
+}
+
+/// Becomes the writer. A supervisor that restarts a service may hold the data
+/// directory, or be the writer, for a moment.
+fn elected(data: &Path, settings: &Settings) -> Result<EtcdStore, StoreError> {
+    let start = Instant::now();
+    loop {
+        let elected = Candidate::new(data, settings.clone());
+        match elected.and_then(Candidate::elected_to_restore) {
+            Err(StoreError::Locked { .. } | StoreError::Led { .. })
+                if start.elapsed() < PATIENCE =>
+            {
+                thread::sleep(LOOK);
+            }
+            elected => return elected,
+        }
+    }
+}
+
+impl EtcdStore {
+    fn fill(&mut self, origin: &str, contents: Contents) -> Result<(), RestoreError> {
+        let zone = origin.to_owned();
+        self.run(|shared| async move { shared.discard_part(&zone).await })?;
+        let there = self.load(origin)?;
+        if there.names_peers() {
+            return Err(RestoreError::NotEmpty {
+                origin: origin.to_owned(),
+                peers: there.registrations.len() + there.pins.len(),
+            });
+        }
+        let contents = Contents {
+            serial: contents.serial.max(there.serial),
+            ..contents
+        };
+        let writes = contents.writes(origin);
+        let zone = origin.to_owned();
+        self.run(|shared| async move { shared.mark(&zone, Mark::Begin).await })?;
+        for part in writes.chunks(PART) {
+            self.commit(part)?;
+        }
+        let zone = origin.to_owned();
+        self.run(|shared| async move { shared.mark(&zone, Mark::End).await })?;
+        self.dump(origin)?;
+        Ok(())
+    }
+
+    /// Dumps the zone. Dumps with higher numbers are of an etcd that is no more, and
+    /// are set aside.
+    fn dump(&mut self, origin: &str) -> Result<(), StoreError> {
+        let contents = self.load(origin)?;
+        let newest = self.dumps.of(origin).into_iter().next();
+        let is_later = newest.is_some_and(|newest| newest.commit >= contents.commit);
+        let aside = if is_later {
+            self.dumps.set_aside(origin).map(|_| ())
+        } else {
+            Ok(())
+        };
+        let dumped = aside.and_then(|()| self.dumps.write(origin, contents));
+        if let Err(error) = dumped {
+            warn!("cannot dump {origin}: {error}");
+        }
+        Ok(())
+    }
+}
+
+/// Whether a zone is being filled.
+#[derive(Debug, Clone, Copy)]
+enum Mark {
+    Begin,
+    End,
+}
+
+impl Shared {
+    /// Removes what a restore that was broken off has left of a zone.
+    async fn discard_part(&self, origin: &str) -> Result<(), StoreError> {
+        let session = &self.session;
+        let keys = &session.keys;
+        let marked = Range::key(keys.restoring(origin));
+        let found = session.connection.ask(&marked, CALL).await;
+        let found = found.map_err(|error| session.failed(error, Session::unreachable))?;
+        if found.kvs.is_empty() {
+            return Ok(());
+        }
+        let zone = keys.zone(origin);
+        let delete = DeleteRange {
+            range_end: after_prefix(&zone),
+            key: zone,
+        };
+        self.send(delete.into()).await
+    }
+
+    async fn mark(&self, origin: &str, mark: Mark) -> Result<(), StoreError> {
+        let key = self.session.keys.restoring(origin);
+        let operation = match mark {
+            Mark::Begin => Put {
+                key,
+                value: MARK.to_vec(),
+                lease: 0,
+            }
+            .into(),
+            Mark::End => DeleteRange {
+                key,
+                range_end: Vec::new(),
+            }
+            .into(),
+        };
+        self.send(operation).await
+    }
+
+    async fn send(&self, operation: Operation) -> Result<(), StoreError> {
+        let session = &self.session;
+        let leader = session.keys.leader();
+        let txn = Txn {
+            compare: vec![Compare::created(leader, self.leadership.created)],
+            success: vec![operation],
+            failure: Vec::new(),
+        };
+        let answer = session.connection.call(txn, super::COMMIT).await;
+        let failed = |error: CallError| session.failed(error, Session::unwritten);
+        if answer.map_err(failed)?.succeeded {
+            Ok(())
+        } else {
+            Err(session.deposed("another replica was elected"))
+        }
+    }
+}

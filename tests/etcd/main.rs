@@ -1,0 +1,14 @@
+//! The store in etcd, with real members on loopback ports.
+
+#![cfg(feature = "etcd")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod access;
+mod cluster;
+mod outages;
+mod replica;
+mod restores;
+mod store;
+mod takeover;
