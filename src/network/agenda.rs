@@ -34,6 +34,11 @@ impl Agenda {
         self.times.len()
     }
 
+    /// The numbers that only one of the two has, in ascending order.
+    pub fn differences(&self, other: &Self) -> Vec<u32> {
+        self.times.differences(&other.times)
+    }
+
     /// The earliest time and its number. Among equal times, the lowest number is
     /// first.
     pub fn first(&self) -> Option<(Time, u32)> {

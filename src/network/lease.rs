@@ -30,15 +30,33 @@ pub struct Lease(AtomicU64);
 /// Set once the lease has ended: its holder left, or the lease expired.
 const ENDED: u64 = 1 << 63;
 
+/// Set if this service heard the holder at that time, and not another replica.
+const HERE: u64 = 1 << 62;
+
+/// The bits of the time.
+const TIME: u64 = HERE - 1;
+
 impl Lease {
     /// A lease that starts at `now`.
     pub fn granted(now: Time) -> Self {
-        Self(AtomicU64::new(now.0))
+        Self(AtomicU64::new(now.0 | HERE))
+    }
+
+    /// A lease that is running, whose holder was heard at a time that this service does
+    /// not know. It cannot be renewed here until that is known ([`hear`](Self::hear)).
+    pub(super) fn unheard() -> Self {
+        Self(AtomicU64::new(ENDED))
     }
 
     /// The time at which the holder was last heard or the lease was granted.
     pub fn last_heard(&self) -> Time {
-        Time(self.0.load(Ordering::Relaxed) & !ENDED)
+        Time(self.0.load(Ordering::Relaxed) & TIME)
+    }
+
+    /// Whether this service heard the holder at this time or later.
+    pub(super) fn was_heard_here(&self, since: Time) -> bool {
+        let word = self.0.load(Ordering::Acquire);
+        word & HERE != 0 && word & TIME >= since.0
     }
 
     /// Whether the lease, of the given duration, is running at `now`.
@@ -47,14 +65,14 @@ impl Lease {
     }
 
     fn is_word_running(word: u64, now: Time, duration: Duration) -> bool {
-        word & ENDED == 0 && now < Time(word) + duration
+        word & ENDED == 0 && now < Time(word & TIME) + duration
     }
 
     /// Renews a running lease. Returns `false`, without an effect, if it has ended.
     pub fn renew(&self, now: Time, duration: Duration) -> bool {
         self.0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                Self::is_word_running(word, now, duration).then(|| word.max(now.0))
+                Self::is_word_running(word, now, duration).then(|| word.max(now.0 | HERE))
             })
             .is_ok()
     }
@@ -76,9 +94,29 @@ impl Lease {
         self.0.fetch_or(ENDED, Ordering::AcqRel);
     }
 
+    /// Notes that the holder of a running lease was heard at this time or later, by
+    /// another service.
+    pub(super) fn hear(&self, time: Time) {
+        let _ = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+                let is_later = word & TIME >= time.0;
+                Some(if is_later { word & !ENDED } else { time.0 })
+            });
+    }
+
+    /// Renews a lease that another replica has renewed, unless it has ended.
+    pub(super) fn renew_reported(&self, now: Time) {
+        let _ = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+                (word & ENDED == 0 && word & TIME < now.0).then_some(now.0)
+            });
+    }
+
     /// Grants the lease again after its end.
     pub(super) fn grant(&self, now: Time) {
-        self.0.store(now.0 & !ENDED, Ordering::Release);
+        self.0.store(now.0 & TIME | HERE, Ordering::Release);
     }
 }
 
@@ -86,7 +124,7 @@ impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = self.0.load(Ordering::Relaxed);
         f.debug_struct("Lease")
-            .field("heard", &(word & !ENDED))
+            .field("heard", &(word & TIME))
             .field("ended", &(word & ENDED != 0))
             .finish()
     }

@@ -87,6 +87,31 @@ impl<T, const LEAF: usize> Numbered<T, LEAF> {
         })
     }
 
+    /// The numbers that have a value in only one of the two maps, in ascending order.
+    /// What both share is skipped, so that this takes long only if much has changed.
+    pub fn differences(&self, other: &Self) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        if self.levels == other.levels {
+            let level = self.levels - 1;
+            Node::differences(
+                self.root.as_ref(),
+                other.root.as_ref(),
+                0,
+                level,
+                &mut numbers,
+            );
+        } else {
+            let only = |map: &Self, not_in: &Self, numbers: &mut Vec<u32>| {
+                let all = map.iter().map(|(number, _)| number);
+                numbers.extend(all.filter(|number| !not_in.contains(*number)));
+            };
+            only(self, other, &mut numbers);
+            only(other, self, &mut numbers);
+            numbers.sort_unstable();
+        }
+        numbers
+    }
+
     /// The value at the number, or at the next number that has one.
     fn at_or_after(&self, number: u32) -> Option<(u32, &T)> {
         if self.is_beyond(number) {
@@ -195,6 +220,56 @@ impl<T, const LEAF: usize> Node<T, LEAF> {
         }
     }
 
+    /// Appends the numbers, starting with `first`, that only one of the nodes has.
+    fn differences(
+        one: Option<&Self>,
+        other: Option<&Self>,
+        first: u32,
+        level: u32,
+        numbers: &mut Vec<u32>,
+    ) {
+        if one.is_none() && other.is_none() || one.zip(other).is_some_and(|(a, b)| a.is_same(b)) {
+            return;
+        }
+        let below = level.saturating_sub(1);
+        let width = if level == 0 { LEAF } else { WIDTH };
+        for place in 0..width {
+            let first = with_digit::<LEAF>(first, level, place);
+            if level > 0 {
+                let (one, other) = (
+                    one.and_then(|it| it.child(place)),
+                    other.and_then(|it| it.child(place)),
+                );
+                Self::differences(one, other, first, below, numbers);
+            } else if one.is_some_and(|it| it.has(place)) != other.is_some_and(|it| it.has(place)) {
+                numbers.push(first);
+            }
+        }
+    }
+
+    /// Whether both are one node in memory.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Branch(one), Self::Branch(other)) => Arc::ptr_eq(one, other),
+            (Self::Leaf(one), Self::Leaf(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
+    fn child(&self, place: usize) -> Option<&Self> {
+        match self {
+            Self::Branch(children) => children[place].as_ref(),
+            Self::Leaf(_) => None,
+        }
+    }
+
+    fn has(&self, place: usize) -> bool {
+        match self {
+            Self::Branch(children) => children[place].is_some(),
+            Self::Leaf(values) => values[place].is_some(),
+        }
+    }
+
     fn at_or_after(&self, number: u32, level: u32) -> Option<(u32, &T)> {
         let first = digit::<LEAF>(number, level);
         match self {
@@ -230,79 +305,4 @@ fn with_digit<const LEAF: usize>(number: u32, level: u32, digit: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::{Numbered, WIDTH};
-
-    /// Low numbers, as a sequence assigns them, and some of any size.
-    fn number() -> impl Strategy<Value = u32> {
-        prop_oneof![
-            6 => 0u32..100,
-            2 => 0u32..5_000,
-            1 => any::<u32>(),
-            1 => (0u32..10).prop_map(|below| u32::MAX - below),
-        ]
-    }
-
-    /// The map behaves like that of the standard library, and a clone does not change.
-    fn play<const LEAF: usize>(steps: &[(u32, Option<u8>)]) -> Result<(), TestCaseError> {
-        let (mut map, mut model) = (Numbered::<u8, LEAF>::default(), BTreeMap::new());
-        let mut snapshot = (map.clone(), model.clone());
-        for (place, &(number, value)) in steps.iter().enumerate() {
-            match value {
-                Some(value) => {
-                    prop_assert_eq!(map.insert(number, value), model.insert(number, value));
-                }
-                None => prop_assert_eq!(map.remove(number), model.remove(&number)),
-            }
-            prop_assert_eq!(map.get(number), model.get(&number));
-            prop_assert_eq!(map.len(), model.len());
-            if place % 16 == 0 {
-                snapshot = (map.clone(), model.clone());
-            }
-        }
-        for (map, model) in [(&map, &model), (&snapshot.0, &snapshot.1)] {
-            let values: Vec<_> = map.iter().map(|(number, value)| (number, *value)).collect();
-            let expected = model.iter().map(|(number, value)| (*number, *value));
-            prop_assert_eq!(values, expected.collect::<Vec<_>>());
-        }
-        Ok(())
-    }
-
-    proptest! {
-        #[test]
-        fn it_is_a_map(steps in prop::collection::vec((number(), any::<Option<u8>>()), 0..300)) {
-            play::<WIDTH>(&steps)?;
-            play::<1_024>(&steps)?;
-        }
-
-        #[test]
-        fn the_next_number_is_found(
-            numbers in prop::collection::btree_set(number(), 0..50),
-            from in number(),
-        ) {
-            let mut map = Numbered::<_>::default();
-            for number in &numbers {
-                map.insert(*number, ());
-            }
-            let next = map.at_or_after(from).map(|(number, ())| number);
-            prop_assert_eq!(next, numbers.range(from..).next().copied());
-        }
-
-        #[test]
-        fn empty_nodes_are_removed(numbers in prop::collection::vec(number(), 0..50)) {
-            let mut map = Numbered::<_>::default();
-            for number in &numbers {
-                map.insert(*number, ());
-            }
-            for number in &numbers {
-                map.remove(*number);
-            }
-            prop_assert_eq!(map.len(), 0);
-            prop_assert!(map.root.is_none());
-        }
-    }
-}
+mod tests;

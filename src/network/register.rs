@@ -218,11 +218,12 @@ impl Network {
     /// in the number of peers, and each live peer is checked once per lease.
     pub fn expire(&mut self, now: Time, max_checks: usize) {
         self.now = self.now.max(now);
+        let due = self.expiry_time();
         let mut left = max_checks;
         for place in 0..self.sequences.len() {
             while left > 0
                 && let Some((deadline, number)) = self.sequences[place].live.first()
-                && deadline <= self.now
+                && deadline <= due
             {
                 self.check_lease(place, number);
                 left -= 1;
@@ -238,7 +239,7 @@ impl Network {
         };
         let ended = peer
             .lease
-            .expire(self.now, self.rules.lease, self.heard_since);
+            .expire(self.expiry_time(), self.rules.lease, self.heard_since);
         let expires_at = self.expiry(&peer);
         let numbers = &mut self.sequences[place];
         if ended {
@@ -261,7 +262,7 @@ impl Network {
     }
 
     /// Removes the peer from every map, and frees its number.
-    fn remove(&mut self, peer: &Peer) {
+    pub(super) fn remove(&mut self, peer: &Peer) {
         peer.lease.end();
         self.hosts.remove(&peer.host);
         let number = peer.id.number;

@@ -25,7 +25,7 @@ impl Network {
     /// reused, the host that was heard last is chosen.
     pub fn root_nodes(&self) -> Vec<&Arc<Peer>> {
         let mut nodes: Vec<&Arc<Peer>> = Vec::with_capacity(MAX_ROOT_CANDIDATES);
-        for peer in self.live_roots().take(MAX_ROOT_CANDIDATES) {
+        for peer in self.candidates() {
             let address = peer.holder.address;
             match nodes.iter().position(|it| it.holder.address == address) {
                 Some(place) if nodes[place].lease.last_heard() <= peer.lease.last_heard() => {
@@ -48,11 +48,13 @@ impl Network {
         sequence == self.rules.root_sequence || self.root_nodes().iter().any(is_elsewhere)
     }
 
-    /// All live peers of the root sequence, lowest number first.
-    fn live_roots(&self) -> impl Iterator<Item = &Arc<Peer>> {
+    /// The live peers of the root sequence among which root nodes are chosen, lowest
+    /// number first.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = &Arc<Peer>> {
         let numbers = self.numbers(self.rules.root_sequence);
         let live = numbers.live.numbers();
         live.filter_map(|number| numbers.taken.get(number))
+            .take(MAX_ROOT_CANDIDATES)
     }
 
     /// Whether both states have the same root nodes for the peer, with the same

@@ -30,6 +30,9 @@ pub struct Network {
     pub(super) revision: u64,
     /// The latest time seen so far: a clock that is set back has no effect.
     pub(super) now: Time,
+    /// The time until which the service knows of all heartbeats: the present, unless
+    /// replicas of the service have yet to report what they heard.
+    pub(super) heard_until: Time,
     /// The time since which the service has heard its peers without a break.
     pub(super) heard_since: Time,
 }
@@ -90,6 +93,7 @@ impl Network {
             sequences,
             revision,
             now: Time::default(),
+            heard_until: Time(u64::MAX),
             heard_since: Time::default(),
         }
     }
@@ -143,7 +147,7 @@ impl Network {
         (network, conflicts)
     }
 
-    fn check(&self, host: &Hostname, id: PeerId, role: Role) -> Result<(), Conflict> {
+    pub(super) fn check(&self, host: &Hostname, id: PeerId, role: Role) -> Result<(), Conflict> {
         let text = || self.rules.id_text(id);
         if self.rules.role(role).sequence != id.sequence {
             return Err(Conflict::OtherSequence {
@@ -274,6 +278,16 @@ impl Network {
     /// that has not ended is extended by one lease from it.
     pub fn resume(&mut self, time: Time) {
         self.heard_since = self.heard_since.max(time);
+    }
+
+    /// Records until when all heartbeats are known. No lease ends that was running then.
+    pub fn set_heard_until(&mut self, time: Time) {
+        self.heard_until = time;
+    }
+
+    /// The time as of which leases end.
+    pub(super) fn expiry_time(&self) -> Time {
+        self.now.min(self.heard_until)
     }
 
     /// The time at which the lease expires if the peer stays silent. Silence before
