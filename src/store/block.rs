@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de::Error as _};
 use super::Registration;
 
 /// The size of a block.
-const NUMBERS: u32 = 32;
+pub const NUMBERS: u32 = 32;
 
 /// The registrations of one block, by number.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

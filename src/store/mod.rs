@@ -35,6 +35,7 @@ mod identity;
 pub mod journal;
 pub mod local;
 mod registration;
+pub mod replication;
 mod sled;
 mod witness;
 
@@ -46,6 +47,7 @@ use std::{
 pub use self::identity::Identity;
 pub use self::local::LocalStore;
 pub use self::registration::{Pin, Registration};
+use self::replication::Ended;
 pub use self::sled::SledStore;
 
 /// How far a serial is advanced if later ones may have been published: further
@@ -76,6 +78,22 @@ pub trait Store: Send {
     ///
     /// The writes may or may not be stored. A later commit may succeed.
     fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError>;
+
+    /// Whether replicas of the service share the store. Then whatever they publish is
+    /// stored before: each serial, and which leases have ended.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Like [`commit`](Self::commit), with leases that have ended or are running again.
+    /// Only a shared store keeps these.
+    fn commit_with_leases(
+        &mut self,
+        writes: &[Write],
+        _ended: &[Ended],
+    ) -> Result<u64, StoreError> {
+        self.commit(writes)
+    }
 }
 
 /// The stored contents of a zone.

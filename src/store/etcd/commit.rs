@@ -19,14 +19,18 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{
-    connection::CallError,
+    call_error::CallError,
     election::{CALL, Leadership},
     packing::{Change, Concern, MAX_OPERATIONS, Pack, pack},
     session::Session,
     values,
     wire::{Compare, Operation, Range, RangeAnswer, Txn, revision},
 };
-use crate::store::{StoreError, Write, block::Block};
+use crate::store::{
+    StoreError, Write,
+    block::Block,
+    replication::{BlockPlace, Ended},
+};
 
 /// How long a commit may take, beside [`EACH`] of its transactions. Whoever asked
 /// for it then learns that it has failed, while they still wait for the answer.
@@ -35,12 +39,11 @@ pub const COMMIT: Duration = Duration::from_secs(4);
 /// The time that each further transaction of a large commit adds.
 const EACH: Duration = Duration::from_millis(100);
 
-/// The place of a block.
+/// The place of a block in a zone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     origin: Arc<str>,
-    sequence: String,
-    number: u32,
+    block: BlockPlace,
 }
 
 /// The writes of a commit, applied to what is stored.
@@ -57,6 +60,7 @@ pub async fn commit(
     session: &Session,
     leadership: &Leadership,
     writes: &[Write],
+    ended: &[Ended],
     seen: u64,
 ) -> Result<u64, StoreError> {
     let places = places(writes);
@@ -65,7 +69,7 @@ pub async fn commit(
     let work = async {
         let mut plan = Plan::read(session, leadership, places, seen).await?;
         plan.apply(writes);
-        plan.store(writes).await
+        plan.store(writes, ended).await
     };
     timeout(limit, work).await.unwrap_or_else(|_| {
         let limit = humantime::format_duration(limit);
@@ -96,11 +100,12 @@ impl Place {
             } => (origin, sequence, *number),
             Write::Pin { .. } | Write::Unpin { .. } | Write::Serial { .. } => return None,
         };
-        Some(Self {
-            origin: origin.clone(),
+        let block = BlockPlace {
             sequence: sequence.clone(),
-            number: Block::place(number),
-        })
+            index: Block::place(number),
+        };
+        let origin = origin.clone();
+        Some(Self { origin, block })
     }
 }
 
@@ -168,14 +173,14 @@ impl<'s> Plan<'s> {
 
     fn key(&self, place: &Place) -> Vec<u8> {
         let keys = &self.session.keys;
-        keys.block(&place.origin, &place.sequence, place.number)
+        keys.block(&place.origin, &place.block)
     }
 
     fn block(&self, place: &Place, range: &RangeAnswer) -> Result<Block, StoreError> {
         let Some(stored) = range.kvs.first() else {
             return Ok(Block::default());
         };
-        Block::from_value(&place.sequence, place.number, &stored.value)
+        Block::from_value(&place.block.sequence, place.block.index, &stored.value)
             .map_err(|error| self.session.unreadable(&stored.key, error.to_string()))
     }
 
@@ -195,9 +200,10 @@ impl<'s> Plan<'s> {
     }
 
     /// Sends the transactions.
-    async fn store(&self, writes: &[Write]) -> Result<u64, StoreError> {
+    async fn store(&self, writes: &[Write], ended: &[Ended]) -> Result<u64, StoreError> {
         let mut last = self.last;
-        for Pack { operations, .. } in pack(&self.session.keys, self.changes(writes)) {
+        let changes = self.changes(writes, ended);
+        for Pack { operations, .. } in pack(&self.session.keys, changes) {
             last = self.send(operations, last).await?;
         }
         Ok(values::number(last))
@@ -236,8 +242,9 @@ impl<'s> Plan<'s> {
     }
 
     /// What changes. Keys that are removed come first, so that no number is pinned
-    /// to two hosts between two transactions.
-    fn changes(&self, writes: &[Write]) -> Vec<Change> {
+    /// to two hosts between two transactions. Serials come last: a replica that follows
+    /// knows that it has all of a commit when it has the serial.
+    fn changes(&self, writes: &[Write], ended: &[Ended]) -> Vec<Change> {
         let keys = &self.session.keys;
         let mut others = BTreeMap::new();
         for write in writes {
@@ -250,7 +257,7 @@ impl<'s> Plan<'s> {
                 Write::Unpin { origin, host } => (keys.pin(origin, host), None, Concern::Peers),
                 Write::Serial { origin, serial } => {
                     let value = values::serial(*serial);
-                    (keys.serial(origin), Some(value), Concern::Other)
+                    (keys.serial(origin), Some(value), Concern::Serial)
                 }
             };
             let change = Change {
@@ -268,8 +275,15 @@ impl<'s> Plan<'s> {
             value: (!block.is_empty()).then(|| block.to_value()),
             concerns: Concern::Peers,
         });
-        let mut changes: Vec<Change> = others.into_values().chain(blocks).collect();
-        changes.sort_by_key(|change| change.value.is_some());
+        let ended = ended.iter().map(|it| Change {
+            origin: it.origin.clone(),
+            key: keys.ended(&it.origin, &it.place),
+            value: (!it.numbers.is_empty()).then(|| values::ended(&it.numbers)),
+            concerns: Concern::Other,
+        });
+        let changes = others.into_values().chain(blocks).chain(ended);
+        let mut changes: Vec<Change> = changes.collect();
+        changes.sort_by_key(|change| (change.concerns == Concern::Serial, change.value.is_some()));
         changes
     }
 }

@@ -12,8 +12,6 @@
 //! member ([`Connection::ask`]).
 
 use std::{
-    error::Error as _,
-    fmt::Write as _,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -22,16 +20,22 @@ use std::{
 };
 
 use http::uri::PathAndQuery;
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Code, Request, Status,
+    Request, Status, Streaming,
     client::Grpc,
     metadata::{Ascii, MetadataMap, MetadataValue},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use tonic_prost::ProstCodec;
 
-use super::wire::{Answer, Authenticate, Call, LeaseKeepAlive, LeaseKeepAliveAnswer};
+use super::{
+    call_error::{CallError, call_error, described, unready},
+    wire::{
+        Answer, Authenticate, Call, LeaseKeepAlive, LeaseKeepAliveAnswer, WatchAnswer, WatchRequest,
+    },
+};
 
 /// How long a member may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -72,32 +76,6 @@ pub struct OwnCertificate {
 pub struct Login {
     pub user: String,
     pub password: String,
-}
-
-/// Why a call has no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    /// The member does not answer, or cannot: the call may have been executed.
-    #[error("{0}")]
-    Unavailable(String),
-    /// Nothing was executed.
-    #[error("{0}")]
-    Refused(String),
-    /// The login has expired; nothing was executed.
-    #[error("the login has expired: {0}")]
-    Expired(String),
-    /// Nothing was executed.
-    #[error(
-        "etcd has reached its quota (--quota-backend-bytes): compact and defragment it, then \
-         disarm the alarm with `etcdctl alarm disarm`"
-    )]
-    NoSpace,
-    /// A lease that has ended.
-    #[error("{0}")]
-    NotFound(String),
-    /// The member belongs to another cluster.
-    #[error("it belongs to the cluster {0:x}")]
-    OtherCluster(u64),
 }
 
 pub struct Connection {
@@ -173,6 +151,26 @@ impl Connection {
         self.once(call, patience, sent).await
     }
 
+    /// Starts a watch, whose requests come from the channel.
+    pub async fn watch(
+        &self,
+        requests: mpsc::Receiver<WatchRequest>,
+        patience: Duration,
+    ) -> Result<Streaming<WatchAnswer>, CallError> {
+        let requests = ReceiverStream::new(requests);
+        let (place, member) = self.current()?;
+        let work = async {
+            let mut request = Request::new(requests);
+            self.fill(member, request.metadata_mut()).await?;
+            let mut grpc = member.grpc();
+            grpc.ready().await.map_err(|it| call_error(unready(it)))?;
+            let path = PathAndQuery::from_static(WatchRequest::PATH);
+            let answers = grpc.streaming(request, path, ProstCodec::default()).await;
+            answers.map(tonic::Response::into_inner).map_err(call_error)
+        };
+        self.outcome(place, patience, work).await
+    }
+
     /// Asks one member after the other until one answers; each may take as long as
     /// stated. Only for calls that change nothing, or may be repeated.
     pub async fn ask<C: Call>(
@@ -197,15 +195,33 @@ impl Connection {
         patience: Duration,
         send: impl AsyncFnOnce(Grpc<Channel>, Request<C>) -> Result<C::Response, Status>,
     ) -> Result<C::Response, CallError> {
-        let place = self.current.load(Ordering::Relaxed);
-        let Some(member) = self.members.get(place) else {
-            return Err(CallError::Unavailable("there is no member".into()));
-        };
+        let (place, member) = self.current()?;
         let work = async {
             let mut request = Request::new(call);
             self.fill(member, request.metadata_mut()).await?;
             send(member.grpc(), request).await.map_err(call_error)
         };
+        let answer = self.outcome(place, patience, work).await?;
+        self.check_cluster(&answer)?;
+        Ok(answer)
+    }
+
+    /// The member in use.
+    fn current(&self) -> Result<(usize, &Member), CallError> {
+        let place = self.current.load(Ordering::Relaxed);
+        let member = self.members.get(place);
+        let member = member.ok_or_else(|| CallError::Unavailable("there is no member".into()))?;
+        Ok((place, member))
+    }
+
+    /// The outcome of a call on the member with this index, which is left if it does not
+    /// answer.
+    async fn outcome<T>(
+        &self,
+        place: usize,
+        patience: Duration,
+        work: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
         let answer = timeout(patience, work).await.unwrap_or_else(|_| {
             let late = format!("no answer within {}", humantime::format_duration(patience));
             Err(CallError::Unavailable(late))
@@ -215,14 +231,18 @@ impl Connection {
             Err(CallError::Expired(_)) => *locked(&self.token) = None,
             _ => {}
         }
-        let answer = answer.map_err(|error| match error {
+        answer.map_err(|error| match error {
             CallError::Unavailable(reason) => {
-                CallError::Unavailable(format!("{}: {reason}", member.endpoint.uri()))
+                let member = self.members[place].endpoint.uri();
+                CallError::Unavailable(format!("{member}: {reason}"))
             }
             error => error,
-        })?;
-        self.check_cluster(&answer)?;
-        Ok(answer)
+        })
+    }
+
+    /// Goes on with the next member.
+    pub fn leave_current(&self) {
+        self.leave(self.current.load(Ordering::Relaxed));
     }
 
     /// What every request carries: that a member without a leader is to refuse it at
@@ -257,7 +277,8 @@ impl Connection {
         Ok(())
     }
 
-    fn check_cluster(&self, answer: &impl Answer) -> Result<(), CallError> {
+    /// Fails if the answer is from another cluster than all others.
+    pub fn check_cluster(&self, answer: &impl Answer) -> Result<(), CallError> {
         let Some(header) = answer.header() else {
             return Ok(());
         };
@@ -315,58 +336,4 @@ impl Member {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn unready(error: tonic::transport::Error) -> Status {
-    Status::unavailable(described(&error))
-}
-
-/// What a status of gRPC means.
-fn call_error(status: Status) -> CallError {
-    let message = status.message().trim_start_matches("etcdserver: ");
-    let said = || match status.source() {
-        Some(source) => format!("{message}: {}", described(source)),
-        None => message.to_owned(),
-    };
-    match status.code() {
-        Code::Unauthenticated => CallError::Expired(said()),
-        // The users have changed since the login.
-        Code::InvalidArgument if message.contains("revision of auth store is old") => {
-            CallError::Expired(said())
-        }
-        Code::ResourceExhausted if message.contains("database space exceeded") => {
-            CallError::NoSpace
-        }
-        Code::NotFound => CallError::NotFound(said()),
-        Code::InvalidArgument
-        | Code::PermissionDenied
-        | Code::FailedPrecondition
-        | Code::OutOfRange
-        | Code::Unimplemented
-        | Code::AlreadyExists => CallError::Refused(said()),
-        Code::Ok
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::ResourceExhausted
-        | Code::Aborted
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss => CallError::Unavailable(said()),
-    }
-}
-
-/// An error with its causes, each once.
-fn described(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = error.to_string();
-        if !text.contains(&reason) {
-            // Writing to a text does not fail.
-            let _ = write!(text, ": {reason}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -6,6 +6,8 @@
 //! compares the key's create revision, which no later holder of the key shares.
 
 use std::{
+    fmt,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,13 +19,14 @@ use serde::{Deserialize, Serialize};
 use tracing::debug;
 
 use super::{
-    connection::CallError,
-    session::{End, Session},
+    call_error::CallError,
+    session::Session,
     wire::{
         Compare, KeyValue, LeaseGrant, LeaseKeepAlive, LeaseRevoke, Put, Range, RangeAnswer, Txn,
         revision,
     },
 };
+use crate::{network::Time, store::StoreError};
 
 /// How long a member may take to answer.
 pub const CALL: Duration = Duration::from_millis(1_500);
@@ -44,6 +47,15 @@ pub struct Replica {
     pub name: String,
     /// Where it answers DNS.
     pub address: String,
+    /// Where it answers other replicas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<SocketAddr>,
+}
+
+impl fmt::Display for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.address)
+    }
 }
 
 /// The form of the leader key's value.
@@ -60,12 +72,13 @@ impl Replica {
     }
 
     /// A key that cannot be read was written by another release.
-    fn of(key: &KeyValue) -> Self {
+    pub fn of(key: &KeyValue) -> Self {
         match serde_json::from_slice(&key.value) {
             Ok(Stored::V1(replica)) => replica,
             Err(_) => Self {
                 name: "a replica of another release".to_owned(),
                 address: "unknown address".to_owned(),
+                channel: None,
             },
         }
     }
@@ -87,8 +100,23 @@ pub struct Leadership {
     /// By the session's clock, in milliseconds: when the lease has surely ended if it
     /// is not extended.
     ends: Arc<AtomicU64>,
+    elected: Time,
+    /// Until when it lasts for certain.
+    lasts: Arc<AtomicU64>,
     /// How long it lasts from an extension.
     length: Duration,
+}
+
+impl Leadership {
+    /// When this replica was elected, or earlier.
+    pub fn elected(&self) -> Time {
+        self.elected
+    }
+
+    /// Whether this replica is the writer at this time for certain.
+    pub fn is_held(&self, now: Time) -> bool {
+        now.0 < self.lasts.load(Ordering::Acquire)
+    }
 }
 
 /// Tries to be elected.
@@ -104,8 +132,10 @@ pub async fn campaign(
         return Ok(Campaign::Lost(Some(Replica::of(holder))));
     }
     let ttl = i64::try_from(lease.as_secs()).unwrap_or(i64::MAX);
+    let start = session.clock.now();
     let granted = connection.call(LeaseGrant { ttl }, CALL).await?;
     let ends = end_of(session, granted.ttl);
+    let lasts = start + seconds(granted.ttl);
     let put = Put {
         key: key.clone(),
         value: replica.to_value(),
@@ -122,6 +152,8 @@ pub async fn campaign(
             lease: granted.id,
             created: revision(&answer),
             ends: Arc::new(AtomicU64::new(ends)),
+            elected: start,
+            lasts: Arc::new(AtomicU64::new(lasts.0)),
             length: seconds(granted.ttl),
         })),
         elected => {
@@ -134,8 +166,9 @@ pub async fn campaign(
     }
 }
 
-/// Extends the lease until it ends, which it reports.
-pub async fn keep(session: &Session, leadership: &Leadership, end: &End) {
+/// Extends the lease until it ends, and returns how it did. `held` is called with each
+/// time at which this replica was the writer for certain.
+pub async fn keep(session: &Session, leadership: &Leadership, held: impl Fn(Time)) -> StoreError {
     let interval = (leadership.length / 3).min(MAX_INTERVAL);
     let patience = CALL.min(leadership.length / 4);
     let now = || session.clock.now().0;
@@ -146,8 +179,7 @@ pub async fn keep(session: &Session, leadership: &Leadership, end: &End) {
         if start >= leadership.ends.load(Ordering::Acquire) {
             let length = humantime::format_duration(leadership.length);
             let reason = format!("etcd has not extended the lease for {length}");
-            end.report(session.deposed(reason));
-            return;
+            return session.deposed(reason);
         }
         if start < due {
             continue;
@@ -159,15 +191,16 @@ pub async fn keep(session: &Session, leadership: &Leadership, end: &End) {
             Ok(answer) if answer.ttl > 0 => {
                 let ends = end_of(session, answer.ttl);
                 leadership.ends.store(ends, Ordering::Release);
+                let lasts = Time(start) + seconds(answer.ttl);
+                leadership.lasts.fetch_max(lasts.0, Ordering::AcqRel);
+                held(Time(start));
                 due = start + millis(interval);
             }
             Ok(_) | Err(CallError::NotFound(_)) => {
-                end.report(session.deposed("its lease has ended"));
-                return;
+                return session.deposed("its lease has ended");
             }
             Err(error @ CallError::OtherCluster(_)) => {
-                end.report(session.failed(error, Session::deposed));
-                return;
+                return session.failed(error, Session::deposed);
             }
             Err(error) => {
                 debug!("the lease is not extended: {error}");

@@ -3,8 +3,11 @@
 //! | key after `/paramd/1/` | value |
 //! | --- | --- |
 //! | `leader` | who the writer is, under the writer's lease |
+//! | `channel` | the key pair with which the replicas recognize each other |
+//! | `cookies` | the secrets of cookies |
 //! | `commit` | written by every transaction, so that its mod revision is the number of the last commit |
 //! | `zones/ORIGIN/blocks/SEQUENCE/INDEX` | a block of registrations; the index has eight hexadecimal digits |
+//! | `zones/ORIGIN/ended/SEQUENCE/INDEX` | the numbers of that block whose leases have ended; missing if there are none |
 //! | `zones/ORIGIN/pins/HOST` | the number that is pinned to the host |
 //! | `zones/ORIGIN/serial` | the first serial that was never published |
 //! | `zones/ORIGIN/changed` | written by every transaction that changes a registration or a pin of the zone |
@@ -12,6 +15,8 @@
 //!
 //! All values are JSON with a version. Another layout would have another number in
 //! the prefix.
+
+use crate::store::replication::BlockPlace;
 
 /// The version of the layout.
 const VERSION: u32 = 1;
@@ -23,8 +28,12 @@ pub struct Keys(String);
 /// A key of a zone, as it is found in etcd.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ZoneKey {
-    Block { sequence: String, place: u32 },
+    Block(BlockPlace),
+    Ended(BlockPlace),
     Pin { host: String },
+    Serial,
+    Changed,
+    Restoring,
 }
 
 impl Keys {
@@ -38,6 +47,19 @@ impl Keys {
 
     pub fn commit(&self) -> Vec<u8> {
         format!("{}commit", self.0).into_bytes()
+    }
+
+    pub fn channel(&self) -> Vec<u8> {
+        format!("{}channel", self.0).into_bytes()
+    }
+
+    pub fn cookies(&self) -> Vec<u8> {
+        format!("{}cookies", self.0).into_bytes()
+    }
+
+    /// The prefix of all keys.
+    pub fn all(&self) -> Vec<u8> {
+        self.0.clone().into_bytes()
     }
 
     /// The prefix of the keys of all zones.
@@ -54,9 +76,12 @@ impl Keys {
         self.of_zone(origin, "blocks/")
     }
 
-    pub fn block(&self, origin: &str, sequence: &str, place: u32) -> Vec<u8> {
-        let rest = format!("blocks/{}/{place:08x}", escaped(sequence));
-        self.of_zone(origin, &rest)
+    pub fn block(&self, origin: &str, place: &BlockPlace) -> Vec<u8> {
+        self.of_zone(origin, &format!("blocks/{}", of_place(place)))
+    }
+
+    pub fn ended(&self, origin: &str, place: &BlockPlace) -> Vec<u8> {
+        self.of_zone(origin, &format!("ended/{}", of_place(place)))
     }
 
     pub fn pins(&self, origin: &str) -> Vec<u8> {
@@ -83,22 +108,22 @@ impl Keys {
         [&*self.zone(origin), rest.as_bytes()].concat()
     }
 
-    /// What the key of a block or a pin names; `None` for any other key.
+    /// What the key of a zone is that of; `None` for any other key.
     pub fn parse(&self, origin: &str, key: &[u8]) -> Option<ZoneKey> {
         let rest = key.strip_prefix(&*self.zone(origin))?;
         let rest = std::str::from_utf8(rest).ok()?;
-        if let Some(host) = rest.strip_prefix("pins/") {
-            let host = unescaped(host)?;
-            return Some(ZoneKey::Pin { host });
+        match rest.split_once('/') {
+            Some(("blocks", place)) => place_of(place).map(ZoneKey::Block),
+            Some(("ended", place)) => place_of(place).map(ZoneKey::Ended),
+            Some(("pins", host)) => unescaped(host).map(|host| ZoneKey::Pin { host }),
+            Some(_) => None,
+            None => match rest {
+                "serial" => Some(ZoneKey::Serial),
+                "changed" => Some(ZoneKey::Changed),
+                "restoring" => Some(ZoneKey::Restoring),
+                _ => None,
+            },
         }
-        let (sequence, index) = rest.strip_prefix("blocks/")?.split_once('/')?;
-        if index.len() != 8 {
-            return None;
-        }
-        Some(ZoneKey::Block {
-            sequence: unescaped(sequence)?,
-            place: u32::from_str_radix(index, 16).ok()?,
-        })
     }
 
     /// The origin of the zone that a key belongs to.
@@ -107,6 +132,21 @@ impl Keys {
         let (origin, _) = std::str::from_utf8(rest).ok()?.split_once('/')?;
         unescaped(origin)
     }
+}
+
+fn of_place(place: &BlockPlace) -> String {
+    format!("{}/{:08x}", escaped(&place.sequence), place.index)
+}
+
+fn place_of(text: &str) -> Option<BlockPlace> {
+    let (sequence, index) = text.split_once('/')?;
+    if index.len() != 8 {
+        return None;
+    }
+    Some(BlockPlace {
+        sequence: unescaped(sequence)?,
+        index: u32::from_str_radix(index, 16).ok()?,
+    })
 }
 
 /// A part of a key. Bytes that could end it are written as `%` and two hexadecimal
@@ -141,14 +181,23 @@ mod tests {
 
     use super::*;
 
+    fn place(sequence: &str, index: u32) -> BlockPlace {
+        let sequence = sequence.to_owned();
+        BlockPlace { sequence, index }
+    }
+
     #[test]
     fn a_key_is_what_is_documented() {
         let keys = Keys::new("/paramd");
         let text = |key: Vec<u8>| String::from_utf8(key).unwrap();
         assert_eq!(text(keys.leader()), "/paramd/1/leader");
         assert_eq!(
-            text(keys.block("test.internal.", "vp", 17)),
+            text(keys.block("test.internal.", &place("vp", 17))),
             "/paramd/1/zones/test.internal./blocks/vp/00000011"
+        );
+        assert_eq!(
+            text(keys.ended("test.internal.", &place("vp", 17))),
+            "/paramd/1/zones/test.internal./ended/vp/00000011"
         );
         assert_eq!(
             text(keys.pin("test.internal.", "peer-1")),
@@ -160,17 +209,19 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(
-            origin in ".{1,20}", sequence in ".{1,20}", place in any::<u32>(), host in ".{1,20}",
+            origin in ".{1,20}", sequence in ".{1,20}", index in any::<u32>(), host in ".{1,20}",
         ) {
             let keys = Keys::new("/paramd");
-            let block = keys.block(&origin, &sequence, place);
+            let place = place(&sequence, index);
+            let (block, ended) = (keys.block(&origin, &place), keys.ended(&origin, &place));
             let pin = keys.pin(&origin, &host);
-            for key in [&block, &pin] {
+            for key in [&block, &ended, &pin] {
                 prop_assert_eq!(keys.origin_of(key), Some(origin.clone()));
                 prop_assert!(key.starts_with(&keys.zone(&origin)));
             }
             let read = keys.parse(&origin, &block);
-            prop_assert_eq!(read, Some(ZoneKey::Block { sequence, place }));
+            prop_assert_eq!(read, Some(ZoneKey::Block(place.clone())));
+            prop_assert_eq!(keys.parse(&origin, &ended), Some(ZoneKey::Ended(place)));
             prop_assert_eq!(keys.parse(&origin, &pin), Some(ZoneKey::Pin { host }));
         }
     }

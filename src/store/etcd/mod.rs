@@ -1,5 +1,5 @@
-//! A store in etcd, 3.4 or later: every replica of the service can reach it, one of
-//! them writes, and the others stand by.
+//! A store in etcd, 3.4 or later, which all replicas of the service share: one of them
+//! writes, and the others follow.
 //!
 //! Writes come in, transactions of etcd go out, which keep these rules:
 //!
@@ -13,173 +13,191 @@
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `opening` | the data directory, the first contact, and the wait of a standby |
+//! | `member` | the data directory, reading, and elections of a replica |
 //! | `election` | the leader key and its lease |
 //! | `commit`, `packing` | from writes to transactions |
-//! | `load` | reads a zone |
+//! | `load`, `watch`, `reading` | everything that is stored, and each commit |
 //! | `restore` | fills a zone from a dump |
 //! | `keys`, `values` | the layout in etcd |
-//! | `connection`, `wire` | calls, and their messages |
+//! | `connection`, `call_error`, `wire` | calls, how they fail, and their messages |
 //! | `session`, `worker` | what all work shares, and the thread that does it |
 //! | `witness` | what was seen of etcd |
 
+mod call_error;
 mod commit;
 mod connection;
 mod election;
 mod keys;
 mod load;
-mod opening;
+mod member;
 mod packing;
+mod reading;
 mod restore;
 mod session;
 mod values;
+mod watch;
 mod wire;
 mod witness;
 mod worker;
 
-use std::{
-    fs::File,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{path::Path, sync::Arc};
 
 use tokio::sync::oneshot;
-use tracing::warn;
 
-use self::{
-    election::Leadership,
-    session::{End, Session},
-    witness::{Seen, Witness},
-    worker::Worker,
-};
-use super::{Contents, Store, StoreError, Write, dumps::Dumps};
+use self::session::End;
+use super::{Contents, Store, StoreError, Write, replication::Ended};
+use crate::clock::Clock;
 
 pub use self::{
     commit::COMMIT,
     connection::{Access, Login, OwnCertificate, Tls},
-    election::Replica,
-    opening::{Candidate, Settings},
+    election::{Campaign, Leadership, Replica},
+    load::Listing,
+    member::{LOOK, Member, Settings, SharedKey},
     restore::restore_zone,
+    watch::{Seen, Watch, WatchEnd},
+    wire::KeyValue,
+    worker::{Handle, Worker},
 };
 
 /// The store of the replica that was elected.
 pub struct EtcdStore {
-    shared: Arc<Shared>,
-    worker: Worker,
-    dumps: Dumps,
-    /// Receives why the store has ended.
-    ended: Option<oneshot::Receiver<StoreError>>,
-    /// Held for as long as the store is open, to exclude other processes.
-    _lock: File,
+    member: Arc<Member>,
+    leadership: Leadership,
+    end: Arc<End>,
 }
 
-/// What the work on behalf of the store uses.
-struct Shared {
-    session: Arc<Session>,
-    leadership: Leadership,
-    witness: Witness,
-    /// The last commit that was acknowledged or read.
-    seen: AtomicU64,
-    end: End,
+/// A store without other replicas, for a restore. Its leadership ends with it.
+pub struct SoleStore {
+    pub store: EtcdStore,
+    _worker: Worker,
 }
 
 impl EtcdStore {
-    /// The dumps of the data directory.
-    pub fn dumps(&self) -> &Dumps {
-        &self.dumps
+    /// The store of a replica that has just been elected. The receiver gets the reason if
+    /// this ends: the leadership is lost, or etcd lacks what it had.
+    pub fn new(
+        member: Arc<Member>,
+        leadership: Leadership,
+    ) -> (Self, oneshot::Receiver<StoreError>) {
+        let (end, ended) = Member::end();
+        let store = Self {
+            member,
+            leadership,
+            end,
+        };
+        (store, ended)
     }
 
-    /// Receives why the store has ended, if it does: the leadership is lost, or etcd
-    /// lacks what it had. The process must end, too. `None` when it was taken before.
-    pub fn ended(&mut self) -> Option<oneshot::Receiver<StoreError>> {
-        self.ended.take()
-    }
-
-    fn run<T, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Result<T, StoreError>
+    fn run<T, F>(&self, work: impl FnOnce(Arc<Member>) -> F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let session = &self.shared.session;
-        let done = self.worker.run(work(self.shared.clone()));
-        let done = done.unwrap_or_else(|defect| Err(session.unwritten(defect.to_string())));
-        done.map_err(|error| self.shared.end.report(error))
-    }
-}
-
-impl Shared {
-    /// Notes a commit that was acknowledged or read.
-    fn see(&self, commit: u64) {
-        self.seen.store(commit, Ordering::Release);
-        self.witness.note(Seen {
-            cluster: self.session.connection.cluster(),
-            commit,
-        });
+        let done = self.member.worker.run(work(self.member.clone()));
+        let session = &self.member.session;
+        let done = done.unwrap_or_else(|ended| Err(session.unwritten(ended.to_string())));
+        done.map_err(|error| self.end.report(error))
     }
 
-    async fn commit(&self, writes: &[Write]) -> Result<u64, StoreError> {
-        let seen = self.seen.load(Ordering::Acquire);
-        let number = commit::commit(&self.session, &self.leadership, writes, seen).await?;
-        self.see(number);
-        Ok(number)
-    }
-
-    async fn load(&self, origin: &str) -> Result<Contents, StoreError> {
-        let mut loaded = load::load(&self.session, origin).await?;
-        if !loaded.replaced.is_empty() {
-            for it in &loaded.replaced {
-                warn!(
-                    "{origin} {} was moved from {}{} by a commit that was stored in part: the \
-                     earlier registration is removed",
-                    it.host, it.sequence, it.number
-                );
-            }
-            let deletions = loaded.replaced.into_iter().map(|it| Write::Delete {
-                origin: origin.into(),
-                host: it.host,
-                sequence: it.sequence,
-                number: it.number,
-            });
-            let deletions: Vec<Write> = deletions.collect();
-            loaded.contents.commit = self.commit(&deletions).await?;
-            loaded.contents.changed = loaded.contents.commit;
-        }
-        let seen = self.seen.load(Ordering::Acquire);
-        if loaded.contents.commit > seen {
-            self.see(loaded.contents.commit);
-        }
-        Ok(loaded.contents)
+    fn write(&self, writes: &[Write], ended: &[Ended]) -> Result<u64, StoreError> {
+        let (writes, ended) = (writes.to_vec(), ended.to_vec());
+        let leadership = self.leadership.clone();
+        self.run(|member| async move {
+            let (session, seen) = (&member.session, member.seen());
+            let number = commit::commit(session, &leadership, &writes, &ended, seen).await?;
+            member.see(number);
+            Ok(number)
+        })
     }
 }
 
 impl Store for EtcdStore {
     fn load(&mut self, origin: &str) -> Result<Contents, StoreError> {
         let origin = origin.to_owned();
-        self.run(|shared| async move { shared.load(&origin).await })
+        self.run(|member| async move {
+            let mut stored = load::zone(&member.session, &origin).await?;
+            let zone = stored.zones.remove(&origin).unwrap_or_default();
+            member.see(stored.commit);
+            Ok(reading::contents(stored.commit, zone))
+        })
     }
 
     fn origins(&mut self) -> Result<Vec<String>, StoreError> {
-        self.run(|shared| async move {
-            let origins = load::origins(&shared.session).await;
-            origins.map_err(|error| shared.session.failed(error, Session::unreachable))
+        self.run(|member| async move {
+            let stored = load::all(&member.session).await?.stored;
+            let zones = stored.zones.into_iter();
+            let named = zones.filter(|(_, zone)| zone.names_peers());
+            Ok(named.map(|(origin, _)| origin).collect())
         })
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError> {
-        let writes = writes.to_vec();
-        self.run(|shared| async move { shared.commit(&writes).await })
+        self.write(writes, &[])
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn commit_with_leases(&mut self, writes: &[Write], ended: &[Ended]) -> Result<u64, StoreError> {
+        self.write(writes, ended)
     }
 }
 
-impl Drop for EtcdStore {
-    /// Gives the leadership up, so that a standby is elected at once.
-    fn drop(&mut self) {
-        let shared = self.shared.clone();
-        // The lease ends by itself if this fails.
-        let _ = self.worker.run(async move {
-            election::resign(&shared.session, &shared.leadership).await;
+impl SoleStore {
+    /// Becomes the writer at once, even of an etcd that may have lost what this data
+    /// directory has seen.
+    ///
+    /// # Errors
+    ///
+    /// Another replica is the writer.
+    pub fn open(data: &Path, settings: &Settings, name: &str) -> Result<Self, StoreError> {
+        let worker = Worker::start().map_err(|error| StoreError::Unusable {
+            path: data.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let member = Member::open(data, settings, Clock::start(), worker.handle())?;
+        let member = Arc::new(member);
+        let replica = Replica {
+            name: name.to_owned(),
+            address: String::new(),
+            channel: None,
+        };
+        let elected = {
+            let member = member.clone();
+            worker.handle().run(async move {
+                member.begin().await?;
+                match member.campaign(&replica).await? {
+                    Campaign::Won(leadership) => Ok(leadership),
+                    Campaign::Lost(holder) => Err(StoreError::Led {
+                        store: member.name().to_owned(),
+                        writer: holder.map_or("another replica".into(), |it| it.to_string()),
+                    }),
+                }
+            })
+        };
+        let elected = elected.unwrap_or_else(|it| Err(member.session.unreachable(it.to_string())));
+        let leadership = elected?;
+        let keeping = (member.clone(), leadership.clone());
+        worker.handle().spawn(async move {
+            let (member, leadership) = keeping;
+            member.keep(&leadership, |_| {}).await;
         });
+        let (store, _) = EtcdStore::new(member, leadership);
+        Ok(Self {
+            store,
+            _worker: worker,
+        })
+    }
+}
+
+impl Drop for SoleStore {
+    fn drop(&mut self) {
+        let member = self.store.member.clone();
+        let leadership = self.store.leadership.clone();
+        let resigned = async move { member.resign(&leadership).await };
+        // The lease ends by itself if this fails.
+        let _ = self.store.member.worker.run(resigned);
     }
 }

@@ -38,6 +38,8 @@ pub struct Change {
 pub enum Concern {
     /// A registration or a pin.
     Peers,
+    /// The serial of a zone.
+    Serial,
     /// Anything else.
     Other,
 }

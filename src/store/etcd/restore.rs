@@ -9,10 +9,9 @@ use std::{
 use tracing::warn;
 
 use super::{
-    Candidate, EtcdStore, Settings, Shared,
-    connection::CallError,
-    election::CALL,
-    opening::LOOK,
+    LOOK, Member, Settings, SoleStore,
+    call_error::CallError,
+    election::{CALL, Leadership},
     packing::MARK,
     session::Session,
     wire::{Compare, DeleteRange, Operation, Put, Range, Txn, after_prefix},
@@ -36,18 +35,16 @@ pub fn restore_zone(
     origin: &str,
     contents: Contents,
 ) -> Result<(), RestoreError> {
-    let mut store = elected(data, settings)?;
-    store.fill(origin, contents)?;
+    elected(data, settings)?.fill(origin, contents)?;
     Ok(())
 }
 
 /// Becomes the writer. A supervisor that restarts a service may hold the data
 /// directory, or be the writer, for a moment.
-fn elected(data: &Path, settings: &Settings) -> Result<EtcdStore, StoreError> {
+fn elected(data: &Path, settings: &Settings) -> Result<SoleStore, StoreError> {
     let start = Instant::now();
     loop {
-        let elected = Candidate::new(data, settings.clone());
-        match elected.and_then(Candidate::elected_to_restore) {
+        match SoleStore::open(data, settings, "paramd restore") {
             Err(StoreError::Locked { .. } | StoreError::Led { .. })
                 if start.elapsed() < PATIENCE =>
             {
@@ -58,11 +55,13 @@ fn elected(data: &Path, settings: &Settings) -> Result<EtcdStore, StoreError> {
     }
 }
 
-impl EtcdStore {
+impl SoleStore {
     fn fill(&mut self, origin: &str, contents: Contents) -> Result<(), RestoreError> {
         let zone = origin.to_owned();
-        self.run(|shared| async move { shared.discard_part(&zone).await })?;
-        let there = self.load(origin)?;
+        let leadership = self.store.leadership.clone();
+        self.store
+            .run(|member| async move { member.discard_part(&leadership, &zone).await })?;
+        let there = self.store.load(origin)?;
         if there.names_peers() {
             return Err(RestoreError::NotEmpty {
                 origin: origin.to_owned(),
@@ -74,29 +73,34 @@ impl EtcdStore {
             ..contents
         };
         let writes = contents.writes(origin);
-        let zone = origin.to_owned();
-        self.run(|shared| async move { shared.mark(&zone, Mark::Begin).await })?;
+        self.mark(origin, Mark::Begin)?;
         for part in writes.chunks(PART) {
-            self.commit(part)?;
+            self.store.commit(part)?;
         }
-        let zone = origin.to_owned();
-        self.run(|shared| async move { shared.mark(&zone, Mark::End).await })?;
+        self.mark(origin, Mark::End)?;
         self.dump(origin)?;
         Ok(())
+    }
+
+    fn mark(&self, origin: &str, mark: Mark) -> Result<(), StoreError> {
+        let (origin, leadership) = (origin.to_owned(), self.store.leadership.clone());
+        self.store
+            .run(|member| async move { member.mark(&leadership, &origin, mark).await })
     }
 
     /// Dumps the zone. Dumps with higher numbers are of an etcd that is no more, and
     /// are set aside.
     fn dump(&mut self, origin: &str) -> Result<(), StoreError> {
-        let contents = self.load(origin)?;
-        let newest = self.dumps.of(origin).into_iter().next();
+        let contents = self.store.load(origin)?;
+        let dumps = self.store.member.dumps();
+        let newest = dumps.of(origin).into_iter().next();
         let is_later = newest.is_some_and(|newest| newest.commit >= contents.commit);
         let aside = if is_later {
-            self.dumps.set_aside(origin).map(|_| ())
+            dumps.set_aside(origin).map(|_| ())
         } else {
             Ok(())
         };
-        let dumped = aside.and_then(|()| self.dumps.write(origin, contents));
+        let dumped = aside.and_then(|()| dumps.write(origin, contents));
         if let Err(error) = dumped {
             warn!("cannot dump {origin}: {error}");
         }
@@ -111,9 +115,9 @@ enum Mark {
     End,
 }
 
-impl Shared {
+impl Member {
     /// Removes what a restore that was broken off has left of a zone.
-    async fn discard_part(&self, origin: &str) -> Result<(), StoreError> {
+    async fn discard_part(&self, leadership: &Leadership, origin: &str) -> Result<(), StoreError> {
         let session = &self.session;
         let keys = &session.keys;
         let marked = Range::key(keys.restoring(origin));
@@ -127,10 +131,15 @@ impl Shared {
             range_end: after_prefix(&zone),
             key: zone,
         };
-        self.send(delete.into()).await
+        self.send(leadership, delete.into()).await
     }
 
-    async fn mark(&self, origin: &str, mark: Mark) -> Result<(), StoreError> {
+    async fn mark(
+        &self,
+        leadership: &Leadership,
+        origin: &str,
+        mark: Mark,
+    ) -> Result<(), StoreError> {
         let key = self.session.keys.restoring(origin);
         let operation = match mark {
             Mark::Begin => Put {
@@ -145,14 +154,14 @@ impl Shared {
             }
             .into(),
         };
-        self.send(operation).await
+        self.send(leadership, operation).await
     }
 
-    async fn send(&self, operation: Operation) -> Result<(), StoreError> {
+    async fn send(&self, leadership: &Leadership, operation: Operation) -> Result<(), StoreError> {
         let session = &self.session;
         let leader = session.keys.leader();
         let txn = Txn {
-            compare: vec![Compare::created(leader, self.leadership.created)],
+            compare: vec![Compare::created(leader, leadership.created)],
             success: vec![operation],
             failure: Vec::new(),
         };

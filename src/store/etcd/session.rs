@@ -4,10 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::{
-    connection::{CallError, Connection},
-    keys::Keys,
-};
+use super::{call_error::CallError, connection::Connection, keys::Keys};
 use crate::{clock::Clock, store::StoreError};
 
 /// A connection, the keys below its prefix, and how messages call them.

@@ -21,6 +21,25 @@ pub fn serial_in(value: &[u8]) -> Result<u64, serde_json::Error> {
     Ok(serial)
 }
 
+/// The stored form of the numbers of a block whose leases have ended.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "version")]
+enum StoredEnded {
+    #[serde(rename = "1")]
+    V1 { numbers: Vec<u32> },
+}
+
+/// The value of the numbers whose leases have ended.
+pub fn ended(numbers: &[u32]) -> Vec<u8> {
+    let numbers = numbers.to_vec();
+    serde_json::to_vec(&StoredEnded::V1 { numbers }).unwrap_or_default()
+}
+
+pub fn ended_in(value: &[u8]) -> Result<Vec<u32>, serde_json::Error> {
+    let StoredEnded::V1 { numbers } = serde_json::from_slice(value)?;
+    Ok(numbers)
+}
+
 /// The number of the commit that was stored at a revision, which etcd counts from 1.
 pub fn number(revision: i64) -> u64 {
     u64::try_from(revision).unwrap_or(0)

@@ -5,7 +5,11 @@
 //! crates that generate them need `protoc` for their build. A field that is missing
 //! here is skipped when a message is read.
 
+mod watch;
+
 use prost::{Message, Oneof};
+
+pub use self::watch::{WatchAnswer, WatchRequest};
 
 /// A call of etcd: a request with its path and its response.
 pub trait Call: Message + Clone + Default + 'static {

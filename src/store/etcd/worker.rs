@@ -1,9 +1,8 @@
-//! The thread on which the store talks to etcd.
+//! The thread on which a replica talks to etcd and to other replicas.
 //!
 //! The methods of a store block, while a lease must be kept alive in between, and the
-//! service's own runtime may be busy with queries or be what waits. So the store has
-//! a runtime of its own, with this one thread; a method hands it a future and waits
-//! for the result.
+//! service's own runtime may be busy with queries or be what waits. So there is a
+//! runtime with a thread of its own; a method hands it a future and waits for the result.
 
 use std::{
     future::Future,
@@ -12,58 +11,70 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use tokio::{runtime::Handle, sync::oneshot, task};
+use tokio::{runtime, sync::oneshot};
 
 /// The thread, which ends when this value is dropped, with everything that it was
-/// given.
+/// given. It must not be dropped by that thread itself.
 pub struct Worker {
-    runtime: Handle,
+    handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// The work ended without a result: it has panicked, which is a defect.
+/// Gives work to the thread.
+#[derive(Clone)]
+pub struct Handle(runtime::Handle);
+
+/// The work ended without a result: the thread has ended, or the work has panicked,
+/// which is a defect.
 #[derive(Debug, thiserror::Error)]
-#[error("a defect in the thread that talks to etcd")]
-pub struct Defect;
+#[error("the thread that talks to etcd has ended")]
+pub struct Ended;
 
 impl Worker {
     pub fn start() -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let handle = runtime.handle().clone();
+        let handle = Handle(runtime.handle().clone());
         let thread = thread::Builder::new().name("etcd".into()).spawn(move || {
             // Nothing is ever sent: the other half is dropped.
             let _ = runtime.block_on(stopped);
         })?;
         Ok(Self {
-            runtime: handle,
+            handle,
             stop: Some(stop),
             thread: Some(thread),
         })
     }
 
-    /// Does the work, and waits for its result. Blocks the thread of the caller.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Handle {
+    /// Does the work, and waits for its result. Blocks the thread of the caller, which
+    /// must not be the worker's.
     pub fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Defect> {
+    ) -> Result<T, Ended> {
         let (done, result) = mpsc::sync_channel(1);
-        self.runtime.spawn(async move {
+        self.0.spawn(async move {
             // The caller waits for it.
             let _ = done.send(work.await);
         });
-        result.recv().map_err(|_| Defect)
+        result.recv().map_err(|_| Ended)
     }
 
     /// Starts work, which goes on while the caller does something else.
-    pub fn start_work<T: Send + 'static>(
+    pub fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> task::JoinHandle<T> {
-        self.runtime.spawn(work)
+    ) -> tokio::task::JoinHandle<T> {
+        self.0.spawn(work)
     }
 }
 

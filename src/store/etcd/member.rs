@@ -1,0 +1,352 @@
+//! A replica's access to etcd: its data directory, what it has seen of etcd, reading,
+//! watching, and its elections.
+
+use std::{
+    fs::File,
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tracing::{info, warn};
+
+use super::{
+    call_error::CallError,
+    connection::{Access, Connection},
+    election::{self, CALL, Campaign, Leadership, Replica},
+    keys::Keys,
+    load::{self, Listing},
+    session::{End, Session},
+    values,
+    watch::Watch,
+    wire::{Compare, KeyValue, Put, Range, Txn},
+    witness::{self, Seen, Witness},
+    worker::Handle,
+};
+use crate::{
+    clock::Clock,
+    network::Time,
+    store::{ETCD_WITNESS, Identity, StoreError, dumps::Dumps, sled},
+};
+
+/// How often a replica asks whether there is a writer, if nothing else tells it.
+pub const LOOK: Duration = Duration::from_millis(200);
+
+/// How long etcd may be unreachable at a start.
+const FIRST_CONTACT: Duration = Duration::from_secs(10);
+
+/// What a replica needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub access: Access,
+    /// All keys are below it.
+    pub prefix: String,
+    /// How long the writer stays the writer without being heard.
+    pub lease: Duration,
+}
+
+/// A replica's access to etcd.
+pub struct Member {
+    pub(super) session: Session,
+    pub(super) worker: Handle,
+    lease: Duration,
+    dumps: Dumps,
+    identity: Identity,
+    /// What the data directory had seen of etcd before.
+    known: Option<Seen>,
+    witness: Witness,
+    /// The last commit that was acknowledged or read.
+    seen: AtomicU64,
+    /// Whether the last attempt to be elected reached etcd, so that the log says once
+    /// that one did not.
+    is_reachable: AtomicBool,
+    /// Held for as long as the replica runs, to exclude other processes.
+    _lock: File,
+}
+
+impl Member {
+    /// Locks the data directory, which is created if it does not exist, and prepares
+    /// the connection.
+    pub fn open(
+        data: &Path,
+        settings: &Settings,
+        clock: Clock,
+        worker: &Handle,
+    ) -> Result<Self, StoreError> {
+        let lock = sled::lock(data)?;
+        let unusable = |error: io::Error| StoreError::Unusable {
+            path: data.to_owned(),
+            reason: error.to_string(),
+        };
+        let identity = identity(data).map_err(unusable)?;
+        let dumps = Dumps::new(data, identity);
+        let path = data.join(ETCD_WITNESS);
+        let known = known(&path, &dumps);
+        let witness = Witness::open(&path).map_err(unusable)?;
+        let access = settings.access.clone();
+        let name = format!("etcd://{}", access.members.join(","));
+        let connection = worker.run(async move { Connection::new(&access) });
+        let connection = connection.unwrap_or_else(|ended| Err(ended.to_string()));
+        let connection = connection.map_err(|reason| StoreError::Unreachable {
+            store: name.clone(),
+            reason,
+        })?;
+        Ok(Self {
+            session: Session {
+                connection,
+                keys: Keys::new(&settings.prefix),
+                name,
+                clock,
+            },
+            worker: worker.clone(),
+            lease: settings.lease,
+            dumps,
+            identity,
+            known,
+            witness,
+            seen: AtomicU64::new(0),
+            is_reachable: AtomicBool::new(true),
+            _lock: lock,
+        })
+    }
+
+    /// The dumps of the data directory.
+    pub fn dumps(&self) -> &Dumps {
+        &self.dumps
+    }
+
+    /// The identity of the data directory, which no other running replica has.
+    pub fn identity(&self) -> String {
+        self.identity.to_string()
+    }
+
+    /// `etcd://10.0.0.1:2379,10.0.0.2:2379`.
+    pub fn name(&self) -> &str {
+        &self.session.name
+    }
+
+    /// Runs work on the thread that talks to etcd.
+    pub fn worker(&self) -> &Handle {
+        &self.worker
+    }
+
+    /// Waits until etcd answers, and checks that it is the one that the data directory
+    /// has seen, with all its commits. Returns the last one.
+    pub async fn contact(&self) -> Result<u64, StoreError> {
+        self.check(self.known, FIRST_CONTACT).await
+    }
+
+    /// Waits until etcd answers, whatever it has.
+    pub(super) async fn begin(&self) -> Result<u64, StoreError> {
+        let commit = self.check(None, FIRST_CONTACT).await?;
+        self.see(commit);
+        Ok(commit)
+    }
+
+    /// The last commit. Refuses an etcd that has less than is known, or is another one.
+    pub async fn last_commit(&self) -> Result<u64, StoreError> {
+        let cluster = self.session.connection.cluster();
+        let commit = self.seen.load(Ordering::Acquire);
+        self.check(Some(Seen { cluster, commit }), CALL).await
+    }
+
+    async fn check(&self, known: Option<Seen>, patience: Duration) -> Result<u64, StoreError> {
+        let session = &self.session;
+        let start = session.clock.now().0;
+        let key = Range::key(session.keys.commit());
+        let found = loop {
+            match session.connection.ask(&key, CALL).await {
+                Err(CallError::Unavailable(_))
+                    if u128::from(session.clock.now().0 - start) < patience.as_millis() =>
+                {
+                    tokio::time::sleep(LOOK).await;
+                }
+                found => break found,
+            }
+        };
+        let found = found.map_err(|error| session.failed(error, Session::unreachable))?;
+        let commit = found.kvs.first().map_or(0, |key| key.mod_revision);
+        let commit = values::number(commit);
+        let Some(known) = known else {
+            return Ok(commit);
+        };
+        let cluster = session.connection.cluster();
+        let store = session.name.clone();
+        if cluster != known.cluster {
+            return Err(StoreError::OtherCluster {
+                store,
+                known: known.cluster,
+                found: cluster,
+            });
+        }
+        if commit < known.commit {
+            return Err(StoreError::Behind {
+                store,
+                known: known.commit,
+                found: commit,
+            });
+        }
+        Ok(commit)
+    }
+
+    /// Notes a commit that was acknowledged or read.
+    pub fn see(&self, commit: u64) {
+        if self.seen.fetch_max(commit, Ordering::AcqRel) < commit {
+            self.witness.note(Seen {
+                cluster: self.session.connection.cluster(),
+                commit,
+            });
+        }
+    }
+
+    /// The last commit that was acknowledged or read.
+    pub fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Acquire)
+    }
+
+    /// Everything that is stored, as of one revision.
+    pub async fn read(&self) -> Result<Listing, StoreError> {
+        let listing = load::all(&self.session).await?;
+        self.see(listing.stored.commit);
+        Ok(listing)
+    }
+
+    /// A watch of everything that is stored after a revision.
+    pub fn watch_after(&self, revision: i64) -> Watch<'_> {
+        Watch::after(&self.session, revision)
+    }
+
+    /// The leader key.
+    pub async fn leader(&self) -> Option<Replica> {
+        let key = Range::key(self.session.keys.leader());
+        let found = self.session.connection.ask(&key, CALL).await.ok()?;
+        found.kvs.first().map(Replica::of)
+    }
+
+    /// Tries to be elected. An etcd that cannot be reached is logged once, and counts as
+    /// one that has another writer.
+    pub async fn campaign(&self, replica: &Replica) -> Result<Campaign, StoreError> {
+        let session = &self.session;
+        let campaign = election::campaign(session, replica, self.lease).await;
+        let is_reachable = match &campaign {
+            Ok(_) => true,
+            Err(CallError::Unavailable(_) | CallError::NoSpace) => false,
+            // The next attempt logs in again.
+            Err(CallError::Expired(_)) => return Ok(Campaign::Lost(None)),
+            Err(error) => return Err(session.failed(error.clone(), Session::unreachable)),
+        };
+        let was_reachable = self.is_reachable.swap(is_reachable, Ordering::Relaxed);
+        match campaign {
+            Ok(campaign) => {
+                if !was_reachable {
+                    info!("{} can be reached again", session.name);
+                }
+                Ok(campaign)
+            }
+            Err(error) => {
+                if was_reachable {
+                    warn!("{}: {error}; known peers are answered", session.name);
+                }
+                Ok(Campaign::Lost(None))
+            }
+        }
+    }
+
+    /// Extends the lease of the writer until it ends, which it returns. `held` is called
+    /// with each time at which this replica was the writer for certain.
+    pub async fn keep(&self, leadership: &Leadership, held: impl Fn(Time)) -> StoreError {
+        election::keep(&self.session, leadership, held).await
+    }
+
+    /// Gives the leadership up, so that another replica is elected at once. If this
+    /// fails, the lease ends by itself.
+    pub async fn resign(&self, leadership: &Leadership) {
+        election::resign(&self.session, leadership).await;
+    }
+
+    /// The value of a key that all replicas share. The first one creates it.
+    pub async fn shared_value(&self, key: SharedKey, own: Vec<u8>) -> Result<KeyValue, StoreError> {
+        let session = &self.session;
+        let key = match key {
+            SharedKey::Channel => session.keys.channel(),
+            SharedKey::Cookies => session.keys.cookies(),
+        };
+        let put = Put {
+            key: key.clone(),
+            value: own,
+            lease: 0,
+        };
+        let txn = Txn {
+            compare: vec![Compare::created(key.clone(), 0)],
+            success: vec![put.into(), Range::key(key.clone()).into()],
+            failure: vec![Range::key(key.clone()).into()],
+        };
+        // A repetition finds what the first one has created.
+        let answer = session.connection.ask(&txn, CALL).await;
+        let answer = answer.map_err(|error| session.failed(error, Session::unreachable))?;
+        let found = answer
+            .ranges()
+            .find_map(|range| range.kvs.into_iter().next());
+        found.ok_or_else(|| session.unreachable("it has not stored a key"))
+    }
+
+    /// Replaces such a value, if it is still the one that was read.
+    pub async fn replace_shared(&self, old: &KeyValue, value: Vec<u8>) -> Result<(), StoreError> {
+        let session = &self.session;
+        let put = Put {
+            key: old.key.clone(),
+            value,
+            lease: 0,
+        };
+        let txn = Txn {
+            compare: vec![Compare::modified(old.key.clone(), old.mod_revision)],
+            success: vec![put.into()],
+            failure: Vec::new(),
+        };
+        let answer = session.connection.call(txn, CALL).await;
+        let answer = answer.map_err(|error| session.failed(error, Session::unwritten));
+        answer.map(|_| ())
+    }
+
+    /// A channel through which the end of a term as the writer is reported.
+    pub(super) fn end() -> (Arc<End>, tokio::sync::oneshot::Receiver<StoreError>) {
+        let (end, ended) = End::new();
+        (Arc::new(end), ended)
+    }
+}
+
+/// A key with a value that all replicas share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SharedKey {
+    /// The key pair with which the replicas recognize each other.
+    Channel,
+    /// The secrets of cookies.
+    Cookies,
+}
+
+/// The identity of the data directory, which its dumps carry.
+fn identity(data: &Path) -> io::Result<Identity> {
+    let path = data.join("identity");
+    if let Some(identity) = Identity::read(&path)? {
+        return Ok(identity);
+    }
+    let identity = match Dumps::network_in(data) {
+        Some(identity) => identity,
+        None => Identity::new()?,
+    };
+    identity.write(&path)?;
+    Ok(identity)
+}
+
+/// What the data directory has seen: dumps are named by commits, too.
+fn known(witness: &Path, dumps: &Dumps) -> Option<Seen> {
+    let seen = witness::read(witness)?;
+    Some(Seen {
+        commit: seen.commit.max(dumps.highest()),
+        ..seen
+    })
+}
