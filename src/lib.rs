@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`cli`] | the command line |
 //! | [`commands`] | one file for each command |
+//! | [`replicas`] | several services that share a store in etcd |
 //! | [`server`] | sockets, access control, queries and answers |
 //! | [`registry`] | the one writer: decides, commits, publishes |
 //! | [`zone`] | names and records, zone files, a whole zone as a stream |
@@ -28,6 +29,8 @@ pub mod network;
 pub mod params;
 pub mod prefetch;
 pub mod registry;
+#[cfg(feature = "etcd")]
+pub mod replicas;
 pub mod server;
 pub mod settings;
 pub mod store;

@@ -111,8 +111,7 @@ fn into_etcd(
     origin: &str,
     contents: Contents,
 ) -> anyhow::Result<()> {
-    let mut settings = super::store::etcd::settings(members, config, &[]);
-    settings.replica.address = "`paramd restore`".to_owned();
+    let settings = super::store::etcd::settings(members, config);
     let restored = etcd::restore_zone(data, &settings, origin, contents);
     restored.map_err(|error| match error {
         RestoreError::NotEmpty { .. } => anyhow!(
@@ -132,7 +131,7 @@ fn into_etcd(
     _origin: &str,
     _contents: Contents,
 ) -> anyhow::Result<()> {
-    bail!(super::store::LACKING)
+    bail!(super::store::etcd::LACKING)
 }
 
 /// Restores a dump into a store that has nothing of its zone.

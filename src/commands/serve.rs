@@ -20,7 +20,6 @@ use tracing::{info, warn};
 use crate::{
     cli::Serve,
     clock::Clock,
-    registry::{Registry, StartError},
     server::{
         Server, background,
         config::{self, Config},
@@ -35,8 +34,8 @@ use super::{
     ADDRESS_FILE,
     dumper::{self, Dumper},
     missing_keys, problem_list,
-    store::{self, Opened, OwnControl},
-    with_advice, zones_in,
+    store::{self, Started},
+    zones_in,
 };
 
 /// How long the last commit may take when the service ends.
@@ -81,19 +80,14 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let data = &options.data.data;
     let clock = Clock::start();
     let origins: Vec<String> = zones.iter().map(|zone| zone.origin_text()).collect();
-    let Opened {
-        store,
-        dumps,
-        end: mut store_end,
-        control,
-    } = tokio::select! {
+    let mut opened = tokio::select! {
         opened = store::open(options, &config, &origins, &clock) => opened?,
         _ = terminate.recv() => return stopped("SIGTERM"),
         _ = interrupt.recv() => return stopped("SIGINT"),
     };
     let cookies = match config.cookie_secrets.take() {
-        Some(secrets) => Cookies::configured(secrets.current, secrets.previous),
-        None => Cookies::generated(data).context("cannot generate a secret for cookies")?,
+        Some(secrets) => Arc::new(Cookies::configured(secrets.current, secrets.previous)),
+        None => opened.cookies(data).await?,
     };
     let limits =
         Limiter::new(&config.limits).context("cannot generate a secret for rate limits")?;
@@ -112,10 +106,6 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         [] => None,
         upstreams => Some(Forwarder::new(upstreams)),
     };
-    let (registry, mut writer) =
-        Registry::start(zones, store, clock.clone()).map_err(start_error)?;
-    note_address(data, &listeners.plain)?;
-    let dumper = Arc::new(Mutex::new(Dumper::new(data, dumps, registry.zones())));
     let plain = listeners
         .plain
         .iter()
@@ -125,25 +115,28 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         .iter()
         .map(|listener| format!("by TLS on {}", listener.address));
     let addresses: Vec<String> = plain.chain(by_tls).collect();
+    let addresses = addresses.join(", ");
+    let dumps = opened.dumps();
+    let Started {
+        registry,
+        ended: mut registry_ended,
+        mut sharing,
+    } = opened.start(zones, &addresses, &config, clock.clone())?;
+    note_address(data, &listeners.plain)?;
+    let dumper = Arc::new(Mutex::new(Dumper::new(data, dumps, registry.zones())));
     let mut server = Server::start(
         listeners, registry, config, forwarder, cookies, limits, clock,
     );
-    if let OwnControl::Later = control {
-        match Control::open(data) {
-            Ok(control) => server.serve_control(control),
-            // The service works without it.
-            Err(error) => warn!(
-                "cannot open the control socket in {}: {error}",
-                data.display()
-            ),
-        }
+    match Control::open(data) {
+        Ok(control) => server.serve_control(control),
+        // The service works without it.
+        Err(error) => warn!(
+            "cannot open the control socket in {}: {error}",
+            data.display()
+        ),
     }
     // Standard output may have been closed.
-    let _ = writeln!(
-        std::io::stdout(),
-        "paramd answers on {}",
-        addresses.join(", ")
-    );
+    let _ = writeln!(std::io::stdout(), "paramd answers on {addresses}");
 
     let dumping = tokio::spawn(dump_at_times(dumper.clone()));
     let ended = loop {
@@ -152,16 +145,17 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
             _ = interrupt.recv() => break Ok("SIGINT"),
             Some(name) = others.recv() => info!("{name} is ignored: use SIGTERM to stop the service"),
             error = server.failure() => break Err(error),
-            error = store_end.reached() => break Err(error),
-            _ = &mut writer => break Err(anyhow!("the writer has failed: see the log")),
+            error = sharing.failed() => break Err(error),
+            _ = &mut registry_ended => break Err(anyhow!("the writer has failed: see the log")),
         }
     };
     dumping.abort();
     server.stop().await;
+    sharing.stop().await;
     let signal = ended?;
-    // The server owned the registry. Its writer ends after it has committed the
+    // Nobody has the registry any more. Its thread ends after it has committed the
     // waiting requests, unless the disk hangs.
-    tokio::time::timeout(LAST_COMMIT, writer)
+    tokio::time::timeout(LAST_COMMIT, registry_ended)
         .await
         .context("the disk does not respond: the last registrations may be lost")?
         .context("the writer has failed: see the log")?;
@@ -174,13 +168,6 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
 fn stopped(signal: &str) -> anyhow::Result<()> {
     info!("stopped by {signal}");
     Ok(())
-}
-
-fn start_error(error: StartError) -> anyhow::Error {
-    match error {
-        StartError::Store(error) => with_advice(error),
-        error => error.into(),
-    }
 }
 
 type Kind = fn() -> SignalKind;

@@ -1,65 +1,37 @@
-//! Opens the store that `--store` names, for `paramd serve`.
+//! Opens the store that `--store` names, and starts the registry on it, for
+//! `paramd serve`.
 
-use std::path::Path;
+#[cfg(feature = "etcd")]
+pub mod etcd;
+#[cfg(not(feature = "etcd"))]
+#[path = "store/no_etcd.rs"]
+pub mod etcd;
+mod started;
 
-use anyhow::bail;
-use tokio::sync::{oneshot, watch};
+use std::{path::Path, sync::Arc};
 
 use crate::{
     cli::{Serve, StoreKind},
     clock::Clock,
-    server::config::Config,
-    store::{self, LocalStore, Store, StoreError, dumps::Dumps, local::OpenMode},
+    registry::Registry,
+    server::{config::Config, policy::cookie::Cookies},
+    store::{self, LocalStore, dumps::Dumps, local::OpenMode},
+    zone::Zone,
 };
+use anyhow::{Context as _, bail};
 
+use self::started::start_error;
+pub use self::started::{Sharing, Started};
 use super::with_advice;
 
-/// A store that is open, which the service may write to.
-pub struct Opened {
-    pub store: Box<dyn Store>,
-    pub dumps: Dumps,
-    pub end: End,
-    pub control: OwnControl,
+/// A store that is open.
+pub enum Opened {
+    Local(Box<LocalStore>),
+    #[cfg(feature = "etcd")]
+    Shared(Box<etcd::Opened>),
 }
 
-/// Tells why a store is of no more use while the service is running.
-#[cfg_attr(
-    not(feature = "etcd"),
-    allow(dead_code, reason = "only the store in etcd has it")
-)]
-pub enum End {
-    /// This store never is.
-    Never,
-    Told(oneshot::Receiver<StoreError>),
-}
-
-impl End {
-    /// Waits for that.
-    pub async fn reached(&mut self) -> anyhow::Error {
-        if let Self::Told(receiver) = self
-            && let Ok(error) = receiver.await
-        {
-            return with_advice(error);
-        }
-        // The store is closed, as at the end of the service.
-        std::future::pending().await
-    }
-}
-
-/// The control socket of the service.
-#[cfg_attr(
-    not(feature = "etcd"),
-    allow(dead_code, reason = "only the store in etcd has it")
-)]
-pub enum OwnControl {
-    /// To be opened with the server.
-    Later,
-    /// It has been answering since the service began to wait as a standby, until
-    /// this is dropped.
-    Running(#[allow(dead_code, reason = "it is dropped")] watch::Sender<bool>),
-}
-
-/// Opens the store. With etcd, this waits until the replica is the writer.
+/// Opens the store. With etcd, this waits until etcd answers.
 pub async fn open(
     options: &Serve,
     config: &Config,
@@ -74,7 +46,8 @@ pub async fn open(
         ),
         StoreKind::Etcd(members) => {
             check_is_not_local(data)?;
-            etcd::open(data, members, config, &options.listen, clock).await
+            let opened = etcd::open(data, members, config, clock).await?;
+            Ok(opened.into())
         }
     }
 }
@@ -89,13 +62,72 @@ fn open_local(options: &Serve, origins: &[String]) -> anyhow::Result<Opened> {
     };
     let mut store = LocalStore::open(data, mode).map_err(with_advice)?;
     store.dump_others(origins);
-    let dumps = store.dumps().clone();
-    Ok(Opened {
-        store: Box::new(store),
-        dumps,
-        end: End::Never,
-        control: OwnControl::Later,
-    })
+    Ok(Opened::Local(Box::new(store)))
+}
+
+#[cfg(feature = "etcd")]
+impl From<etcd::Opened> for Opened {
+    fn from(opened: etcd::Opened) -> Self {
+        Self::Shared(Box::new(opened))
+    }
+}
+
+#[cfg(not(feature = "etcd"))]
+impl From<std::convert::Infallible> for Opened {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl Opened {
+    /// The dumps of the data directory.
+    pub fn dumps(&self) -> Dumps {
+        match self {
+            Self::Local(store) => store.dumps().clone(),
+            #[cfg(feature = "etcd")]
+            Self::Shared(opened) => opened.dumps(),
+        }
+    }
+
+    /// The cookies of the service, with secrets that were generated.
+    pub async fn cookies(&mut self, data: &Path) -> anyhow::Result<Arc<Cookies>> {
+        match self {
+            Self::Local(_) => {
+                let cookies = Cookies::generated(data);
+                let cookies = cookies.context("cannot generate a secret for cookies")?;
+                Ok(Arc::new(cookies))
+            }
+            #[cfg(feature = "etcd")]
+            Self::Shared(opened) => opened.cookies().await,
+        }
+    }
+
+    /// Starts the registry. `address` is where the service answers.
+    #[cfg_attr(
+        not(feature = "etcd"),
+        allow(unused_variables, reason = "only replicas need them")
+    )]
+    pub fn start(
+        self,
+        zones: Vec<Zone>,
+        address: &str,
+        config: &Config,
+        clock: Clock,
+    ) -> anyhow::Result<Started> {
+        match self {
+            Self::Local(store) => {
+                let started = Registry::start(zones, store, clock);
+                let (registry, ended) = started.map_err(start_error)?;
+                Ok(Started {
+                    registry,
+                    ended,
+                    sharing: Sharing::Alone,
+                })
+            }
+            #[cfg(feature = "etcd")]
+            Self::Shared(opened) => opened.start(zones, address, config, clock),
+        }
+    }
 }
 
 /// Fails if the registrations of the data directory are in etcd.
@@ -123,133 +155,3 @@ pub fn check_is_not_local(data: &Path) -> anyhow::Result<()> {
     }
     Ok(())
 }
-
-#[cfg(feature = "etcd")]
-pub mod etcd {
-    //! What a store in etcd needs of options and configuration.
-
-    use std::{fs, net::SocketAddr, path::Path};
-
-    use tokio::sync::watch;
-    use tracing::warn;
-
-    use super::{End, Opened, OwnControl, with_advice};
-    use crate::{
-        clock::Clock,
-        server::{
-            config::{self, Config},
-            control::Control,
-        },
-        store::etcd::{Access, Candidate, Login, OwnCertificate, Replica, Settings, Tls},
-    };
-
-    /// Opens the store when this replica is the writer.
-    pub async fn open(
-        data: &Path,
-        members: &[String],
-        config: &Config,
-        listen: &[SocketAddr],
-        clock: &Clock,
-    ) -> anyhow::Result<Opened> {
-        let settings = settings(members, config, listen);
-        let candidate = Candidate::new(data, settings).map_err(with_advice)?;
-        // A standby is healthy, too.
-        let (stop, stopping) = watch::channel(false);
-        match Control::open(data) {
-            Ok(control) => drop(tokio::spawn(control.run(clock.clone(), stopping))),
-            // The service works without it.
-            Err(error) => warn!(
-                "cannot open the control socket in {}: {error}",
-                data.display()
-            ),
-        }
-        let mut store = candidate.elected().await.map_err(with_advice)?;
-        let dumps = store.dumps().clone();
-        let end = store.ended().map_or(End::Never, End::Told);
-        Ok(Opened {
-            store: Box::new(store),
-            dumps,
-            end,
-            control: OwnControl::Running(stop),
-        })
-    }
-
-    /// What the store needs to know.
-    pub fn settings(members: &[String], config: &Config, listen: &[SocketAddr]) -> Settings {
-        let config::etcd::Etcd {
-            prefix,
-            lease,
-            tls,
-            login,
-        } = config.etcd.clone();
-        let tls = tls.map(|tls| Tls {
-            ca: tls.ca,
-            own: tls.own.map(|own| OwnCertificate {
-                certificate: own.certificate,
-                key: own.key,
-            }),
-        });
-        let login = login.map(|login| Login {
-            user: login.user,
-            password: login.password,
-        });
-        Settings {
-            access: Access {
-                members: members.to_vec(),
-                tls,
-                login,
-            },
-            prefix,
-            lease,
-            replica: Replica {
-                name: config.identity.name.clone().unwrap_or_else(host_name),
-                address: addresses(listen),
-            },
-        }
-    }
-
-    fn host_name() -> String {
-        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        match name.trim() {
-            "" => "a replica without a name".to_owned(),
-            name => name.to_owned(),
-        }
-    }
-
-    fn addresses(listen: &[SocketAddr]) -> String {
-        let addresses: Vec<String> = listen.iter().map(ToString::to_string).collect();
-        if addresses.is_empty() {
-            "port 53".to_owned()
-        } else {
-            addresses.join(", ")
-        }
-    }
-}
-
-#[cfg(not(feature = "etcd"))]
-pub mod etcd {
-    //! A build without the store in etcd.
-
-    use std::{net::SocketAddr, path::Path};
-
-    use anyhow::bail;
-
-    use super::Opened;
-    use crate::{clock::Clock, server::config::Config};
-
-    #[allow(clippy::unused_async, reason = "the other one waits")]
-    pub async fn open(
-        _data: &Path,
-        _members: &[String],
-        _config: &Config,
-        _listen: &[SocketAddr],
-        _clock: &Clock,
-    ) -> anyhow::Result<Opened> {
-        bail!(super::LACKING)
-    }
-}
-
-/// The error of a build without the store in etcd.
-#[cfg(not(feature = "etcd"))]
-pub const LACKING: &str =
-    "this build of paramd has no store in etcd: build it with the feature `etcd`";

@@ -1,4 +1,5 @@
-//! Makes registrations, pins and serials durable, with one flush.
+//! Makes registrations, pins and serials durable, with one flush; in a store that
+//! replicas share, also which leases have ended.
 //!
 //! The input is the decided networks and their changes; the output is one commit to
 //! the store, which succeeds or fails as a whole. This module neither decides nor
@@ -14,11 +15,15 @@ use tracing::{error, info};
 use super::{
     Action, PublishedZone,
     request::Command,
+    shared::{EndedBlock, EndedLeases},
     stored::{pin, registration},
 };
 use crate::{
     network::{Change, Hostname, Network, PeerId},
-    store::{Store, StoreError, Write},
+    store::{
+        Store, StoreError, Write,
+        replication::{BlockPlace, Ended},
+    },
 };
 
 /// The number of serials that are reserved on disk ahead of use. The serial also rises
@@ -42,8 +47,12 @@ pub(super) struct Committer {
     /// written a part of it, and the IDs that the commit contained. The next commit
     /// writes the state of the network for them.
     uncertain: BTreeMap<(usize, Hostname), BTreeSet<PeerId>>,
+    /// Which leases have ended, as a shared store has it; `None` for any other store.
+    ended: Option<EndedLeases>,
     /// Whether the last commit failed, so that the log reports a failure once.
     is_failing: bool,
+    /// Whether a commit failed since another replica is, or may be, the writer.
+    is_deposed: bool,
 }
 
 impl Committer {
@@ -58,8 +67,37 @@ impl Committer {
             zones,
             store,
             uncertain: BTreeMap::new(),
+            ended: None,
             is_failing: false,
+            is_deposed: false,
         }
+    }
+
+    /// A store that replicas share, with what is known of its ended leases.
+    pub fn shared(
+        zones: Vec<Arc<PublishedZone>>,
+        store: Box<dyn Store>,
+        ended: EndedLeases,
+    ) -> Self {
+        Self {
+            ended: Some(ended),
+            ..Self::new(zones, store)
+        }
+    }
+
+    /// Whether another replica is, or may be, the writer.
+    pub fn is_deposed(&self) -> bool {
+        self.is_deposed
+    }
+
+    /// Whether replicas share the store.
+    pub fn is_shared(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// The last commit, and the ended leases as they are stored. Closes the store.
+    pub fn retire(self) -> (u64, EndedLeases) {
+        (self.committed, self.ended.unwrap_or_default())
     }
 
     /// Publishes the networks of all zones with the state of the store.
@@ -83,10 +121,26 @@ impl Committer {
         }
     }
 
-    /// Whether it is time to reserve more serials.
+    /// Whether the networks must not be published before a commit: it is time to reserve
+    /// more serials, or replicas must learn of whatever has changed.
     pub fn needs_serials(&self, networks: &[Network]) -> bool {
         let mut pairs = networks.iter().zip(&self.reserved);
-        pairs.any(|(network, reserved)| network.revision() + RESERVED_SERIALS / 2 > *reserved)
+        pairs.any(|(network, reserved)| self.serial_to_reserve(network, *reserved).is_some())
+    }
+
+    /// The serial below which all may be published, if it must be stored.
+    fn serial_to_reserve(&self, network: &Network, reserved: u64) -> Option<u64> {
+        let revision = network.revision();
+        if self.ended.is_some() {
+            (revision + 1 != reserved).then_some(revision + 1)
+        } else {
+            (revision + RESERVED_SERIALS / 2 > reserved).then_some(revision + RESERVED_SERIALS)
+        }
+    }
+
+    /// Whether a change of a network without any [`Change`] must be stored, too.
+    pub fn must_store(&self, networks: &[Network]) -> bool {
+        self.ended.is_some() && self.needs_serials(networks)
     }
 
     /// Makes the changes durable, and returns whether it succeeded.
@@ -100,21 +154,33 @@ impl Committer {
             .collect();
         let mut reserved = self.reserved.clone();
         for (place, network) in networks.iter().enumerate() {
-            if network.revision() + RESERVED_SERIALS / 2 > reserved[place] {
-                reserved[place] = network.revision() + RESERVED_SERIALS;
+            if let Some(serial) = self.serial_to_reserve(network, reserved[place]) {
+                reserved[place] = serial;
                 writes.push(Write::Serial {
                     origin: self.origins[place].clone(),
-                    serial: reserved[place],
+                    serial,
                 });
             }
         }
-        let written = self.write(&writes);
+        let ended = self.ended.as_ref().map(|ended| {
+            let before = self.zones.iter().map(|published| published.network());
+            ended.differences(&before.collect::<Vec<_>>(), networks, changes)
+        });
+        let ended = ended.unwrap_or_default();
+        let written = self.write(&writes, &self.ended_writes(&ended));
+        if let Some(known) = &mut self.ended {
+            known.note(ended, written);
+        }
         if written {
             self.reserved = reserved;
             for (place, _) in changes {
                 self.changed[*place] = self.committed;
             }
         } else {
+            if self.ended.is_some() {
+                // Unknown, so that the next commit stores them again.
+                self.reserved.fill(0);
+            }
             for (place, change) in changes {
                 let host = change.host().clone();
                 let ids = self.uncertain.entry((*place, host)).or_default();
@@ -142,15 +208,30 @@ impl Committer {
             let changes = deletes.chain(put).chain([pin]);
             writes.extend(changes.map(|change| self.write_of(*place, &change)));
         }
-        let written = self.write(&writes);
+        let written = self.write(&writes, &[]);
         if written {
             self.uncertain.clear();
         }
         written
     }
 
-    fn write(&mut self, writes: &[Write]) -> bool {
-        match self.store.commit(writes) {
+    fn ended_writes(&self, blocks: &[EndedBlock]) -> Vec<Ended> {
+        let writes = blocks.iter().map(|block| {
+            let zone = &self.zones[block.zone].zone;
+            Ended {
+                origin: self.origins[block.zone].clone(),
+                place: BlockPlace {
+                    sequence: zone.rules.sequence(block.sequence).name.clone(),
+                    index: block.index,
+                },
+                numbers: block.numbers.clone(),
+            }
+        });
+        writes.collect()
+    }
+
+    fn write(&mut self, writes: &[Write], ended: &[Ended]) -> bool {
+        match self.store.commit_with_leases(writes, ended) {
             Ok(number) => {
                 self.committed = number;
                 if self.is_failing {
@@ -159,8 +240,11 @@ impl Committer {
                 self.is_failing = false;
                 true
             }
-            // The process ends for this reason, and reports it.
-            Err(StoreError::LeadershipLost { .. }) => false,
+            // The replica reports it, and follows another writer.
+            Err(StoreError::LeadershipLost { .. }) => {
+                self.is_deposed = true;
+                false
+            }
             Err(error) => {
                 if !self.is_failing {
                     error!("{error}; until the store can write, only known peers are answered");

@@ -7,8 +7,8 @@ use tracing::warn;
 use super::PublishedZone;
 use crate::{
     clock::Clock,
-    network::{Holder, Hostname, Network, PeerId, Sequence, StoredPeer},
-    store::{Contents, Pin, Registration, Store, StoreError},
+    network::{Conflict, Holder, Hostname, Network, PeerId, Sequence, StoredPeer},
+    store::{Contents, Pin, Registration, StoreError},
     zone::Zone,
 };
 
@@ -44,9 +44,15 @@ pub struct Misfit {
 /// Builds the network of a zone from its stored contents.
 pub fn load(zone: &Zone, contents: Contents, clock: &Clock) -> Result<Network, StartError> {
     let (network, misfits) = fit(zone, contents, clock);
+    refuse(zone, misfits)?;
+    Ok(network)
+}
+
+/// Fails if there is anything that does not fit the zone.
+pub(super) fn refuse(zone: &Zone, misfits: Vec<Misfit>) -> Result<(), StartError> {
     let more = misfits.len().saturating_sub(1);
     match misfits.into_iter().next() {
-        None => Ok(network),
+        None => Ok(()),
         Some(first) => Err(StartError::Misfit {
             path: zone.path.display().to_string(),
             zone: zone.to_string(),
@@ -78,30 +84,30 @@ fn fit(zone: &Zone, contents: Contents, clock: &Clock) -> (Network, Vec<Misfit>)
     let mut pins = Vec::with_capacity(contents.pins.len());
     for pin in contents.pins {
         match stored_pin(zone, &pin) {
-            Some(pin) => pins.push(pin),
-            None => misfits.push(Misfit {
-                reason: format!(
-                    "{}{} is pinned to {}, which the zone file does not have",
-                    pin.sequence, pin.number, pin.host
-                ),
-                remedy: ADD_AGAIN,
-            }),
+            Ok(pin) => pins.push(pin),
+            Err(misfit) => misfits.push(misfit),
         }
     }
     let serial = contents.serial.max(1);
     let (network, conflicts) =
         Network::restore(zone.rules.clone(), serial, peers, pins, clock.now());
-    misfits.extend(conflicts.iter().map(|conflict| Misfit {
-        reason: conflict.to_string(),
-        remedy: "raise n or the limit again, or release the host with `paramd release`",
-    }));
+    misfits.extend(conflicts.into_iter().map(Misfit::from));
     (network, misfits)
+}
+
+impl From<Conflict> for Misfit {
+    fn from(conflict: Conflict) -> Self {
+        Self {
+            reason: conflict.to_string(),
+            remedy: "raise n or the limit again, or release the host with `paramd release`",
+        }
+    }
 }
 
 const ADD_AGAIN: &str = "add it to the zone file again, or release the host with `paramd release`";
 
 /// Resolves the names in a stored registration.
-fn stored_peer(zone: &Zone, registration: Registration) -> Result<StoredPeer, Misfit> {
+pub(super) fn stored_peer(zone: &Zone, registration: Registration) -> Result<StoredPeer, Misfit> {
     let Registration {
         host,
         sequence,
@@ -146,20 +152,26 @@ fn stored_peer(zone: &Zone, registration: Registration) -> Result<StoredPeer, Mi
 }
 
 /// Resolves the names in a stored pin.
-fn stored_pin(zone: &Zone, pin: &Pin) -> Option<(Hostname, PeerId)> {
+pub(super) fn stored_pin(zone: &Zone, pin: &Pin) -> Result<(Hostname, PeerId), Misfit> {
     let id = format!("{}{}", pin.sequence, pin.number);
-    Some((pin.host.parse().ok()?, zone.rules.id_named(&id)?))
+    let known = pin.host.parse().ok().zip(zone.rules.id_named(&id));
+    known.ok_or_else(|| Misfit {
+        reason: format!(
+            "{id} is pinned to {}, which the zone file does not have",
+            pin.host
+        ),
+        remedy: ADD_AGAIN,
+    })
 }
 
 /// Warns of stored zones without a zone file; they are kept.
 pub(super) fn warn_of_unknown_zones(
-    store: &mut dyn Store,
+    stored: impl IntoIterator<Item = String>,
     zones: &[Arc<PublishedZone>],
-) -> Result<(), StoreError> {
-    for origin in store.origins()? {
+) {
+    for origin in stored {
         if !zones.iter().any(|known| known.zone.origin_text() == origin) {
             warn!("the store has registrations of {origin}, which has no zone file: they are kept");
         }
     }
-    Ok(())
 }

@@ -11,13 +11,22 @@
 //!
 //! * `published`: the state that everyone reads.
 //! * `request`: requests to the writer, and their results.
-//! * `writer`: the thread that decides; `commit`: its writes to the store.
+//! * `roles`: the thread, which is the writer or follows another replica's.
+//! * `writer`: decides; `commit`: its writes to the store; `shared`: which leases have
+//!   ended, for replicas; `coverage`: what replicas have heard.
+//! * `follower`: publishes what the writer has stored, and passes requests on;
+//!   `replication`: the form in which they are passed on.
 //! * `load`: from the store to a network; `stored`: from the network to the store.
 
 mod commit;
+mod coverage;
+mod follower;
 mod load;
 mod published;
+mod replication;
 mod request;
+mod roles;
+mod shared;
 mod stored;
 mod writer;
 
@@ -27,23 +36,34 @@ use std::{
         mpsc::{self, SyncSender, TrySendError},
     },
     thread,
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
 use tracing::info;
 
-use self::{request::Command, writer::Writer};
+use self::{
+    follower::Follower,
+    request::Command,
+    roles::{Input, RegistryThread, Role},
+    shared::EndedLeases,
+    writer::Writer,
+};
 use crate::{
     clock::Clock,
-    store::{Store, StoreError},
+    network::Network,
+    store::{Store, StoreError, replication::Stored},
     text::counted,
     zone::{ENVIRONMENT_CACHE_BYTES, EnvironmentCache, Zone, ZoneView},
 };
 
 pub use self::{
+    coverage::{Coverage, DRIFT, Vouching},
     load::{Misfit, StartError, load, misfits},
     published::PublishedZone,
+    replication::{Decided, Forwarded, ForwardedAction, NamedDenial, Outcome},
     request::{Action, Decision, Denial, Grant},
+    roles::Event,
 };
 
 /// The number of requests that may wait for the writer. More are refused immediately, so
@@ -51,9 +71,11 @@ pub use self::{
 const QUEUE: usize = 16_384;
 
 /// A handle to the writer and the published zones.
+#[derive(Clone)]
 pub struct Registry {
-    zones: Vec<Arc<PublishedZone>>,
-    queue: SyncSender<Command>,
+    zones: Arc<[Arc<PublishedZone>]>,
+    queue: SyncSender<Input>,
+    vouching: Arc<Vouching>,
 }
 
 impl Registry {
@@ -78,29 +100,99 @@ impl Registry {
             let state = PublishedZone::new(first, commit, changed, reserved);
             published.push(Arc::new(state));
         }
-        load::warn_of_unknown_zones(store.as_mut(), &published)?;
-        let (queue, requests) = mpsc::sync_channel(QUEUE);
-        let mut writer = Writer::new(published.clone(), store, clock);
+        let stored = store.origins()?;
+        load::warn_of_unknown_zones(stored, &published);
+        let mut writer = Writer::new(published.clone(), store, clock.clone());
         // This precedes the first answer, whose serial must not have been used before.
         writer.reserve_serials();
+        let role = Role::Writer(writer);
+        Self::spawn(published, role, clock, Vouching::always())
+    }
+
+    /// Starts the registry of a replica with everything that is stored. It follows the
+    /// writer until an [`Event`] says that it is the writer itself.
+    pub fn join(
+        zones: Vec<Zone>,
+        mut stored: Stored,
+        clock: Clock,
+    ) -> Result<(Self, oneshot::Receiver<()>), StartError> {
+        let environments = Arc::new(EnvironmentCache::new(ENVIRONMENT_CACHE_BYTES));
+        let mut published = Vec::new();
+        let mut ended = EndedLeases::default();
+        for (place, zone) in zones.into_iter().enumerate() {
+            let change = stored.zones.remove(&zone.origin_text()).unwrap_or_default();
+            let (serial, changed) = (change.serial.unwrap_or(0), change.changed.unwrap_or(0));
+            let mut network = Network::new(zone.rules.clone(), 1);
+            let now = clock.now();
+            let misfits =
+                follower::apply(&zone, place, &mut network, change, &mut ended, serial, now);
+            load::refuse(&zone, misfits)?;
+            info!("zone {zone}: {}", counted(network.len(), "registered peer"));
+            let first =
+                ZoneView::with_cache(Arc::new(zone), Arc::new(network), environments.clone());
+            let state = PublishedZone::new(first, stored.commit, changed, serial);
+            published.push(Arc::new(state));
+        }
+        let others = stored.zones.into_iter();
+        let others = others.filter(|(_, zone)| zone.names_peers());
+        load::warn_of_unknown_zones(others.map(|(origin, _)| origin), &published);
+        let follower = Follower::new(published.clone(), ended, stored.commit);
+        let role = Role::Follower(follower);
+        Self::spawn(published, role, clock, Vouching::not_yet())
+    }
+
+    fn spawn(
+        zones: Vec<Arc<PublishedZone>>,
+        role: Role,
+        clock: Clock,
+        vouching: Vouching,
+    ) -> Result<(Self, oneshot::Receiver<()>), StartError> {
+        let (queue, inputs) = mpsc::sync_channel(QUEUE);
         let (ended, end) = oneshot::channel();
+        let thread = RegistryThread {
+            zones: zones.clone(),
+            role,
+            clock,
+        };
         thread::Builder::new()
             .name("registry".into())
             .spawn(move || {
-                writer.run(&requests);
+                thread.run(&inputs);
                 // Nobody receives it if the start has failed.
                 let _ = ended.send(());
             })
             .map_err(|error| StoreError::Unusable {
-                path: "the writer's thread".into(),
+                path: "the thread of the registry".into(),
                 reason: error.to_string(),
             })?;
-        let zones = published;
-        Ok((Self { zones, queue }, end))
+        let registry = Self {
+            zones: zones.into(),
+            queue,
+            vouching: Arc::new(vouching),
+        };
+        Ok((registry, end))
     }
 
     pub fn zones(&self) -> &[Arc<PublishedZone>] {
         &self.zones
+    }
+
+    /// Until when this service may renew leases and answer for it.
+    pub fn vouching(&self) -> &Arc<Vouching> {
+        &self.vouching
+    }
+
+    /// Tells the registry what a replica has learned. Waits while very many requests
+    /// are waiting. Returns whether the registry is running.
+    pub async fn notify(&self, mut event: Event) -> bool {
+        loop {
+            match self.queue.try_send(Input::Event(event)) {
+                Ok(()) => return true,
+                Err(TrySendError::Full(Input::Event(returned))) => event = returned,
+                Err(_) => return false,
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Sends a request for the zone with the index to the writer, and waits for its
@@ -130,7 +222,8 @@ impl Registry {
             action,
             reply: Box::new(reply),
         };
-        self.queue.try_send(command).map_err(|error| match error {
+        let sent = self.queue.try_send(Input::Command(command));
+        sent.map_err(|error| match error {
             TrySendError::Full(_) => Denial::Busy,
             TrySendError::Disconnected(_) => Denial::Stopping,
         })

@@ -31,6 +31,8 @@ pub enum Denial {
     CannotUpdate(UpdateRefusal),
     /// The store cannot write; known peers are still answered.
     NotWritten,
+    /// This replica has no contact with the writer; known peers are still answered.
+    NoWriter,
     /// Too many requests are waiting.
     Busy,
     /// The service is stopping.

@@ -1,16 +1,13 @@
-//! The thread of the writer.
+//! The writer: decides requests, ends leases, commits, publishes and answers.
 
-use std::{
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tracing::{debug, info};
 
-use super::{Action, Decision, Denial, Grant, PublishedZone, commit::Committer, request::Command};
+use super::{
+    Action, Decision, Denial, Grant, PublishedZone, commit::Committer, coverage::Coverage,
+    request::Command, shared::EndedLeases,
+};
 use crate::{
     clock::{Clock, Moment},
     network::{Change, Network, Time},
@@ -18,9 +15,6 @@ use crate::{
     text::counted,
     zone::ZoneView,
 };
-
-/// The maximum number of requests in one flush.
-const MAX_BATCH: usize = 4_096;
 
 /// The maximum number of changes of one commit that have a line each in the log.
 const MAX_LOGGED_CHANGES: usize = 16;
@@ -33,9 +27,19 @@ const MAX_EXPIRY_CHECKS: usize = 4_096;
 const MIN_WAIT: Duration = Duration::from_millis(20);
 const MAX_WAIT: Duration = Duration::from_millis(250);
 
+/// How soon expired leases that could not be stored for the replicas are stored again.
+const RETRY: Duration = Duration::from_secs(1);
+
 pub(super) struct Writer {
     zones: Vec<Arc<PublishedZone>>,
     committer: Committer,
+    /// What is known of the heartbeats that other replicas answer; `None` without
+    /// replicas.
+    coverage: Option<Arc<Coverage>>,
+    /// No earlier than this, leases that have expired are stored again after a failure.
+    next_expiry: Time,
+    /// Requests that the next writer decides, since this one is deposed.
+    left: Vec<Command>,
     clock: Clock,
 }
 
@@ -43,9 +47,47 @@ impl Writer {
     pub fn new(zones: Vec<Arc<PublishedZone>>, store: Box<dyn Store>, clock: Clock) -> Self {
         Self {
             committer: Committer::new(zones.clone(), store),
+            coverage: None,
+            next_expiry: Time::default(),
+            left: Vec::new(),
             zones,
             clock,
         }
+    }
+
+    /// The writer among replicas.
+    pub fn elected(
+        zones: Vec<Arc<PublishedZone>>,
+        store: Box<dyn Store>,
+        ended: EndedLeases,
+        coverage: Arc<Coverage>,
+        clock: Clock,
+    ) -> Self {
+        let now = clock.now();
+        let mut writer = Self {
+            committer: Committer::shared(zones.clone(), store, ended),
+            coverage: Some(coverage),
+            next_expiry: Time::default(),
+            left: Vec::new(),
+            zones,
+            clock,
+        };
+        let mut networks = writer.networks();
+        for network in &mut networks {
+            network.lead(now);
+        }
+        // Otherwise the next commit stores it.
+        if writer.committer.commit(&networks, &[]) {
+            writer.committer.publish(networks);
+        }
+        writer
+    }
+
+    /// The last commit that is published, the ended leases as they are stored, and the
+    /// requests that nobody has decided.
+    pub fn retire(self) -> (u64, EndedLeases, Vec<Command>) {
+        let (commit, ended) = self.committer.retire();
+        (commit, ended, self.left)
     }
 
     /// Reserves serials for all zones.
@@ -55,35 +97,23 @@ impl Writer {
         self.committer.publish(networks);
     }
 
-    /// Serves requests until the registry is dropped.
-    pub fn run(mut self, requests: &Receiver<Command>) {
-        let tick = self.clock.register_loop();
-        loop {
-            let received = requests.recv_timeout(self.wait());
-            tick.tick();
-            match received {
-                Ok(first) => {
-                    let waiting = requests.try_iter().take(MAX_BATCH - 1);
-                    let commands = std::iter::once(first).chain(waiting).collect();
-                    // A busy zone may never let the wait time out.
-                    if self
-                        .deadline()
-                        .is_some_and(|deadline| deadline <= self.clock.now())
-                    {
-                        self.expire();
-                    }
-                    self.serve(commands);
-                }
-                Err(RecvTimeoutError::Timeout) => self.expire(),
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
+    /// Serves requests.
+    pub fn serve_or_expire(&mut self, commands: Vec<Command>) {
+        // A busy zone may never let the wait time out.
+        let is_due = |deadline| deadline <= self.clock.now();
+        if commands.is_empty() || self.deadline().is_some_and(is_due) {
+            self.expire();
+        }
+        if !commands.is_empty() {
+            self.serve(commands);
         }
     }
 
     /// The time until a lease may have expired.
-    fn wait(&self) -> Duration {
+    pub fn wait(&self) -> Duration {
         let wait = self.deadline().map_or(MAX_WAIT, |deadline| {
-            Duration::from_millis(deadline.0.saturating_sub(self.clock.now().0))
+            let due = deadline.max(self.next_expiry);
+            Duration::from_millis(due.0.saturating_sub(self.clock.now().0))
         });
         wait.clamp(MIN_WAIT, MAX_WAIT)
     }
@@ -103,35 +133,56 @@ impl Writer {
         zones.map(|zone| Network::clone(&zone.network())).collect()
     }
 
+    /// The current moment, and the time until which all heartbeats are known.
+    fn moment(&self) -> (Moment, Time) {
+        let mut moment = self.clock.moment();
+        let heard = self.coverage.as_ref().map(|it| it.heard(moment.now));
+        if let Some(heard) = heard {
+            moment.heard_since = moment.heard_since.max(heard.since);
+        }
+        (moment, heard.map_or(Time(u64::MAX), |heard| heard.until))
+    }
+
     /// Ends expired leases in every zone.
     fn expire(&mut self) {
-        let moment = self.clock.moment();
+        let (moment, heard_until) = self.moment();
+        if moment.now < self.next_expiry {
+            return;
+        }
         let mut networks = self.networks();
-        for (network, published) in networks.iter_mut().zip(&self.zones) {
+        let mut ended = Vec::new();
+        for network in &mut networks {
             let live = network.live_len();
             network.resume(moment.heard_since);
+            network.set_heard_until(heard_until);
             network.expire(moment.now, MAX_EXPIRY_CHECKS);
-            let ended = live - network.live_len();
-            if ended > 0 {
-                info!(
-                    "zone {}: {} expired",
-                    published.zone,
-                    counted(ended, "lease")
-                );
-            }
+            ended.push(live - network.live_len());
         }
         // Serials are reserved before they are published: after a crash the serial
         // continues from the reserved ones.
-        if self.committer.needs_serials(&networks) {
-            self.committer.commit(&networks, &[]);
+        if self.committer.needs_serials(&networks)
+            && !self.committer.commit(&networks, &[])
+            && self.coverage.is_some()
+        {
+            self.next_expiry = moment.now + RETRY;
+            return;
         }
         self.committer.publish(networks);
+        for (ended, published) in ended.into_iter().zip(&self.zones) {
+            if ended > 0 {
+                let ended = counted(ended, "lease");
+                info!("zone {}: {ended} expired", published.zone);
+            }
+        }
     }
 
     /// Decides all commands, commits them together, and answers.
     fn serve(&mut self, commands: Vec<Command>) {
-        let moment = self.clock.moment();
+        let (moment, heard_until) = self.moment();
         let mut networks = self.networks();
+        for network in &mut networks {
+            network.set_heard_until(heard_until);
+        }
         let mut views = self.views();
         let mut changes = Vec::new();
         let mut decisions = Vec::with_capacity(commands.len());
@@ -142,11 +193,22 @@ impl Writer {
             decisions.push(self.decide(command, moment, network, view, &mut new_changes));
             changes.extend(new_changes.into_iter().map(|change| (place, change)));
         }
-        let must_write =
-            !changes.is_empty() || commands.iter().any(|it| self.committer.is_uncertain(it));
+        let must_write = !changes.is_empty()
+            || commands.iter().any(|it| self.committer.is_uncertain(it))
+            || self.committer.must_store(&networks);
         let may_write = must_write || self.committer.needs_serials(&networks);
         if !may_write || self.committer.commit(&networks, &changes) || !must_write {
             self.log(&changes);
+        } else if self.committer.is_deposed() {
+            // To decide a registration twice does no harm, in contrast to an update.
+            let (updates, others): (Vec<_>, Vec<_>) = commands
+                .into_iter()
+                .partition(|command| matches!(command.action, Action::Update(_)));
+            self.left.extend(others);
+            for update in updates {
+                (update.reply)(Err(Denial::NotWritten));
+            }
+            return;
         } else {
             (networks, decisions) = self.decide_without_writing(&commands, moment);
         }
@@ -218,8 +280,9 @@ impl Writer {
             let mut changes = Vec::new();
             let view = &mut views[command.zone];
             let decision = self.decide(command, moment, network, view, &mut changes);
+            let must_store = self.committer.is_shared() && network.revision() != before.revision();
             decisions.push(
-                if changes.is_empty() && !self.committer.is_uncertain(command) {
+                if changes.is_empty() && !must_store && !self.committer.is_uncertain(command) {
                     decision
                 } else {
                     *network = before;

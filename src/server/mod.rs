@@ -73,11 +73,10 @@ impl Server {
         registry: Registry,
         config: Config,
         forwarder: Option<Forwarder>,
-        cookies: Cookies,
+        cookies: Arc<Cookies>,
         limiter: Limiter,
         clock: Clock,
     ) -> Self {
-        let cookies = Arc::new(cookies);
         let limiter = Arc::new(limiter);
         let shared = Arc::new(Shared {
             responder: Responder::new(

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use hickory_proto::{
-    op::ResponseCode,
+    op::{Message, MessageType, OpCode, ResponseCode},
     rr::{DNSClass, Name, RData, Record, RecordType, rdata::TXT},
 };
 
@@ -19,6 +19,15 @@ use crate::network::{Change, Hostname, Network, PeerId};
 pub struct Update {
     prerequisites: Vec<Prerequisite>,
     edits: Vec<Edit>,
+    /// The sections from which it was parsed, for other replicas.
+    sections: Sections,
+}
+
+/// The prerequisite section and the update section.
+#[derive(Debug, Clone)]
+struct Sections {
+    prerequisites: Vec<Record>,
+    updates: Vec<Record>,
 }
 
 /// A prerequisite (RFC 2136, section 2.4) for the RRset of the type, or for the name if the
@@ -89,6 +98,10 @@ impl Zone {
         Ok(Update {
             prerequisites: parsed,
             edits,
+            sections: Sections {
+                prerequisites: prerequisites.to_vec(),
+                updates: updates.to_vec(),
+            },
         })
     }
 
@@ -248,6 +261,26 @@ impl Zone {
             }
         }
         Ok(())
+    }
+}
+
+impl Update {
+    /// The update in wire format, for another replica; empty if it cannot be encoded.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut message = Message::new(0, MessageType::Query, OpCode::Update);
+        let Sections {
+            prerequisites,
+            updates,
+        } = self.sections.clone();
+        message.insert_answers(prerequisites);
+        message.insert_authorities(updates);
+        message.to_vec().unwrap_or_default()
+    }
+
+    /// Parses what [`to_bytes`](Self::to_bytes) has written.
+    pub fn from_bytes(zone: &Zone, bytes: &[u8]) -> Option<Self> {
+        let message = Message::from_vec(bytes).ok()?;
+        zone.update(&message.answers, &message.authorities).ok()
     }
 }
 

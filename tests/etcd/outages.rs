@@ -1,17 +1,20 @@
 //! An etcd that does not answer, or takes nothing.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     cluster::Cluster,
     common::{PARAMD, attempt, eventually, fails_with},
-    replica::{Replica, ask, assert_ids, id},
+    replica::{Replica, ZONE, ask, assert_ids, dig, id},
 };
 
 #[test]
 fn without_a_quorum_known_peers_are_answered_and_new_ones_when_it_is_back() {
     let mut cluster = Cluster::start(3);
-    let replica = Replica::new(&cluster, "one", 120);
+    let replica = Replica::with(&cluster, "one", "lease = \"120s\"\nhold = \"120s\"\n");
     let mut service = replica.start();
     let server = service.address;
     assert_ids(server, &["a", "b"]);
@@ -68,7 +71,7 @@ fn a_member_that_stands_still_is_left_for_another() {
     // For longer than the lease.
     while start.elapsed() < Duration::from_secs(9) {
         assert_ids(service.address, &["a", "b"]);
-        std::thread::sleep(Duration::from_millis(300));
+        thread::sleep(Duration::from_millis(300));
     }
     assert_eq!(service.child.try_wait().unwrap(), None, "{}", service.log());
     cluster.signal_member(0, "CONT");
@@ -76,25 +79,38 @@ fn a_member_that_stands_still_is_left_for_another() {
 
 /// The lease ends by the service's own clock, too.
 #[test]
-fn a_writer_that_cannot_reach_etcd_for_a_lease_ends() {
+fn a_writer_that_cannot_reach_etcd_answers_known_peers_for_a_while_and_recovers() {
     let mut cluster = Cluster::start(1);
-    let replica = Replica::new(&cluster, "one", 3);
-    let mut service = replica.start();
-    assert_ids(service.address, &["a"]);
-    let start = Instant::now();
+    let replica = Replica::with(&cluster, "one", "hold = \"6s\"\n");
+    let service = replica.start();
+    let server = service.address;
+    assert_ids(server, &["a"]);
     cluster.kill_member(0);
-    let status = service.child.wait().unwrap();
-    assert_eq!(status.code(), Some(1));
-    let lasted = start.elapsed();
-    assert!(
-        Duration::from_secs(1) < lasted && lasted < Duration::from_secs(12),
-        "{lasted:?}"
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(4) {
+        assert_ids(server, &["a"]);
+        thread::sleep(Duration::from_millis(300));
+    }
+    let refused = ask(server, "b");
+    assert!(refused.contains("status: SERVFAIL"), "{refused}");
+    eventually(Duration::from_secs(10), "it no longer vouches", || {
+        ask(server, "a").contains("status: SERVFAIL")
+    });
+    let refused = ask(server, "a");
+    assert!(refused.contains("no contact with the writer"), "{refused}");
+    // Names that do not register are answered.
+    assert_eq!(
+        dig(server, &["+short", &format!("vp0.{ZONE}")]),
+        "127.0.0.1\n"
     );
     let log = service.log();
-    assert!(
-        log.contains("etcd has not extended the lease for 3s"),
-        "{log}"
-    );
+    assert!(log.contains("has not extended the lease for 3s"), "{log}");
+    cluster.start_member(0);
+    cluster.wait();
+    eventually(Duration::from_secs(10), "new hosts register", || {
+        ask(server, "b").contains("\"id=vp1\"")
+    });
+    assert_ids(server, &["a"]);
 }
 
 #[test]

@@ -1,20 +1,12 @@
 //! Replicas of the service that share an etcd.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, path::PathBuf};
 
 use tempfile::TempDir;
 
 use crate::{
     cluster::Cluster,
-    common::{Options, PARAMD, Service, attempt, eventually, run, signal, simple_zone, zones},
+    common::{Options, Service, attempt, run, simple_zone, zones},
 };
 
 pub const ZONE: &str = "test.internal";
@@ -33,13 +25,23 @@ impl Replica {
         Self::with(cluster, name, &format!("lease = \"{lease}s\"\n"))
     }
 
+    /// The same, with a zone whose lease is 4 s.
+    pub fn short(cluster: &Cluster, name: &str, etcd: &str) -> Self {
+        Self {
+            zones: zones(&[("t.toml", &simple_zone("lease = \"4s\"", ""))]),
+            ..Self::with(cluster, name, etcd)
+        }
+    }
+
     /// A replica with this text in the table `[etcd]`.
     pub fn with(cluster: &Cluster, name: &str, etcd: &str) -> Self {
         Self {
             zones: zones(&[("t.toml", &simple_zone("", ""))]),
             data: tempfile::tempdir().unwrap(),
             store: cluster.store(),
-            config: format!("[identity]\nname = \"{name}\"\n[etcd]\n{etcd}"),
+            config: format!(
+                "[identity]\nname = \"{name}\"\n[etcd]\nchannel = \"127.0.0.1:0\"\n{etcd}"
+            ),
         }
     }
 
@@ -80,72 +82,6 @@ impl Replica {
         assert_eq!(errors.count(), 1, "one line says what to do: {said}");
         said
     }
-
-    /// Starts it, and waits until it stands by.
-    pub fn stand_by(&self, writer: &str) -> Standby {
-        let log = self.zones.path().join("standby.log");
-        let mut child = Command::new(PARAMD)
-            .arg("serve")
-            .arg("--zones")
-            .arg(self.zones.path())
-            .args(["--data", self.data(), "--listen", "127.0.0.1:0"])
-            .args(self.options())
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let stdout = child.stdout.take().unwrap();
-        let standby = Standby {
-            child,
-            log,
-            answers: Some(thread::spawn(move || {
-                let mut line = String::new();
-                let mut stdout = BufReader::new(stdout);
-                stdout.read_line(&mut line).unwrap();
-                line.trim()
-                    .strip_prefix("paramd answers on ")
-                    .map(|address| address.parse().unwrap())
-            })),
-        };
-        eventually(Duration::from_secs(10), "it stands by", || {
-            let log = standby.log();
-            log.contains("waiting as a standby") && log.contains(&format!(" is {writer} ("))
-        });
-        standby
-    }
-}
-
-/// A replica that waits, killed when it is dropped.
-pub struct Standby {
-    pub child: Child,
-    log: PathBuf,
-    answers: Option<thread::JoinHandle<Option<SocketAddr>>>,
-}
-
-impl Standby {
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
-    }
-
-    /// Waits until it answers. Returns its address.
-    pub fn answers(&mut self) -> SocketAddr {
-        let address = self.answers.take().unwrap().join().unwrap();
-        address.unwrap_or_else(|| panic!("it answers: {}", self.log()))
-    }
-
-    /// Ends it by SIGTERM. Returns the exit status.
-    pub fn terminate(mut self) -> Option<i32> {
-        signal(self.child.id(), "TERM");
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Standby {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// What `dig` prints for a query to this address.
@@ -153,6 +89,19 @@ pub fn dig(server: SocketAddr, arguments: &[&str]) -> String {
     let (host, port) = (format!("@{}", server.ip()), server.port().to_string());
     let base = [host.as_str(), "-p", &port, "+tries=1", "+time=8"];
     run("dig", &[&base[..], arguments].concat())
+}
+
+/// The status, and what a host at this address is told.
+pub fn ask_at(server: SocketAddr, host: &str, address: &str) -> String {
+    let subnet = format!("+subnet={address}/32");
+    dig(server, &[&subnet, "TXT", &format!("{host}.{ZONE}")])
+}
+
+/// The serial of the zone.
+pub fn serial(server: SocketAddr) -> u32 {
+    let soa = dig(server, &["+short", "SOA", ZONE]);
+    let serial = soa.split(' ').nth(2).and_then(|it| it.parse().ok());
+    serial.unwrap_or_else(|| panic!("it has a serial: {soa}"))
 }
 
 /// The answer to a host that asks for its parameters.

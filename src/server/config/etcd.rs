@@ -1,6 +1,11 @@
 //! How the store in etcd is used: the table `[etcd]`.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    net::{Ipv6Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
@@ -10,6 +15,12 @@ use crate::settings::{Document, Spanned, Table};
 /// to notice that a writer with a longer one is gone.
 const LEASE: std::ops::Range<u64> = 3..3_601;
 
+/// The bounds of the time for which a replica may be cut off, in seconds.
+const HOLD: std::ops::Range<u64> = 2..86_401;
+
+/// The default port of the replicas' channel.
+const CHANNEL_PORT: u16 = 5380;
+
 /// What the table says. The files are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Etcd {
@@ -17,6 +28,11 @@ pub struct Etcd {
     pub prefix: String,
     /// How long the writer stays the writer without being heard.
     pub lease: Duration,
+    /// How long leases of peers are renewed without contact with the writer, or with
+    /// etcd.
+    pub hold: Duration,
+    /// Where other replicas reach this one.
+    pub channel: SocketAddr,
     /// `None` for connections without TLS.
     pub tls: Option<Tls>,
     pub login: Option<Login>,
@@ -47,7 +63,9 @@ impl Default for Etcd {
     fn default() -> Self {
         Self {
             prefix: "/paramd".to_owned(),
-            lease: Duration::from_secs(10),
+            lease: Duration::from_secs(3),
+            hold: Duration::from_secs(15),
+            channel: SocketAddr::from((Ipv6Addr::UNSPECIFIED, CHANNEL_PORT)),
             tls: None,
             login: None,
         }
@@ -60,6 +78,19 @@ impl Etcd {
         let default = Self::default();
         let prefix = table.text("prefix", source);
         let lease = table.duration("lease", LEASE, source);
+        let hold = table.duration("hold", HOLD, source);
+        let channel = table.text("channel", source);
+        let channel = channel.and_then(|text| {
+            let address = text.get_ref().parse().ok();
+            if address.is_none() {
+                let message = format!(
+                    "invalid address `{}`: write \"10.0.0.2:{CHANNEL_PORT}\" or \"[::]:{CHANNEL_PORT}\"",
+                    text.get_ref()
+                );
+                source.problem(text.span(), message);
+            }
+            address
+        });
         let tls = tls(table, source);
         let login = login(table, source);
         table.finish(source);
@@ -73,6 +104,8 @@ impl Etcd {
         Self {
             prefix: prefix.map_or(default.prefix, Spanned::into_inner),
             lease: lease.unwrap_or(default.lease),
+            hold: hold.unwrap_or(default.hold),
+            channel: channel.unwrap_or(default.channel),
             tls,
             login,
         }

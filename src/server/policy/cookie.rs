@@ -53,6 +53,11 @@ impl CookieStatus {
     }
 }
 
+/// A text contains no secrets of cookies.
+#[derive(Debug, thiserror::Error)]
+#[error("the shared cookie secrets cannot be read")]
+pub struct NoSecrets;
+
 /// Generates and verifies server cookies.
 pub struct Cookies {
     secrets: ArcSwap<Secrets>,
@@ -93,6 +98,46 @@ impl Cookies {
         };
         cookies.save();
         Ok(cookies)
+    }
+
+    /// Uses secrets that all replicas of the service share.
+    ///
+    /// # Errors
+    ///
+    /// The text contains none.
+    pub fn shared(text: &str) -> Result<Self, NoSecrets> {
+        let secrets = Secrets::parse(text).ok_or(NoSecrets)?;
+        Ok(Self {
+            secrets: ArcSwap::from_pointee(secrets),
+            file: None,
+        })
+    }
+
+    /// New secrets, as a text for [`shared`](Self::shared).
+    ///
+    /// # Errors
+    ///
+    /// The operating system provides no random numbers.
+    pub fn generate_text() -> io::Result<String> {
+        Ok(Secrets::new(None, now())?.text())
+    }
+
+    /// Takes over secrets that another replica has generated.
+    pub fn replace(&self, text: &str) {
+        match Secrets::parse(text) {
+            Some(secrets) => self.secrets.store(Arc::new(secrets)),
+            None => warn!("the shared cookie secrets cannot be read: the old ones stay in use"),
+        }
+    }
+
+    /// The next secrets, if the current one is due for rotation.
+    pub fn next_text(&self) -> Option<String> {
+        let secrets = self.secrets.load();
+        if !secrets.are_due(now()) {
+            return None;
+        }
+        let next = Secrets::new(Some(secrets.current), now()).ok()?;
+        Some(next.text())
     }
 
     /// Generates a new secret if the current one is due for rotation. The server

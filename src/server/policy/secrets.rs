@@ -59,13 +59,13 @@ impl Secrets {
 
     /// One line each: the creation time of the current secret, the current secret,
     /// and the previous one.
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let previous = self.previous.as_ref().map(hexadecimal).unwrap_or_default();
         let current = hexadecimal(&self.current);
         format!("{}\n{current}\n{previous}\n", self.created)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         Some(Self {
             created: lines.next()?.parse().ok()?,

@@ -19,17 +19,16 @@ impl Responder {
     #[inline(always)]
     pub(super) fn answer_peer(
         &self,
-        exchange: &Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         zone: &ZoneState,
         lookup: &Lookup<'_>,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let (query, client) = (exchange.query(), exchange.client());
+        let (query, client) = (&exchange.zone_query.query, exchange.reply.client);
         let (rtype, view) = (query.rtype(), &zone.view);
         let Some(name) = &exchange.zone_query.name else {
             return self.answer_name(exchange, zone, out);
         };
-        let mut exchange = *exchange;
         if let Some(peer) = lookup.host()
             && name.form.registers(rtype)
         {
@@ -42,11 +41,12 @@ impl Responder {
             let (now, duration) = (exchange.snapshot.now, view.zone.rules.lease);
             let is_holder =
                 peer.holder.source == client.source.ip && peer.holder.address == address;
-            let is_live = if is_holder {
-                peer.lease.renew(now, duration)
-            } else {
-                peer.lease.is_running(now, duration)
-            };
+            let is_live = exchange.snapshot.may_renew
+                && if is_holder {
+                    peer.lease.renew(now, duration)
+                } else {
+                    peer.lease.is_running(now, duration)
+                };
             if !is_live {
                 return exchange.defer(Operation::Register(RegistrationRequest {
                     zone: zone.index,
@@ -60,7 +60,7 @@ impl Responder {
                 }));
             }
         } else if is_transfer(rtype) {
-            return self.transfer(&exchange, zone, &QueryName::Unknown, out);
+            return self.transfer(exchange, zone, &QueryName::Unknown, out);
         }
         exchange.reply.begin(out);
         match view.write(lookup, name.form, rtype, client.source.server, out) {
@@ -83,11 +83,11 @@ impl Responder {
     #[inline(never)]
     pub(super) fn answer_name(
         &self,
-        exchange: &Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         zone: &ZoneState,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let (query, client) = (exchange.query(), exchange.client());
+        let (query, client) = (&exchange.zone_query.query, exchange.reply.client);
         let Some(owner) = exchange.owner() else {
             return exchange.error(ResponseCode::FormErr, None, out);
         };
@@ -108,7 +108,6 @@ impl Responder {
             exchange.reply.answer(view.answer(&question), out);
             return Outcome::Reply;
         }
-        let mut exchange = *exchange;
         exchange.reply.depends_on_subnet = true;
         let (keys, signature) = (view.zone.register_keys.as_ref(), exchange.reply.signature);
         let address = match self.policy.may_register(client, keys, signature) {

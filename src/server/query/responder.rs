@@ -254,7 +254,7 @@ impl Responder {
             signature: parsed.and_then(|parsed| parsed.tsig.signature()),
             depends_on_subnet: false,
         };
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             snapshot,
             zone_query,
             parsed,
@@ -265,7 +265,7 @@ impl Responder {
             Verdict::Send => {}
             Verdict::Drop => return Outcome::NoReply,
             Verdict::Truncate => {
-                reply.truncated(out);
+                exchange.reply.truncated(out);
                 return Outcome::Reply;
             }
         }
@@ -282,8 +282,8 @@ impl Responder {
         }
         match (zone_query.zone, query.class()) {
             (Some(zone), IN) => match zone_query.lookup() {
-                Some(lookup) => self.answer_peer(&exchange, zone, &lookup, out),
-                None => self.answer_name(&exchange, zone, out),
+                Some(lookup) => self.answer_peer(&mut exchange, zone, &lookup, out),
+                None => self.answer_name(&mut exchange, zone, out),
             },
             _ => self.answer_without_zone(&exchange, out),
         }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::{
     clock::Clock,
     network::Time,
-    registry::{PublishedZone, Registry},
+    registry::{PublishedZone, Registry, Vouching},
     server::{
         policy::cookie::{self, CookieSnapshot, Cookies},
         wire::{BATCH_SIZE, Query},
@@ -20,7 +20,11 @@ pub struct Snapshot {
     /// The zones, the one with the longest origin first.
     zones: Vec<ZoneState>,
     pub now: Time,
+    /// Whether this service may renew leases and answer for them, which a replica may
+    /// not without contact with the writer.
+    pub may_renew: bool,
     pub cookies: CookieSnapshot,
+    vouching: Arc<Vouching>,
 }
 
 /// A zone at one moment.
@@ -82,9 +86,12 @@ impl Snapshot {
         });
         let mut zones: Vec<_> = zones.collect();
         zones.sort_by_key(|zone| Reverse(zone.view.zone.origin.len()));
+        let (now, vouching) = (clock.now(), registry.vouching().clone());
         Self {
             zones,
-            now: clock.now(),
+            now,
+            may_renew: vouching.is_valid(now),
+            vouching,
             cookies: cookies.snapshot(cookie::now()),
         }
     }
@@ -93,6 +100,7 @@ impl Snapshot {
     /// before each batch of packets.
     pub fn refresh(&mut self, cookies: &Cookies, clock: &Clock) {
         self.now = clock.now();
+        self.may_renew = self.vouching.is_valid(self.now);
         self.cookies = cookies.snapshot(cookie::now());
         for zone in &mut self.zones {
             if !zone.published.is_current(&zone.view) {

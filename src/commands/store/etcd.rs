@@ -1,0 +1,204 @@
+//! A store in etcd: what it needs of options and configuration.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+
+use super::started::{Sharing, Started, start_error};
+use crate::{
+    clock::Clock,
+    commands::with_advice,
+    registry::Registry,
+    replicas::{Options, Replicas, SharedCookies},
+    server::{
+        config::{self, Config},
+        policy::cookie::Cookies,
+    },
+    store::{
+        dumps::Dumps,
+        etcd::{
+            Access, Listing, Login, Member, OwnCertificate, Replica, Settings, SharedKey, Tls,
+            Worker,
+        },
+    },
+    zone::Zone,
+};
+
+/// The access to etcd, and everything that is stored there.
+pub struct Opened {
+    worker: Worker,
+    member: Arc<Member>,
+    members: Vec<String>,
+    listing: Listing,
+    cookies: Option<SharedCookies>,
+}
+
+/// Opens the data directory, and reads what is stored.
+pub async fn open(
+    data: &Path,
+    members: &[String],
+    config: &Config,
+    clock: &Clock,
+) -> anyhow::Result<Opened> {
+    let worker = Worker::start().context("cannot start a thread")?;
+    let settings = settings(members, config);
+    let member = Member::open(data, &settings, clock.clone(), worker.handle());
+    let member = Arc::new(member.map_err(with_advice)?);
+    let reading = member.clone();
+    let read = worker.handle().spawn(async move {
+        reading.contact().await?;
+        reading.read().await
+    });
+    let listing = read.await.context("etcd cannot be read")?;
+    Ok(Opened {
+        worker,
+        member,
+        members: members.to_vec(),
+        listing: listing.map_err(with_advice)?,
+        cookies: None,
+    })
+}
+
+impl Opened {
+    pub fn dumps(&self) -> Dumps {
+        self.member.dumps().clone()
+    }
+
+    /// The cookies with the secrets that all replicas share. The first one generates
+    /// them.
+    pub async fn cookies(&mut self) -> anyhow::Result<Arc<Cookies>> {
+        let own = Cookies::generate_text().context("cannot generate a secret for cookies")?;
+        let member = self.member.clone();
+        let stored = self.worker.handle().spawn(async move {
+            member
+                .shared_value(SharedKey::Cookies, own.into_bytes())
+                .await
+        });
+        let stored = stored.await.context("etcd cannot be read")?;
+        let stored = stored.map_err(with_advice)?;
+        let cookies = Cookies::shared(&String::from_utf8_lossy(&stored.value))?;
+        let cookies = Arc::new(cookies);
+        self.cookies = Some(SharedCookies {
+            cookies: cookies.clone(),
+            stored,
+        });
+        Ok(cookies)
+    }
+
+    /// Starts to follow the other replicas.
+    pub fn start(
+        self,
+        zones: Vec<Zone>,
+        address: &str,
+        config: &Config,
+        clock: Clock,
+    ) -> anyhow::Result<Started> {
+        let Listing { stored, revision } = self.listing;
+        let (registry, ended) =
+            Registry::join(zones, stored, clock.clone()).map_err(start_error)?;
+        let listen = config.etcd.channel;
+        let listener = TcpListener::bind(listen)
+            .and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            })
+            .with_context(|| {
+                format!(
+                    "cannot listen for other replicas on {listen}: set another address as \
+                     `channel` in [etcd]"
+                )
+            })?;
+        let bound = listener.local_addr()?;
+        let options = Options {
+            replica: Replica {
+                name: config.identity.name.clone().unwrap_or_else(host_name),
+                address: address.to_owned(),
+                channel: Some(advertised(bound, &self.members)),
+            },
+            hold: config.etcd.hold,
+            revision,
+            cookies: self.cookies,
+        };
+        let (replicas, failure) = Replicas::start(
+            self.worker,
+            self.member,
+            registry.clone(),
+            clock,
+            listener,
+            options,
+        )
+        .map_err(with_advice)?;
+        Ok(Started {
+            registry,
+            ended,
+            sharing: Sharing::Replicas {
+                replicas: Box::new(replicas),
+                failure,
+            },
+        })
+    }
+}
+
+/// The address at which other replicas reach this one: where it listens on all
+/// addresses, the one from which it reaches etcd.
+fn advertised(bound: SocketAddr, members: &[String]) -> SocketAddr {
+    if !bound.ip().is_unspecified() {
+        return bound;
+    }
+    let any = if bound.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
+    let reached = members.iter().find_map(|member| {
+        // Nothing is sent.
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(member).ok()?;
+        Some(socket.local_addr().ok()?.ip().to_canonical())
+    });
+    SocketAddr::new(reached.unwrap_or_else(|| bound.ip()), bound.port())
+}
+
+/// What the store needs to know.
+pub fn settings(members: &[String], config: &Config) -> Settings {
+    let config::etcd::Etcd {
+        prefix,
+        lease,
+        tls,
+        login,
+        ..
+    } = config.etcd.clone();
+    let tls = tls.map(|tls| Tls {
+        ca: tls.ca,
+        own: tls.own.map(|own| OwnCertificate {
+            certificate: own.certificate,
+            key: own.key,
+        }),
+    });
+    let login = login.map(|login| Login {
+        user: login.user,
+        password: login.password,
+    });
+    Settings {
+        access: Access {
+            members: members.to_vec(),
+            tls,
+            login,
+        },
+        prefix,
+        lease,
+    }
+}
+
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "a replica without a name".to_owned(),
+        name => name.to_owned(),
+    }
+}

@@ -1,0 +1,274 @@
+//! What the writer knows of the heartbeats that other replicas answer.
+//!
+//! A replica renews leases by itself and reports them afterwards. The writer must end no
+//! lease that a replica may have renewed and not reported yet. Each report is
+//! acknowledged, and proves that the replica has reported everything up to the
+//! acknowledgement before. So the writer knows all heartbeats up to the earliest of these
+//! times, and no lease ends that was running then ([`Network::set_heard_until`]).
+//!
+//! An acknowledgement also allows the replica to renew leases for some more time, which
+//! counts from when the replica sent its report ([`Vouching`]). A replica that falls
+//! silent is forgotten when that time has surely passed. The writer cannot know what the
+//! replica has renewed until then, so every lease is extended by one lease. The same
+//! holds after an election, for the replicas of the earlier writer.
+//!
+//! All times are those of the writer's clock; the clock of a replica may run slower or
+//! faster by up to one part in [`DRIFT`].
+//!
+//! [`Network::set_heard_until`]: crate::network::Network::set_heard_until
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tracing::info;
+
+use crate::network::Time;
+
+/// How much the clocks of two machines may differ in speed: one part in a hundred.
+pub const DRIFT: u32 = 100;
+
+/// Until when this service may renew leases and answer for it.
+#[derive(Debug)]
+pub struct Vouching(AtomicU64);
+
+impl Vouching {
+    /// A service without replicas, which always may.
+    pub(super) fn always() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+
+    /// A replica, which may not before a writer has allowed it.
+    pub(super) fn not_yet() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Allows it until that time.
+    pub fn extend(&self, until: Time) {
+        self.0.fetch_max(until.0, Ordering::AcqRel);
+    }
+
+    pub fn is_valid(&self, now: Time) -> bool {
+        now.0 < self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What the writer knows of the other replicas.
+#[derive(Debug)]
+pub struct Coverage {
+    /// How long a replica may renew leases after a report.
+    hold: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    replicas: BTreeMap<String, Replica>,
+    /// When the replicas of an earlier writer have stopped to renew leases; `None` after
+    /// that.
+    others: Option<Others>,
+    /// Every lease is extended by one lease from this time.
+    heard_since: Time,
+}
+
+#[derive(Debug)]
+struct Others {
+    elected: Time,
+    until: Time,
+}
+
+#[derive(Debug)]
+struct Replica {
+    /// Which run of the replica's process this is.
+    run: u64,
+    name: String,
+    /// Everything that it has renewed before this time was reported.
+    heard_until: Time,
+    /// When the last report was acknowledged.
+    acknowledged: Time,
+    /// It renews no leases after this time.
+    vouches_until: Time,
+}
+
+/// Until when, and since when, all heartbeats are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    pub until: Time,
+    pub since: Time,
+}
+
+impl Coverage {
+    /// The knowledge of a writer that was elected at this time.
+    pub fn new(hold: Duration, elected: Time) -> Self {
+        let others = Others {
+            elected,
+            until: surely_after(elected, hold),
+        };
+        Self {
+            hold,
+            state: Mutex::new(State {
+                replicas: BTreeMap::new(),
+                others: Some(others),
+                heard_since: elected,
+            }),
+        }
+    }
+
+    /// Notes a report, everything in which has been noted in the leases before. The
+    /// caller acknowledges it. Returns when the report before was acknowledged.
+    pub fn report(&self, identity: &str, name: &str, run: u64, now: Time) -> Option<Time> {
+        let mut state = self.locked();
+        let vouches_until = surely_after(now, self.hold);
+        let is_known = state
+            .replicas
+            .get(identity)
+            .is_some_and(|replica| replica.run == run);
+        if !is_known {
+            if state.replicas.remove(identity).is_some() {
+                // An earlier run of it may have renewed leases right before it ended.
+                state.heard_since = now;
+            }
+            info!("the replica {name} has joined");
+            let replica = Replica {
+                run,
+                name: name.to_owned(),
+                heard_until: now,
+                acknowledged: now,
+                vouches_until,
+            };
+            state.replicas.insert(identity.to_owned(), replica);
+            return None;
+        }
+        let replica = state.replicas.get_mut(identity)?;
+        let before = replica.acknowledged;
+        replica.heard_until = before;
+        replica.acknowledged = now;
+        replica.vouches_until = vouches_until;
+        Some(before)
+    }
+
+    /// Notes that a replica has heard nobody for some time, since it stood still.
+    pub fn stood_still(&self, now: Time) {
+        self.locked().heard_since = now;
+    }
+
+    /// Notes that a replica has ended, after it has reported everything.
+    pub fn leave(&self, identity: &str, run: u64) {
+        let mut state = self.locked();
+        let replicas = &mut state.replicas;
+        if replicas.get(identity).is_some_and(|it| it.run == run)
+            && let Some(replica) = replicas.remove(identity)
+        {
+            info!("the replica {} has left", replica.name);
+        }
+    }
+
+    /// What is known at this time.
+    pub fn heard(&self, now: Time) -> Heard {
+        let mut state = self.locked();
+        let mut since = state.heard_since;
+        state.replicas.retain(|_, replica| {
+            let may_renew = now < replica.vouches_until;
+            if !may_renew {
+                info!(
+                    "the replica {} is silent: every lease is extended by one lease",
+                    replica.name
+                );
+                since = now;
+            }
+            may_renew
+        });
+        let mut until = now;
+        if let Some(others) = &state.others {
+            if now < others.until {
+                until = until.min(others.elected);
+            } else {
+                since = since.max(others.until);
+                state.others = None;
+            }
+        }
+        let replicas = state.replicas.values().map(|replica| replica.heard_until);
+        let until = replicas.min().map_or(until, |replicas| replicas.min(until));
+        state.heard_since = state.heard_since.max(since);
+        let since = state.heard_since;
+        Heard { until, since }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When a time span has surely passed on every clock.
+fn surely_after(start: Time, span: Duration) -> Time {
+    start + span + span / DRIFT + Duration::from_millis(100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD: Duration = Duration::from_secs(10);
+
+    fn heard(coverage: &Coverage, now: u64) -> (u64, u64) {
+        let Heard { until, since } = coverage.heard(Time(now));
+        (until.0, since.0)
+    }
+
+    #[test]
+    fn replicas_of_an_earlier_writer_are_waited_for() {
+        let coverage = Coverage::new(HOLD, Time(1_000));
+        assert_eq!(heard(&coverage, 5_000), (1_000, 1_000));
+        assert_eq!(heard(&coverage, 11_199), (1_000, 1_000));
+        assert_eq!(heard(&coverage, 11_200), (11_200, 11_200));
+        assert_eq!(heard(&coverage, 30_000), (30_000, 11_200));
+    }
+
+    #[test]
+    fn a_report_covers_what_was_before_the_last_acknowledgement() {
+        let coverage = Coverage::new(HOLD, Time(0));
+        heard(&coverage, 20_000);
+        assert_eq!(coverage.report("a", "a", 1, Time(21_000)), None);
+        assert_eq!(heard(&coverage, 21_500).0, 21_000);
+        let before = coverage.report("a", "a", 1, Time(22_000));
+        assert_eq!(before, Some(Time(21_000)));
+        assert_eq!(heard(&coverage, 22_500).0, 21_000);
+        coverage.report("b", "b", 1, Time(22_700));
+        coverage.report("a", "a", 1, Time(23_000));
+        assert_eq!(heard(&coverage, 23_500).0, 22_000);
+        coverage.leave("a", 1);
+        assert_eq!(heard(&coverage, 23_500).0, 22_700);
+    }
+
+    #[test]
+    fn leases_are_extended_when_a_replica_is_lost_or_starts_again() {
+        let coverage = Coverage::new(HOLD, Time(0));
+        heard(&coverage, 20_000);
+        coverage.report("a", "a", 1, Time(21_000));
+        let (until, since) = heard(&coverage, 31_199);
+        assert_eq!(until, 21_000);
+        assert!(since < 21_000);
+        assert_eq!(heard(&coverage, 31_200), (31_200, 31_200));
+        coverage.report("a", "a", 2, Time(32_000));
+        coverage.report("a", "a", 3, Time(33_000));
+        assert_eq!(heard(&coverage, 33_100), (33_000, 33_000));
+        coverage.stood_still(Time(34_000));
+        assert_eq!(heard(&coverage, 34_100).1, 34_000);
+    }
+
+    #[test]
+    fn a_service_without_replicas_always_vouches() {
+        assert!(Vouching::always().is_valid(Time(u64::MAX - 1)));
+        let vouching = Vouching::not_yet();
+        assert!(!vouching.is_valid(Time(1)));
+        vouching.extend(Time(5));
+        vouching.extend(Time(3));
+        assert!(vouching.is_valid(Time(4)));
+        assert!(!vouching.is_valid(Time(5)));
+    }
+}

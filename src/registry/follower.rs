@@ -1,0 +1,382 @@
+//! The registry of a replica that is not the writer: it publishes what the writer has
+//! stored, and passes requests on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{error, warn};
+
+use super::{
+    Decision, Denial, Grant, PublishedZone,
+    load::{Misfit, stored_peer, stored_pin},
+    replication::{Decided, Forwarded, ForwardedAction, NamedId, Outcome, sequence_named},
+    request::{Action, Command},
+    shared::{EndedBlock, EndedLeases},
+};
+use crate::{
+    network::{Network, PeerId, Replicated, Time},
+    store::replication::{BLOCK, BlockPlace, Stored, ZoneChange},
+    zone::{Zone, ZoneView},
+};
+
+/// How long a request may wait for a writer. Whoever asked then learns that there is
+/// none, while they still wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// What a replica has of the store, and the requests that wait for the writer.
+pub(super) struct Follower {
+    zones: Vec<Arc<PublishedZone>>,
+    /// By zone: what was stored in part so far.
+    pending: Vec<ZoneChange>,
+    pub ended: EndedLeases,
+    /// By zone: the first serial that was never published, and the last commit that
+    /// changed a registration or a pin.
+    marks: Vec<(u64, u64)>,
+    /// The last commit that is published.
+    pub commit: u64,
+    waiting: BTreeMap<u64, Waiting>,
+    /// Decisions that wait for the commit as of which they hold.
+    decided: Vec<Decided>,
+    next_request: u64,
+    writer: Option<UnboundedSender<Vec<Forwarded>>>,
+}
+
+/// A request that waits for the writer.
+struct Waiting {
+    command: Command,
+    since: Time,
+    /// When it was sent to the writer in use.
+    sent: Option<Time>,
+}
+
+impl Follower {
+    pub fn new(zones: Vec<Arc<PublishedZone>>, ended: EndedLeases, commit: u64) -> Self {
+        let marks = zones.iter().map(|zone| (zone.reserved(), zone.changed()));
+        Self {
+            pending: zones.iter().map(|_| ZoneChange::default()).collect(),
+            marks: marks.collect(),
+            ended,
+            commit,
+            zones,
+            waiting: BTreeMap::new(),
+            decided: Vec::new(),
+            next_request: 0,
+            writer: None,
+        }
+    }
+
+    /// Publishes what a commit has stored.
+    pub fn follow(&mut self, stored: Stored, now: Time) {
+        if stored.commit <= self.commit {
+            return;
+        }
+        for (place, change) in self.by_zone(stored.zones) {
+            self.pending[place].extend(change);
+        }
+        self.commit = stored.commit;
+        self.publish(now, |pending| pending.serial.is_some());
+    }
+
+    /// Publishes everything that was stored in part, since whoever stored it is gone.
+    pub fn follow_all(&mut self, now: Time) {
+        self.publish(now, |pending| *pending != ZoneChange::default());
+    }
+
+    /// Publishes all that is stored. What was published before and is no longer stored is
+    /// removed.
+    pub fn replace(&mut self, stored: Stored, now: Time) {
+        if stored.commit < self.commit {
+            return;
+        }
+        let is_current = stored.commit == self.commit;
+        let mut listed: BTreeMap<usize, ZoneChange> = self.by_zone(stored.zones).collect();
+        for place in 0..self.zones.len() {
+            let mut change = listed.remove(&place).unwrap_or_default();
+            self.add_missing(place, &mut change);
+            self.pending[place] = change;
+        }
+        let before: Vec<_> = self.zones.iter().map(|zone| zone.contents()).collect();
+        self.commit = stored.commit;
+        self.publish(now, |_| true);
+        let pairs = self.zones.iter().zip(before);
+        for (published, before) in pairs.filter(|_| is_current) {
+            let contents = published.contents();
+            if (contents.registrations, contents.pins) != (before.registrations, before.pins) {
+                error!(
+                    "zone {}: this replica differed from what is stored, and has taken it over: \
+                     please report this",
+                    published.zone
+                );
+            }
+        }
+    }
+
+    /// Adds that everything is gone which was published and is not listed.
+    fn add_missing(&self, place: usize, change: &mut ZoneChange) {
+        let zone = &self.zones[place].zone;
+        let network = self.zones[place].network();
+        let of = |sequence, index| BlockPlace {
+            sequence: zone.rules.sequence(sequence).name.clone(),
+            index,
+        };
+        let blocks: BTreeSet<_> = network
+            .peers()
+            .map(|peer| (peer.id.sequence, peer.id.number / BLOCK))
+            .collect();
+        for (sequence, index) in blocks {
+            change.blocks.entry(of(sequence, index)).or_default();
+        }
+        for (sequence, index) in self.ended.places(place) {
+            change.ended.entry(of(sequence, index)).or_default();
+        }
+        for (host, _) in network.pins() {
+            change.pins.entry(host.to_string()).or_default();
+        }
+    }
+
+    fn by_zone(
+        &self,
+        zones: BTreeMap<String, ZoneChange>,
+    ) -> impl Iterator<Item = (usize, ZoneChange)> + use<> {
+        let known = self.zones.iter().map(|zone| zone.zone.origin_text());
+        let known: Vec<String> = known.collect();
+        zones.into_iter().filter_map(move |(origin, change)| {
+            let place = known.iter().position(|known| *known == origin)?;
+            Some((place, change))
+        })
+    }
+
+    fn publish(&mut self, now: Time, is_due: impl Fn(&ZoneChange) -> bool) {
+        for place in 0..self.zones.len() {
+            let published = self.zones[place].clone();
+            let mut network = Network::clone(&published.network());
+            if is_due(&self.pending[place]) {
+                let change = std::mem::take(&mut self.pending[place]);
+                let marks = &mut self.marks[place];
+                marks.0 = change.serial.unwrap_or(marks.0);
+                marks.1 = change.changed.unwrap_or(marks.1);
+                let serial = marks.0;
+                let problems = apply(
+                    &published.zone,
+                    place,
+                    &mut network,
+                    change,
+                    &mut self.ended,
+                    serial,
+                    now,
+                );
+                for problem in problems {
+                    warn!("zone {}: {problem}", published.zone);
+                }
+            }
+            let (reserved, changed) = self.marks[place];
+            published.publish(network, self.commit, changed, reserved);
+        }
+    }
+
+    /// Takes requests on behalf of the writer.
+    pub fn forward(&mut self, commands: Vec<Command>, now: Time) {
+        let first = self.next_request;
+        for command in commands {
+            let waiting = Waiting {
+                command,
+                since: now,
+                sent: None,
+            };
+            self.waiting.insert(self.next_request, waiting);
+            self.next_request += 1;
+        }
+        self.send(first, now);
+    }
+
+    /// Sends the requests from this one on to the writer, if one is connected.
+    fn send(&mut self, first: u64, now: Time) {
+        let Some(writer) = &self.writer else {
+            return;
+        };
+        let mut forwarded = Vec::new();
+        for (request, waiting) in self.waiting.range_mut(first..) {
+            waiting.sent = Some(now);
+            let Command { zone, action, .. } = &waiting.command;
+            let zone = &self.zones[*zone].zone;
+            forwarded.push(Forwarded {
+                request: *request,
+                zone: zone.origin_text(),
+                action: ForwardedAction::of(zone, action),
+            });
+        }
+        if !forwarded.is_empty() && writer.send(forwarded).is_err() {
+            self.writer = None;
+        }
+    }
+
+    /// Uses the connection to a writer. What the writer before was asked is repeated,
+    /// except updates, which it may have applied.
+    pub fn connect(&mut self, writer: UnboundedSender<Vec<Forwarded>>, now: Time) {
+        self.writer = Some(writer);
+        let is_lost =
+            |it: &Waiting| it.sent.is_some() && matches!(it.command.action, Action::Update(_));
+        let requests = self.waiting.iter();
+        let lost = requests
+            .filter(|(_, it)| is_lost(it))
+            .map(|(request, _)| *request);
+        for request in lost.collect::<Vec<_>>() {
+            self.reply(request, Err(Denial::NoWriter));
+        }
+        self.decided.clear();
+        self.send(0, now);
+    }
+
+    /// Answers the requests about which the writer has decided, as soon as what it has
+    /// decided is published here.
+    pub fn decide(&mut self, decided: Vec<Decided>) {
+        self.decided.extend(decided);
+        let commit = self.commit;
+        let is_due = |it: &mut Decided| it.commit <= commit;
+        let due: Vec<Decided> = self.decided.extract_if(.., is_due).collect();
+        for Decided {
+            request, outcome, ..
+        } in due
+        {
+            if let Some(decision) = self.decision(request, outcome) {
+                self.reply(request, decision);
+            }
+        }
+    }
+
+    /// The decision in terms of this replica.
+    fn decision(&self, request: u64, outcome: Outcome) -> Option<Decision> {
+        let Waiting { command, sent, .. } = self.waiting.get(&request)?;
+        let published = &self.zones[command.zone];
+        let zone = &published.zone;
+        let (host, is_new, candidates) = match outcome {
+            Outcome::Granted {
+                host,
+                is_new,
+                candidates,
+            } => (host, is_new, candidates),
+            Outcome::Updated => return Some(Ok(Grant::Updated)),
+            Outcome::Denied(denial) => return Some(Err(denial.into_denial(zone))),
+        };
+        let view = published.view();
+        let peer = host.parse().ok().and_then(|host| view.network.host(&host));
+        let Some(peer) = peer.cloned() else {
+            // It was released since.
+            return Some(Err(Denial::NoWriter));
+        };
+        if let (Action::Register { client, .. }, Some(sent)) = (&command.action, sent)
+            && peer.holder == *client
+        {
+            view.network.hear(peer.id, *sent);
+        }
+        let view = with_candidates(zone, view, &candidates);
+        Some(Ok(Grant::Peer { peer, view, is_new }))
+    }
+
+    /// Denies the requests that have waited for too long.
+    pub fn expire(&mut self, now: Time) {
+        let is_late = |it: &Waiting| now >= it.since + PATIENCE;
+        let requests = self.waiting.iter();
+        let late = requests
+            .take_while(|(_, it)| is_late(it))
+            .map(|(request, _)| *request);
+        for request in late.collect::<Vec<_>>() {
+            self.reply(request, Err(Denial::NoWriter));
+        }
+    }
+
+    fn reply(&mut self, request: u64, decision: Decision) {
+        if let Some(Waiting { command, .. }) = self.waiting.remove(&request) {
+            (command.reply)(decision);
+        }
+    }
+
+    /// The requests that wait, which this replica decides now.
+    pub fn take_waiting(&mut self) -> Vec<Command> {
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.into_values().map(|it| it.command).collect()
+    }
+}
+
+/// The view with the candidates for root nodes that the writer had.
+fn with_candidates(zone: &Zone, view: Arc<ZoneView>, candidates: &[NamedId]) -> Arc<ZoneView> {
+    let ids = candidates.iter().filter_map(|id| id.to_id(zone));
+    let ids: Vec<PeerId> = ids.collect();
+    if view.network.root_candidates() == ids {
+        return view;
+    }
+    let network = view.network.with_root_candidates(&ids);
+    Arc::new(view.next(Arc::new(network)))
+}
+
+/// Changes the network of a zone as it was stored. `serial` is the first one that was
+/// never published. Returns what does not fit the zone file.
+pub(super) fn apply(
+    zone: &Zone,
+    place: usize,
+    network: &mut Network,
+    change: ZoneChange,
+    ended: &mut EndedLeases,
+    serial: u64,
+    now: Time,
+) -> Vec<Misfit> {
+    let mut problems = Vec::new();
+    let mut changes = Vec::new();
+    let mut touched = BTreeSet::new();
+    for (BlockPlace { sequence, index }, numbers) in change.ended {
+        if let Some(sequence) = sequence_named(zone, &sequence) {
+            touched.insert((sequence, index));
+            ended.set(EndedBlock {
+                zone: place,
+                sequence,
+                index,
+                numbers,
+            });
+        }
+    }
+    for (BlockPlace { sequence, index }, registrations) in change.blocks {
+        let known = sequence_named(zone, &sequence);
+        let mut holders = BTreeMap::new();
+        for registration in registrations {
+            match stored_peer(zone, registration) {
+                Ok(peer) => drop(holders.insert(peer.id.number, peer)),
+                Err(misfit) => problems.push(misfit),
+            }
+        }
+        let Some(sequence) = known else {
+            continue;
+        };
+        touched.insert((sequence, index));
+        for number in numbers_of(index) {
+            let id = PeerId { sequence, number };
+            changes.push(Replicated::Holder(id, holders.remove(&number)));
+        }
+    }
+    for (sequence, index) in touched {
+        let ended = ended.of(place, sequence, index);
+        changes.extend(numbers_of(index).map(|number| {
+            let is_live = !ended.contains(&number);
+            Replicated::Liveness(PeerId { sequence, number }, is_live)
+        }));
+    }
+    for (host, pin) in change.pins {
+        match pin.map(|pin| stored_pin(zone, &pin)) {
+            None => changes.extend(host.parse().ok().map(|host| Replicated::Pin(host, None))),
+            Some(Ok((host, id))) => changes.push(Replicated::Pin(host, Some(id))),
+            Some(Err(misfit)) => problems.push(misfit),
+        }
+    }
+    let revision = serial.saturating_sub(1).max(1);
+    let conflicts = network.replicate(changes, revision, now);
+    problems.extend(conflicts.into_iter().map(Misfit::from));
+    problems
+}
+
+fn numbers_of(index: u32) -> std::ops::Range<u32> {
+    let first = index.saturating_mul(BLOCK);
+    first..first.saturating_add(BLOCK)
+}

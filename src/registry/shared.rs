@@ -1,0 +1,106 @@
+//! Which leases have ended, as it is stored for the replicas of the service.
+//!
+//! A store of one service does not keep this: after a restart, every peer counts as live.
+//! Replicas must agree on it, so the writer stores it before it publishes it. It is stored
+//! for blocks of numbers, like the registrations themselves.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    network::{Change, Network, Sequence},
+    store::replication::BLOCK,
+};
+
+/// The place of a block: the index of its zone, its sequence, and its first number
+/// divided by [`BLOCK`].
+type Place = (usize, Sequence, u32);
+
+/// The numbers of a block whose holders are registered and not live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EndedBlock {
+    pub zone: usize,
+    pub sequence: Sequence,
+    pub index: u32,
+    pub numbers: Vec<u32>,
+}
+
+/// What the store has of all blocks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct EndedLeases {
+    /// The blocks in which leases have ended.
+    stored: BTreeMap<Place, Vec<u32>>,
+    /// The blocks of which a failed commit may have stored something.
+    uncertain: BTreeSet<Place>,
+}
+
+impl EndedLeases {
+    /// The numbers of a block, as they are stored.
+    pub fn of(&self, zone: usize, sequence: Sequence, index: u32) -> &[u32] {
+        let numbers = self.stored.get(&(zone, sequence, index));
+        numbers.map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes what is stored of a block.
+    pub fn set(&mut self, block: EndedBlock) {
+        let place = (block.zone, block.sequence, block.index);
+        if block.numbers.is_empty() {
+            self.stored.remove(&place);
+        } else {
+            self.stored.insert(place, block.numbers);
+        }
+    }
+
+    /// The blocks of a zone in which leases have ended.
+    pub fn places(&self, zone: usize) -> impl Iterator<Item = (Sequence, u32)> {
+        let all = self.stored.keys().filter(move |place| place.0 == zone);
+        all.map(|(_, sequence, index)| (*sequence, *index))
+    }
+
+    /// The blocks that must be stored, where the networks follow those `before`.
+    pub fn differences(
+        &self,
+        before: &[Arc<Network>],
+        networks: &[Network],
+        changes: &[(usize, Change)],
+    ) -> Vec<EndedBlock> {
+        let mut places = self.uncertain.clone();
+        for (zone, (network, before)) in networks.iter().zip(before).enumerate() {
+            let ids = network.liveness_changes(before).into_iter();
+            places.extend(ids.map(|id| (zone, id.sequence, id.number / BLOCK)));
+        }
+        let ids = changes
+            .iter()
+            .filter_map(|(zone, it)| Some((zone, it.id()?)));
+        places.extend(ids.map(|(zone, id)| (*zone, id.sequence, id.number / BLOCK)));
+        let blocks = places.into_iter().filter_map(|place| {
+            let (zone, sequence, index) = place;
+            let first = index * BLOCK;
+            let numbers = networks[zone].ended_in(sequence, first..first.saturating_add(BLOCK));
+            let is_stored = self.of(zone, sequence, index) == numbers;
+            let is_due = !is_stored || self.uncertain.contains(&place);
+            is_due.then_some(EndedBlock {
+                zone,
+                sequence,
+                index,
+                numbers,
+            })
+        });
+        blocks.collect()
+    }
+
+    /// Notes that these blocks were stored, or that it is unknown what was.
+    pub fn note(&mut self, blocks: Vec<EndedBlock>, is_written: bool) {
+        for block in blocks {
+            let place = (block.zone, block.sequence, block.index);
+            if is_written {
+                self.uncertain.remove(&place);
+                self.set(block);
+            } else {
+                self.uncertain.insert(place);
+            }
+        }
+    }
+}

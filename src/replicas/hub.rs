@@ -1,0 +1,256 @@
+//! The writer's side of the channel: takes reports and requests of the other replicas.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tracing::debug;
+
+use super::{
+    channel::{ChannelKeys, Receiver, Sender},
+    message::{self, HeardPeers, ToReplica, ToWriter},
+};
+use crate::{
+    clock::Clock,
+    network::Time,
+    registry::{Coverage, Decided, Forwarded, NamedDenial, Outcome, Registry},
+    store::etcd::Leadership,
+};
+
+/// How long a handshake and the first message may take.
+const HANDSHAKE: Duration = Duration::from_secs(2);
+
+/// How long a replica may be silent. It reports far more often.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The maximum number of replicas that are connected at a time.
+const MAX_CONNECTIONS: usize = 64;
+
+/// A heartbeat may be noted in a lease this much later than the time that it is noted
+/// with.
+pub const SLACK: Duration = Duration::from_secs(1);
+
+/// A term of this replica as the writer.
+#[derive(Clone)]
+pub struct Term {
+    pub coverage: Arc<Coverage>,
+    pub leadership: Leadership,
+}
+
+/// What all connections use.
+#[derive(Clone)]
+pub struct Hub {
+    pub registry: Registry,
+    pub keys: ChannelKeys,
+    pub clock: Clock,
+    /// The current term; `None` while another replica is the writer.
+    pub term: watch::Receiver<Option<Term>>,
+}
+
+impl Hub {
+    /// Accepts connections until the task is dropped.
+    pub async fn run(self, listener: TcpListener) {
+        let mut connections = JoinSet::new();
+        loop {
+            match listener.accept().await {
+                Ok((stream, from)) => {
+                    while connections.try_join_next().is_some() {}
+                    if connections.len() < MAX_CONNECTIONS {
+                        connections.spawn(self.clone().serve(stream, from));
+                    }
+                }
+                Err(error) => {
+                    debug!("cannot accept a connection of a replica: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(mut self, stream: TcpStream, from: SocketAddr) {
+        let Some(term) = self.term.borrow_and_update().clone() else {
+            return;
+        };
+        let mut changes = self.term.clone();
+        let served = async {
+            let (receiver, sender) = timeout(HANDSHAKE, self.keys.accept(stream)).await??;
+            Connection::serve(self, term, receiver, sender).await
+        };
+        tokio::select! {
+            served = served => if let Err(error) = served {
+                debug!("the connection of the replica at {from} has ended: {error}");
+            },
+            // The next term has other connections.
+            _ = changes.changed() => {}
+        }
+    }
+}
+
+/// The connection of one replica.
+struct Connection {
+    hub: Hub,
+    term: Term,
+    identity: String,
+    name: String,
+    run: u64,
+    answers: mpsc::UnboundedSender<ToReplica>,
+}
+
+impl Connection {
+    async fn serve(hub: Hub, term: Term, mut receiver: Receiver, sender: Sender) -> io::Result<()> {
+        let hello = timeout(HANDSHAKE, receiver.receive()).await??;
+        let ToWriter::Hello {
+            identity,
+            name,
+            run,
+        } = hello
+        else {
+            return Err(io::Error::other("it does not begin with its name"));
+        };
+        let (answers, to_send) = mpsc::unbounded_channel();
+        let connection = Self {
+            hub,
+            term,
+            identity,
+            name,
+            run,
+            answers,
+        };
+        tokio::try_join!(connection.receive(receiver), send(to_send, sender))?;
+        Ok(())
+    }
+
+    async fn receive(self, mut receiver: Receiver) -> io::Result<()> {
+        loop {
+            match timeout(SILENCE, receiver.receive()).await?? {
+                ToWriter::Report {
+                    number,
+                    has_stood_still,
+                    heard,
+                } => self.report(number, has_stood_still, &heard)?,
+                ToWriter::Requests(requests) => {
+                    for request in requests {
+                        self.request(request);
+                    }
+                }
+                ToWriter::Goodbye => {
+                    self.term.coverage.leave(&self.identity, self.run);
+                    return Ok(());
+                }
+                ToWriter::Hello { .. } => {
+                    return Err(io::Error::other("it says its name twice"));
+                }
+            }
+        }
+    }
+
+    fn report(&self, number: u64, has_stood_still: bool, heard: &[HeardPeers]) -> io::Result<()> {
+        let (zones, coverage) = (self.hub.registry.zones(), &self.term.coverage);
+        let now = self.hub.clock.now();
+        // Otherwise another writer may have ended the leases.
+        if !self.term.leadership.is_held(now) {
+            return Err(io::Error::other("the lease of the writer may have ended"));
+        }
+        for list in heard {
+            if let Some((published, ids)) = list.ids(zones) {
+                let network = published.network();
+                for id in ids {
+                    network.renew_reported(id, now);
+                }
+            }
+        }
+        if has_stood_still {
+            coverage.stood_still(now);
+        }
+        let before = coverage.report(&self.identity, &self.name, self.run, now);
+        let since = before.map_or_else(|| self.oldest(now), |before| earlier(before, SLACK));
+        self.send(ToReplica::Acknowledged {
+            number,
+            heard: message::heard_anywhere(zones, since, now),
+        });
+        Ok(())
+    }
+
+    /// Leases that were renewed before this time have ended.
+    fn oldest(&self, now: Time) -> Time {
+        let zones = self.hub.registry.zones().iter();
+        let longest = zones.map(|published| published.zone.rules.lease).max();
+        earlier(now, longest.unwrap_or_default() + SLACK)
+    }
+
+    /// Lets the registry decide a request.
+    fn request(&self, forwarded: Forwarded) {
+        let Forwarded {
+            request,
+            zone,
+            action,
+        } = forwarded;
+        let zones = self.hub.registry.zones();
+        let place = zones.iter().position(|it| it.zone.origin_text() == zone);
+        let known = place.and_then(|place| {
+            let published = zones[place].clone();
+            Some((place, action.into_action(&published.zone)?, published))
+        });
+        let Some((place, action, published)) = known else {
+            let outcome = Outcome::Denied(NamedDenial::OtherZones);
+            self.send(decided(request, 0, outcome));
+            return;
+        };
+        let answers = self.answers.clone();
+        let zone = published.clone();
+        let submitted = self.hub.registry.submit(place, action, move |decision| {
+            let outcome = Outcome::of(&zone.zone, decision);
+            // The connection may have ended.
+            let _ = answers.send(decided(request, zone.commit(), outcome));
+        });
+        if let Err(denial) = submitted {
+            let outcome = Outcome::of(&published.zone, Err(denial));
+            self.send(decided(request, 0, outcome));
+        }
+    }
+
+    fn send(&self, message: ToReplica) {
+        // The other half ends with the connection.
+        let _ = self.answers.send(message);
+    }
+}
+
+fn decided(request: u64, commit: u64, outcome: Outcome) -> ToReplica {
+    ToReplica::Decided(vec![Decided {
+        request,
+        commit,
+        outcome,
+    }])
+}
+
+/// Sends the answers. Decisions that wait together are sent together.
+async fn send(
+    mut answers: mpsc::UnboundedReceiver<ToReplica>,
+    mut sender: Sender,
+) -> io::Result<()> {
+    while let Some(first) = answers.recv().await {
+        let mut decisions = Vec::new();
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                ToReplica::Decided(decided) => decisions.extend(decided),
+                message @ ToReplica::Acknowledged { .. } => sender.send(&message).await?,
+            }
+            next = answers.try_recv().ok();
+        }
+        if !decisions.is_empty() {
+            sender.send(&ToReplica::Decided(decisions)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A time that is earlier by a time span.
+pub fn earlier(time: Time, span: Duration) -> Time {
+    let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    Time(time.0.saturating_sub(span))
+}

@@ -1,0 +1,264 @@
+//! A replica's side of the channel: reports the leases that it has renewed, and passes
+//! requests on to the writer.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior, timeout},
+};
+use tracing::{debug, info};
+
+use super::{
+    channel::{ChannelKeys, Receiver, Sender},
+    hub::{SLACK, earlier},
+    message::{self, HeardPeers, ToReplica, ToWriter},
+};
+use crate::{
+    clock::Clock,
+    network::Time,
+    registry::{Event, Registry},
+};
+
+/// How often a replica reports.
+const REPORT: Duration = Duration::from_millis(500);
+
+/// How long the writer may take to accept a connection, or to acknowledge a report.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// How soon a connection that failed is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// How long the last report may take.
+const LAST_REPORT: Duration = Duration::from_secs(1);
+
+/// Who a replica is.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// The identity of the data directory.
+    pub identity: String,
+    pub name: String,
+    /// A random number of this run of the process.
+    pub run: u64,
+}
+
+/// The link to the writer, whoever that is.
+pub struct Link {
+    pub registry: Registry,
+    pub keys: ChannelKeys,
+    pub clock: Clock,
+    pub own: Own,
+    /// How long leases may be renewed after a report.
+    pub hold: Duration,
+    /// The writer's address; `None` while there is no other writer.
+    pub writer: watch::Receiver<Option<SocketAddr>>,
+    /// Becomes true when the replica ends.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// What was reported, over all connections.
+struct Reported {
+    number: u64,
+    /// When the last report that was acknowledged was begun.
+    until: Time,
+    /// Since when the service has heard its peers, as the last report has it.
+    heard_since: Time,
+}
+
+/// A report that waits for its acknowledgement.
+struct Outstanding {
+    number: u64,
+    begun: Time,
+    heard_since: Time,
+    sent: Instant,
+}
+
+impl Link {
+    /// Keeps a connection to the writer until the replica ends.
+    pub async fn run(mut self) {
+        let mut reported = Reported {
+            number: 0,
+            until: Time::default(),
+            heard_since: self.clock.moment().heard_since,
+        };
+        loop {
+            let writer = *self.writer.borrow_and_update();
+            if let Some(address) = writer {
+                match self.connect(address).await {
+                    Ok(halves) => {
+                        debug!("connected to the writer at {address}");
+                        match self.serve(halves, &mut reported).await {
+                            Ok(()) => return,
+                            Err(error) => {
+                                info!(
+                                    "the connection to the writer at {address} has ended: {error}"
+                                );
+                            }
+                        }
+                    }
+                    Err(error) => debug!("cannot connect to the writer at {address}: {error}"),
+                }
+            }
+            tokio::select! {
+                () = stopped(&mut self.stop) => return,
+                _ = self.writer.changed() => {}
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<(Receiver, Sender)> {
+        let connected = async {
+            let stream = TcpStream::connect(address).await?;
+            let (receiver, mut sender) = self.keys.connect(stream).await?;
+            let Own {
+                identity,
+                name,
+                run,
+            } = self.own.clone();
+            let hello = ToWriter::Hello {
+                identity,
+                name,
+                run,
+            };
+            sender.send(&hello).await?;
+            Ok((receiver, sender))
+        };
+        timeout(PATIENCE, connected).await?
+    }
+
+    /// Serves a connection. Returns when the replica ends.
+    async fn serve(
+        &mut self,
+        (mut receiver, mut sender): (Receiver, Sender),
+        reported: &mut Reported,
+    ) -> io::Result<()> {
+        let (requests, mut to_forward) = mpsc::unbounded_channel();
+        self.registry.notify(Event::Connected(requests)).await;
+        // A task, since a message that is being read must not be given up.
+        let (received, mut messages) = mpsc::channel(16);
+        let reading = tokio::spawn(async move {
+            loop {
+                let message = receiver.receive::<ToReplica>().await;
+                let has_ended = message.is_err();
+                if received.send(message).await.is_err() || has_ended {
+                    return;
+                }
+            }
+        });
+        let _reading = AbortOnDrop(reading);
+        let mut outstanding = None;
+        let mut due = tokio::time::interval(REPORT);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = messages.recv() => {
+                    let message = message.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
+                    self.receive(message, &mut outstanding, reported).await;
+                }
+                Some(forwarded) = to_forward.recv() => {
+                    sender.send(&ToWriter::Requests(forwarded)).await?;
+                }
+                _ = due.tick() => match &outstanding {
+                    None => outstanding = Some(self.report(&mut sender, reported).await?),
+                    Some(report) if report.sent.elapsed() > PATIENCE => {
+                        return Err(io::Error::other("the writer is silent"));
+                    }
+                    Some(_) => {}
+                },
+                _ = self.writer.changed() => {
+                    return Err(io::Error::other("another replica is the writer"));
+                }
+                () = stopped(&mut self.stop) => {
+                    let last = async {
+                        self.report(&mut sender, reported).await?;
+                        sender.send(&ToWriter::Goodbye).await
+                    };
+                    // The writer does not wait for this replica for longer than `hold`.
+                    let _ = timeout(LAST_REPORT, last).await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Reports what was renewed since the last report that was acknowledged.
+    async fn report(
+        &self,
+        sender: &mut Sender,
+        reported: &mut Reported,
+    ) -> io::Result<Outstanding> {
+        // Before the leases are read, since the writer counts from a later time.
+        let begun = self.clock.now();
+        let heard_since = self.clock.moment().heard_since;
+        reported.number += 1;
+        let number = reported.number;
+        let zones = self.registry.zones();
+        let report = ToWriter::Report {
+            number,
+            has_stood_still: heard_since > reported.heard_since,
+            heard: message::heard_here(zones, earlier(reported.until, SLACK)),
+        };
+        let sent = Instant::now();
+        timeout(PATIENCE, sender.send(&report)).await??;
+        Ok(Outstanding {
+            number,
+            begun,
+            heard_since,
+            sent,
+        })
+    }
+
+    async fn receive(
+        &self,
+        message: ToReplica,
+        outstanding: &mut Option<Outstanding>,
+        reported: &mut Reported,
+    ) {
+        match message {
+            ToReplica::Acknowledged { number, heard } => {
+                let is_this = |report: &mut Outstanding| report.number == number;
+                if let Some(report) = outstanding.take_if(is_this) {
+                    self.registry.vouching().extend(report.begun + self.hold);
+                    reported.until = report.begun;
+                    reported.heard_since = report.heard_since;
+                    self.hear(&heard, report.begun);
+                }
+            }
+            ToReplica::Decided(decided) => {
+                self.registry.notify(Event::Decided(decided)).await;
+            }
+        }
+    }
+
+    /// Notes whom the others have heard. The writer measured the age of each after the
+    /// report was begun, so this is never later than the time that it knows.
+    fn hear(&self, heard: &[HeardPeers], begun: Time) {
+        for list in heard {
+            let Some((published, ids)) = list.ids(self.registry.zones()) else {
+                continue;
+            };
+            let at = earlier(begun, Duration::from_millis(list.age));
+            let network = published.network();
+            for id in ids {
+                network.hear(id, at);
+            }
+        }
+    }
+}
+
+/// Waits until the replica ends.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Its other half is gone when the replica has ended.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Ends a task when whoever waits for it is gone.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
