@@ -11,6 +11,15 @@ use std::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
 
+impl Time {
+    /// A time that is earlier by a time span, or the first one.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(milliseconds))
+    }
+}
+
 impl Add<Duration> for Time {
     type Output = Self;
 

@@ -39,12 +39,12 @@ pub struct Vouching(AtomicU64);
 
 impl Vouching {
     /// A service without replicas, which always may.
-    pub(super) fn always() -> Self {
+    pub fn always() -> Self {
         Self(AtomicU64::new(u64::MAX))
     }
 
     /// A replica, which may not before a writer has allowed it.
-    pub(super) fn not_yet() -> Self {
+    pub fn not_yet() -> Self {
         Self(AtomicU64::new(0))
     }
 

@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 use tracing::{debug, info};
 
 use super::{
-    Action, Decision, Denial, Grant, PublishedZone, commit::Committer, coverage::Coverage,
-    request::Command, shared::EndedLeases,
+    Action, Decision, Denial, Grant, PublishedZone,
+    commit::Committer,
+    coverage::{Coverage, DRIFT},
+    request::Command,
+    shared::EndedLeases,
 };
 use crate::{
     clock::{Clock, Moment},
@@ -133,14 +136,15 @@ impl Writer {
         zones.map(|zone| Network::clone(&zone.network())).collect()
     }
 
-    /// The current moment, and the time until which all heartbeats are known.
-    fn moment(&self) -> (Moment, Time) {
+    /// The current moment, and the time until which all heartbeats are known, if that is
+    /// not the present.
+    fn moment(&self) -> (Moment, Option<Time>) {
         let mut moment = self.clock.moment();
         let heard = self.coverage.as_ref().map(|it| it.heard(moment.now));
         if let Some(heard) = heard {
             moment.heard_since = moment.heard_since.max(heard.since);
         }
-        (moment, heard.map_or(Time(u64::MAX), |heard| heard.until))
+        (moment, heard.map(|heard| heard.until))
     }
 
     /// Ends expired leases in every zone.
@@ -154,7 +158,7 @@ impl Writer {
         for network in &mut networks {
             let live = network.live_len();
             network.resume(moment.heard_since);
-            network.set_heard_until(heard_until);
+            set_heard_until(network, heard_until);
             network.expire(moment.now, MAX_EXPIRY_CHECKS);
             ended.push(live - network.live_len());
         }
@@ -181,7 +185,7 @@ impl Writer {
         let (moment, heard_until) = self.moment();
         let mut networks = self.networks();
         for network in &mut networks {
-            network.set_heard_until(heard_until);
+            set_heard_until(network, heard_until);
         }
         let mut views = self.views();
         let mut changes = Vec::new();
@@ -327,5 +331,14 @@ impl Writer {
                 info!("{}", line());
             }
         }
+    }
+}
+
+/// Records until when all heartbeats are known. The clock of a replica that has renewed a
+/// lease may be slower than this one's, so the lease may run a little longer there.
+fn set_heard_until(network: &mut Network, heard_until: Option<Time>) {
+    if let Some(until) = heard_until {
+        let difference = network.rules().lease / DRIFT;
+        network.set_heard_until(until.minus(difference));
     }
 }

@@ -167,7 +167,7 @@ impl Connection {
             coverage.stood_still(now);
         }
         let before = coverage.report(&self.identity, &self.name, self.run, now);
-        let since = before.map_or_else(|| self.oldest(now), |before| earlier(before, SLACK));
+        let since = before.map_or_else(|| self.oldest(now), |before| before.minus(SLACK));
         self.send(ToReplica::Acknowledged {
             number,
             heard: message::heard_anywhere(zones, since, now),
@@ -179,7 +179,7 @@ impl Connection {
     fn oldest(&self, now: Time) -> Time {
         let zones = self.hub.registry.zones().iter();
         let longest = zones.map(|published| published.zone.rules.lease).max();
-        earlier(now, longest.unwrap_or_default() + SLACK)
+        now.minus(longest.unwrap_or_default() + SLACK)
     }
 
     /// Lets the registry decide a request.
@@ -247,10 +247,4 @@ async fn send(
         }
     }
     Ok(())
-}
-
-/// A time that is earlier by a time span.
-pub fn earlier(time: Time, span: Duration) -> Time {
-    let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    Time(time.0.saturating_sub(span))
 }

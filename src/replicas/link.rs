@@ -12,13 +12,13 @@ use tracing::{debug, info};
 
 use super::{
     channel::{ChannelKeys, Receiver, Sender},
-    hub::{SLACK, earlier},
+    hub::SLACK,
     message::{self, HeardPeers, ToReplica, ToWriter},
 };
 use crate::{
     clock::Clock,
     network::Time,
-    registry::{Event, Registry},
+    registry::{DRIFT, Event, Registry},
 };
 
 /// How often a replica reports.
@@ -55,6 +55,13 @@ pub struct Link {
     pub writer: watch::Receiver<Option<SocketAddr>>,
     /// Becomes true when the replica ends.
     pub stop: watch::Receiver<bool>,
+}
+
+/// Peers that others have heard.
+struct HeardList {
+    /// When the report was begun whose acknowledgement has the list.
+    begun: Time,
+    peers: HeardPeers,
 }
 
 /// What was reported, over all connections.
@@ -149,24 +156,29 @@ impl Link {
         });
         let _reading = AbortOnDrop(reading);
         let mut outstanding = None;
+        let mut lists = Vec::new();
         let mut due = tokio::time::interval(REPORT);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 message = messages.recv() => {
                     let message = message.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
-                    self.receive(message, &mut outstanding, reported).await;
+                    self.receive(message, &mut outstanding, reported, &mut lists).await;
+                    self.hear(&mut lists);
                 }
                 Some(forwarded) = to_forward.recv() => {
                     sender.send(&ToWriter::Requests(forwarded)).await?;
                 }
-                _ = due.tick() => match &outstanding {
-                    None => outstanding = Some(self.report(&mut sender, reported).await?),
-                    Some(report) if report.sent.elapsed() > PATIENCE => {
-                        return Err(io::Error::other("the writer is silent"));
+                _ = due.tick() => {
+                    self.hear(&mut lists);
+                    match &outstanding {
+                        None => outstanding = Some(self.report(&mut sender, reported).await?),
+                        Some(report) if report.sent.elapsed() > PATIENCE => {
+                            return Err(io::Error::other("the writer is silent"));
+                        }
+                        Some(_) => {}
                     }
-                    Some(_) => {}
-                },
+                }
                 _ = self.writer.changed() => {
                     return Err(io::Error::other("another replica is the writer"));
                 }
@@ -198,7 +210,7 @@ impl Link {
         let report = ToWriter::Report {
             number,
             has_stood_still: heard_since > reported.heard_since,
-            heard: message::heard_here(zones, earlier(reported.until, SLACK)),
+            heard: message::heard_here(zones, reported.until.minus(SLACK)),
         };
         let sent = Instant::now();
         timeout(PATIENCE, sender.send(&report)).await??;
@@ -215,6 +227,7 @@ impl Link {
         message: ToReplica,
         outstanding: &mut Option<Outstanding>,
         reported: &mut Reported,
+        lists: &mut Vec<HeardList>,
     ) {
         match message {
             ToReplica::Acknowledged { number, heard } => {
@@ -223,7 +236,8 @@ impl Link {
                     self.registry.vouching().extend(report.begun + self.hold);
                     reported.until = report.begun;
                     reported.heard_since = report.heard_since;
-                    self.hear(&heard, report.begun);
+                    let begun = report.begun;
+                    lists.extend(heard.into_iter().map(|peers| HeardList { begun, peers }));
                 }
             }
             ToReplica::Decided(decided) => {
@@ -232,19 +246,26 @@ impl Link {
         }
     }
 
-    /// Notes whom the others have heard. The writer measured the age of each after the
-    /// report was begun, so this is never later than the time that it knows.
-    fn hear(&self, heard: &[HeardPeers], begun: Time) {
-        for list in heard {
-            let Some((published, ids)) = list.ids(self.registry.zones()) else {
-                continue;
+    /// Notes whom the others have heard. A list waits until this replica has the network of
+    /// which it speaks: an earlier holder of an ID was not heard. The writer measured the
+    /// age after the report was begun, so the time is never later than the one that it
+    /// knows.
+    fn hear(&self, lists: &mut Vec<HeardList>) {
+        lists.retain(|HeardList { begun, peers }| {
+            let Some((published, ids)) = peers.ids(self.registry.zones()) else {
+                return false;
             };
-            let at = earlier(begun, Duration::from_millis(list.age));
             let network = published.network();
+            if network.revision() < peers.revision {
+                return true;
+            }
+            let age = Duration::from_millis(peers.age);
+            let at = begun.minus(age + age / DRIFT);
             for id in ids {
                 network.hear(id, at);
             }
-        }
+            false
+        });
     }
 }
 

@@ -52,6 +52,8 @@ pub struct HeardPeers {
     /// The origin of the zone.
     pub zone: String,
     pub sequence: String,
+    /// The revision of the network in which they are the holders of their IDs.
+    pub revision: u64,
     /// At most so many milliseconds ago.
     pub age: u64,
     pub numbers: Vec<u32>,
@@ -61,8 +63,9 @@ pub struct HeardPeers {
 pub fn heard_here(zones: &[std::sync::Arc<PublishedZone>], since: Time) -> Vec<HeardPeers> {
     let mut heard = Vec::new();
     for published in zones {
-        for id in published.network().heard_here(since) {
-            add(&mut heard, published, id, 0);
+        let network = published.network();
+        for id in network.heard_here(since) {
+            add(&mut heard, published, network.revision(), id, 0);
         }
     }
     heard
@@ -76,14 +79,14 @@ pub fn heard_anywhere(
 ) -> Vec<HeardPeers> {
     let mut heard = Vec::new();
     for published in zones {
-        let mut peers: Vec<(u64, PeerId)> = published
-            .network()
+        let network = published.network();
+        let mut peers: Vec<(u64, PeerId)> = network
             .heard_anywhere(since)
             .map(|(id, at)| (rounded_up(now.0.saturating_sub(at.0)), id))
             .collect();
         peers.sort_unstable_by_key(|(age, id)| (*age, id.sequence, id.number));
         for (age, id) in peers {
-            add(&mut heard, published, id, age);
+            add(&mut heard, published, network.revision(), id, age);
         }
     }
     heard
@@ -95,7 +98,13 @@ fn rounded_up(milliseconds: u64) -> u64 {
 }
 
 /// Adds a peer to the last list, or to a new one.
-fn add(heard: &mut Vec<HeardPeers>, published: &PublishedZone, id: PeerId, age: u64) {
+fn add(
+    heard: &mut Vec<HeardPeers>,
+    published: &PublishedZone,
+    revision: u64,
+    id: PeerId,
+    age: u64,
+) {
     let zone = &published.zone;
     let sequence = &zone.rules.sequence(id.sequence).name;
     let origin = zone.origin_text();
@@ -106,6 +115,7 @@ fn add(heard: &mut Vec<HeardPeers>, published: &PublishedZone, id: PeerId, age: 
         _ => heard.push(HeardPeers {
             zone: origin,
             sequence: sequence.clone(),
+            revision,
             age,
             numbers: vec![id.number],
         }),

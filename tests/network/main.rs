@@ -6,3 +6,4 @@ mod common;
 mod laws;
 mod leases;
 mod registry;
+mod replicas;

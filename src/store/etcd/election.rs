@@ -135,7 +135,7 @@ pub async fn campaign(
     let start = session.clock.now();
     let granted = connection.call(LeaseGrant { ttl }, CALL).await?;
     let ends = end_of(session, granted.ttl);
-    let lasts = start + seconds(granted.ttl);
+    let lasts = certain_end(start, granted.ttl);
     let put = Put {
         key: key.clone(),
         value: replica.to_value(),
@@ -191,7 +191,7 @@ pub async fn keep(session: &Session, leadership: &Leadership, held: impl Fn(Time
             Ok(answer) if answer.ttl > 0 => {
                 let ends = end_of(session, answer.ttl);
                 leadership.ends.store(ends, Ordering::Release);
-                let lasts = Time(start) + seconds(answer.ttl);
+                let lasts = certain_end(Time(start), answer.ttl);
                 leadership.lasts.fetch_max(lasts.0, Ordering::AcqRel);
                 held(Time(start));
                 due = start + millis(interval);
@@ -221,6 +221,13 @@ pub async fn resign(session: &Session, leadership: &Leadership) {
 /// the answer counts: etcd may have extended it just before.
 fn end_of(session: &Session, ttl: i64) -> u64 {
     session.clock.now().0 + millis(seconds(ttl))
+}
+
+/// Until when a lease lasts for certain that was extended after this moment. The clock of
+/// etcd may be faster than this one.
+fn certain_end(start: Time, ttl: i64) -> Time {
+    let length = seconds(ttl);
+    start + (length - length / 100)
 }
 
 fn seconds(ttl: i64) -> Duration {
