@@ -150,9 +150,9 @@ pub struct Serve {
     pub forward: Vec<SocketAddr>,
 
     /// Where registrations are stored: `sled`, in the data directory; or
-    /// `etcd://HOST[:PORT],…`, the members of an etcd cluster, which several replicas
-    /// can use. One of them answers, and the others stand by; the table [etcd] in the
-    /// configuration file has certificates and the like
+    /// `etcd://HOST[:PORT],…`, the members of an etcd cluster, which any number of
+    /// replicas share. All of them answer; the table [etcd] in the configuration file has
+    /// certificates, and how the replicas reach each other
     #[arg(
         long,
         env = "PARAMD_STORE",

@@ -195,7 +195,7 @@ fn with_advice(error: StoreError) -> anyhow::Error {
              newest dump of each zone: `paramd restore FILE --store etcd://…` with the same \
              --data; or use it as it is with a new data directory"
         }
-        StoreError::LeadershipLost { .. } => "a new start stands by until it is elected",
+        StoreError::LeadershipLost { .. } => "a new start follows the one that is",
         StoreError::Led { .. } => "stop all replicas first",
         StoreError::Unreachable { .. } => {
             "check --store and the table [etcd] in the configuration file"

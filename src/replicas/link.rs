@@ -257,7 +257,8 @@ impl Link {
             };
             let network = published.network();
             if network.revision() < peers.revision {
-                return true;
+                // It is of no use when the leases that it renews have ended.
+                return self.clock.now() < *begun + published.zone.rules.lease;
             }
             let age = Duration::from_millis(peers.age);
             let at = begun.minus(age + age / DRIFT);
