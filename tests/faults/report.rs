@@ -42,7 +42,9 @@ pub fn summary(history: &History, findings: &[Finding]) -> String {
             .collect();
         let _ = writeln!(out, "  {kind:<12} {}", outcomes.join(", "));
     }
-    let _ = writeln!(out, "reasons of refusals and failures:");
+    if !texts.is_empty() {
+        let _ = writeln!(out, "reasons of refusals and failures:");
+    }
     for (text, count) in texts {
         let _ = writeln!(out, "  {count:>5}  {text}");
     }
