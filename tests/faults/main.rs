@@ -4,8 +4,9 @@
 //! recorded, and the history is checked when everything is healed.
 //!
 //! `FAULT_SECONDS` is how long that lasts (60), and `FAULT_SEED` repeats the choices of
-//! an earlier run; the processes need not do the same. `scripts/test-faults` runs it by
-//! hand, for longer.
+//! an earlier run; the processes need not do the same. With `FAULT_KEEP`, the history
+//! and the logs are kept even if nothing is wrong with them. `scripts/test-faults` runs
+//! it by hand, for longer.
 //!
 //! | file | contents |
 //! | --- | --- |
@@ -63,7 +64,8 @@ fn violations_of(mode: Mode, default_seconds: u64) -> Vec<Finding> {
     let violations: Vec<Finding> = findings.into_iter().filter(|it| it.rule.is_law()).collect();
     print!("{}", report::violations(&history, &violations));
     // With a law that is broken on purpose, nobody looks for the reason.
-    if mode == Mode::Faults && !violations.is_empty() {
+    let is_of_interest = mode == Mode::Faults && !violations.is_empty();
+    if is_of_interest || std::env::var_os("FAULT_KEEP").is_some() {
         let directory = directory.keep();
         let path = directory.join("history");
         fs::write(&path, report::lines(&history)).unwrap();
