@@ -129,7 +129,8 @@ pub struct History {
     pub operations: Vec<Operation>,
     pub faults: Vec<Fault>,
     pub rounds: Vec<Round>,
-    /// Lines of logs that tell of a defect, with the process.
+    /// Lines of logs that tell of a defect, with the process; replicas that do not
+    /// answer when everything is healed.
     pub defects: Vec<String>,
 }
 

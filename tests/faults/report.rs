@@ -113,11 +113,10 @@ fn gaps(history: &History) -> String {
         let longest = rounds
             .map(|round| {
                 let end = round.recovered.unwrap_or(round.healed);
-                let (length, at) = longest_gap(&new, round.begins, end);
-                (length, at, round)
+                longest_gap(&new, round.begins, end)
             })
-            .max_by_key(|(length, ..)| *length);
-        let Some((length, at, round)) = longest else {
+            .max();
+        let Some((length, at)) = longest else {
             continue;
         };
         let _ = writeln!(
@@ -126,7 +125,7 @@ fn gaps(history: &History) -> String {
             seconds(length),
             seconds(at)
         );
-        for fault in during(history, round.begins, at + length) {
+        for fault in during(history, at.saturating_sub(AROUND), at + length) {
             let _ = writeln!(out, "  {fault}");
         }
     }

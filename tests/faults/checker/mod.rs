@@ -101,7 +101,7 @@ impl Rule {
             Self::Serials => "the serials of a replica never fall",
             Self::Reads => "a read shows what there was",
             Self::Progress => "new hosts register after everything is healed",
-            Self::Defects => "no process reports a defect",
+            Self::Defects => "no replica reports a defect, or stays silent",
             Self::SerialsOfReplicas => "serials do not fall from one replica to another",
             Self::ReadsBehind => "a read shows all there was",
         }

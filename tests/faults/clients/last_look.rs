@@ -1,6 +1,9 @@
 //! The last look: when everything is healed, every host is asked for at every replica.
 
-use std::thread;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{Client, Field};
 use crate::{
@@ -11,41 +14,66 @@ use crate::{
 /// How many clients share the work.
 const CLIENTS: usize = 4;
 
-/// How often a host is asked for at a replica that does not answer.
-const ATTEMPTS: usize = 10;
-
-/// How long a client waits for an answer.
+/// How long a client waits for an answer, in milliseconds.
 const PATIENCE: [usize; 2] = [3_000; 2];
+
+/// How soon a replica must answer.
+const RECOVERY: Duration = Duration::from_secs(30);
+
+/// How often a host is asked for at a replica that fails, and how soon again.
+const ATTEMPTS: usize = 4;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Asks for all hosts that were registered. `number` is the first number of a client
 /// that nobody else has.
 pub fn look(field: &Field, number: u8, random: &mut Random) {
     let hosts = field.recorder.registered();
+    let Some(first) = hosts.first() else {
+        return;
+    };
+    let mut seed = || random.next();
+    let mut client = Client::new(field, number, seed(), PATIENCE);
+    for replica in 0..field.replicas.len() {
+        wait_for(&mut client, replica, first);
+    }
     thread::scope(|scope| {
         for place in 0..CLIENTS {
-            let (seed, hosts) = (random.next(), &hosts);
+            let (seed, hosts) = (seed(), &hosts);
             scope.spawn(move || {
-                let client = Client::new(field, number + place as u8, seed, PATIENCE);
-                let own = hosts.iter().skip(place).step_by(CLIENTS);
-                look_for(client, own);
+                let number = number + 1 + place as u8;
+                let mut client = Client::new(field, number, seed, PATIENCE);
+                for host in hosts.iter().skip(place).step_by(CLIENTS) {
+                    for replica in 0..field.replicas.len() {
+                        ask(&mut client, replica, host);
+                    }
+                }
             });
         }
     });
 }
 
-fn look_for<'h>(mut client: Client<'_>, hosts: impl Iterator<Item = &'h Host>) {
-    for host in hosts {
-        let register = Request::Register(host.clone());
-        for replica in 0..client.field.replicas.len() {
-            for _ in 0..ATTEMPTS {
-                let outcome = client.ask_at(replica, &register);
-                match outcome {
-                    // One that stands by has no socket.
-                    Outcome::Undelivered(_) => break,
-                    Outcome::NoAnswer(_) | Outcome::Failed(_) => {}
-                    _ => break,
-                }
-            }
+/// Waits until a replica answers.
+fn wait_for(client: &mut Client<'_>, replica: usize, host: &Host) {
+    let start = Instant::now();
+    while start.elapsed() < RECOVERY {
+        if ask(client, replica, host) {
+            return;
         }
     }
+    let limit = RECOVERY.as_secs();
+    let text = format!("replica {replica} fails for {limit} s after everything was healed");
+    client.field.recorder.defect(text);
+}
+
+/// Asks for a host, several times if that fails. Returns whether there is an answer.
+fn ask(client: &mut Client<'_>, replica: usize, host: &Host) -> bool {
+    let register = Request::Register(host.clone());
+    for _ in 0..ATTEMPTS {
+        match client.ask_at(replica, &register) {
+            Outcome::NoAnswer(_) | Outcome::Failed(_) => thread::sleep(PAUSE),
+            // One that stands by has no socket.
+            _ => return true,
+        }
+    }
+    false
 }
