@@ -90,6 +90,7 @@ mod tests {
                 op(1.0, 1.1, 1, register("a"), granted("vp0", 1, 1)),
                 op(9.0, 9.1, 2, register("a"), granted("vp0", 4, 2)),
                 op(9.2, 9.3, 1, register("a"), granted("vp0", 1, 1)).at(1),
+                op(9.4, 9.5, 2, register("a"), granted("vp0", 4, 2)),
             ],
         );
         // Of an ID, whoever its host is.

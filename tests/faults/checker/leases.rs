@@ -20,15 +20,15 @@ fn taken(facts: &Facts<'_>, of_host: &HostFacts<'_>) -> Option<Finding> {
     let lease = facts.law.lease;
     let own = || of_host.claims.iter().filter(|claim| claim.is_own());
     for after in own() {
-        // Which of two holders was first is told by the epoch. Whoever asked after
-        // the other was answered is a matter of epochs.
+        // Which of two holders was first is told by the epoch.
         let robbed = own().filter(|before| {
             before.client != after.client
                 && before.grant.epoch < after.grant.epoch
                 && before.sent <= after.done
                 && after.done < before.sent + lease
         });
-        let mut robbed = robbed.filter(|before| !gave_up(of_host, before, after));
+        let mut robbed =
+            robbed.filter(|before| !gave_up(of_host, before, after) && !is_stale(of_host, before));
         if let Some(before) = robbed.next_back() {
             let (host, holder, client) = (after.host, before.client, after.client);
             let early = seconds(before.sent + lease - after.done);
@@ -40,6 +40,12 @@ fn taken(facts: &Facts<'_>, of_host: &HostFacts<'_>) -> Option<Finding> {
         }
     }
     None
+}
+
+/// Whether another holder had been answered before. That is a matter of epochs.
+fn is_stale(of_host: &HostFacts<'_>, claim: &Claim<'_>) -> bool {
+    let mut claims = of_host.claims.iter();
+    claims.any(|it| it.done < claim.sent && it.grant.epoch > claim.grant.epoch)
 }
 
 /// Whether the lease may have ended before its time.
