@@ -4,6 +4,7 @@
 
 pub mod certificates;
 pub mod namespaces;
+pub mod random;
 
 use std::{
     fs,

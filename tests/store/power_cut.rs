@@ -15,7 +15,6 @@ mod descriptors;
 mod file;
 mod history;
 mod lab;
-mod random;
 mod strace;
 mod workload;
 

@@ -15,28 +15,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::common::{Options, Service, simple_zone, zones};
+use crate::common::{Options, Service, random::Random, simple_zone, zones};
 use client::{Client, Deed, PATIENCE};
 use ledger::Ledger;
 
 const ZONE: &str = "test.internal";
-
-/// Random numbers (SplitMix64) that are reproducible by a seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-}
 
 /// Prints its seed when a test fails.
 struct Seed(u64);
@@ -89,7 +72,7 @@ impl Trial {
 
     /// Each host belongs to one worker, so its changes have an order.
     fn work(&self, worker: usize, seed: u64, field: &Field) {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut client = Client::new(field.server, random.next() as u16);
         while !field.stop.load(Ordering::Relaxed) {
             let host = random.below(self.hosts / WORKERS) * WORKERS + worker;
@@ -112,7 +95,7 @@ impl Trial {
 
     fn run(&self) -> Ledger {
         let seed = Seed::new();
-        let mut random = Random(seed.0);
+        let mut random = Random::new(seed.0);
         let kills = 10 + random.below(11);
         let zones = zones(&[]);
         let data = tempfile::tempdir().unwrap();

@@ -6,8 +6,8 @@ use super::{
     base::Base,
     file::{File, Loss, Manner},
     history::{History, Naming, Node, What},
-    random::Random,
 };
+use crate::common::random::Random;
 
 /// Which names are on disk.
 #[derive(Debug, Clone, Copy, PartialEq)]

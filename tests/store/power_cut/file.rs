@@ -1,7 +1,8 @@
 //! A file of which a part is certainly on disk, and what a power failure may
 //! leave of it.
 
-use super::{history::Change, random::Random};
+use super::history::Change;
+use crate::common::random::Random;
 
 /// The data that is on disk, and the changes that may be.
 #[derive(Debug, Clone, Default)]

@@ -16,11 +16,10 @@ use super::{
     check::{self, Fault},
     cut::{Cut, Names, disk_after},
     history::{History, LIVE},
-    random::Random,
     strace,
     workload::{Acknowledged, Traced},
 };
-use crate::common::{run, simple_zone, zones};
+use crate::common::{random::Random, run, simple_zone, zones};
 
 /// The data directory, below the directory that represents the file system. The
 /// service creates it and its parent.

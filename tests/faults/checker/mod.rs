@@ -1,0 +1,129 @@
+//! Whether a history keeps the law. Pure: a history comes in, findings go out.
+//!
+//! A query has its effect, if any, at one moment between the time when it was sent and
+//! the time when it was answered. One without an answer, or with SERVFAIL, may have it
+//! up to [`Law::late`] after it was sent. The checker knows no more than that, and
+//! reports only what no choice of these moments explains.
+//!
+//! | file | rule |
+//! | --- | --- |
+//! | `identities` | no ID has two hosts, no host has two IDs, and no registration is lost |
+//! | `leases` | no lease is taken while it runs |
+//! | `epochs` | epochs never fall, and rise with each holder |
+//! | `serials` | serials never fall |
+//! | `reads` | a read shows a state that was there, and not long ago |
+//! | `progress` | after everything is healed, new hosts register; nothing panics |
+//! | `facts` | a history by host: what the rules above have in common |
+
+mod epochs;
+mod facts;
+mod identities;
+mod leases;
+mod progress;
+mod reads;
+#[cfg(test)]
+mod sample;
+mod serials;
+
+use std::time::Duration;
+
+use crate::history::History;
+use facts::Facts;
+
+/// The durations on which the law depends.
+#[derive(Debug, Clone)]
+pub struct Law {
+    /// Of a host, as in the zone file.
+    pub lease: Duration,
+    /// As in the zone file.
+    pub reclaim: Duration,
+    /// For how long a replica answers without contact with a writer.
+    pub hold: Duration,
+    /// How long after it was sent a query may have an effect: the longest time for
+    /// which a process is suspended, and that of a commit.
+    pub late: Duration,
+    /// How soon new hosts must be able to register when everything is healed.
+    pub recovery: Duration,
+}
+
+impl Law {
+    /// How old the state may be that a read shows.
+    pub fn staleness(&self) -> Duration {
+        self.hold + self.lease
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    OneHolder,
+    Kept,
+    Leases,
+    Epochs,
+    Serials,
+    Reads,
+    Progress,
+    Defects,
+    /// Of replicas that are compared with each other.
+    SerialsOfReplicas,
+    /// A read that shows less than there is.
+    ReadsBehind,
+}
+
+/// Something that the law does not allow.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    pub rule: Rule,
+    pub text: String,
+    /// Which operations show it, by their places in the history.
+    pub places: Vec<usize>,
+}
+
+impl Rule {
+    pub const ALL: [Self; 10] = [
+        Self::OneHolder,
+        Self::Kept,
+        Self::Leases,
+        Self::Epochs,
+        Self::Serials,
+        Self::Reads,
+        Self::Progress,
+        Self::Defects,
+        Self::SerialsOfReplicas,
+        Self::ReadsBehind,
+    ];
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::OneHolder => "an ID has one host, and a host one ID",
+            Self::Kept => "a registration that was answered is kept",
+            Self::Leases => "no lease is taken while it runs",
+            Self::Epochs => "epochs never fall, and rise with each holder",
+            Self::Serials => "the serials of a replica never fall",
+            Self::Reads => "a read shows what there was",
+            Self::Progress => "new hosts register after everything is healed",
+            Self::Defects => "no replica reports a defect, or stays silent",
+            Self::SerialsOfReplicas => "serials do not fall from one replica to another",
+            Self::ReadsBehind => "a read shows all there was",
+        }
+    }
+
+    /// Whether it is a law. What is not is only counted: a replica that nobody reaches
+    /// cannot know what it lacks.
+    pub fn is_law(self) -> bool {
+        !matches!(self, Self::SerialsOfReplicas | Self::ReadsBehind)
+    }
+}
+
+/// All that is wrong with a history.
+pub fn check(history: &History, law: &Law) -> Vec<Finding> {
+    let facts = Facts::new(history, law);
+    let mut findings = Vec::new();
+    identities::check(&facts, &mut findings);
+    leases::check(&facts, &mut findings);
+    epochs::check(&facts, &mut findings);
+    serials::check(history, &mut findings);
+    reads::check(&facts, &mut findings);
+    progress::check(history, law, &mut findings);
+    findings.sort_by_key(|finding| finding.rule);
+    findings
+}
