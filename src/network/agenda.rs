@@ -26,6 +26,11 @@ impl Agenda {
         Some(time)
     }
 
+    /// The time of the number.
+    pub fn get(&self, number: u32) -> Option<Time> {
+        self.times.get(number).copied()
+    }
+
     pub fn contains(&self, number: u32) -> bool {
         self.times.contains(number)
     }

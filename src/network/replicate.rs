@@ -17,8 +17,12 @@ use super::{
 pub enum Replicated {
     /// The holder of an ID; `None` if no host has it any more.
     Holder(PeerId, Option<StoredPeer>),
-    /// Whether the lease of the ID's holder is running.
-    Liveness(PeerId, bool),
+    /// The lease of the ID's holder is running.
+    Live(PeerId),
+    /// It has ended.
+    Ended(PeerId),
+    /// It has ended; if it had before, it has run in between.
+    EndedAgain(PeerId),
     /// The ID that is pinned to a host.
     Pin(Hostname, Option<PeerId>),
 }
@@ -31,7 +35,7 @@ impl Replicated {
             Self::Holder(_, None) | Self::Pin(_, None) => 0,
             Self::Holder(_, Some(_)) => 1,
             Self::Pin(_, Some(_)) => 2,
-            Self::Liveness(..) => 3,
+            Self::Live(_) | Self::Ended(_) | Self::EndedAgain(_) => 3,
         }
     }
 }
@@ -70,7 +74,9 @@ impl Network {
                         conflicts.push(Conflict::Pin { host, id, refusal });
                     }
                 }
-                Replicated::Liveness(id, is_live) => self.set_liveness(id, is_live),
+                Replicated::Live(id) => self.set_live(id),
+                Replicated::Ended(id) if !self.is_live(id) => {}
+                Replicated::Ended(id) | Replicated::EndedAgain(id) => self.set_ended(id),
             }
         }
         self.revision = revision.max(latest_epoch);
@@ -122,23 +128,23 @@ impl Network {
         Ok(())
     }
 
-    fn set_liveness(&mut self, id: PeerId, is_live: bool) {
-        if self.is_live(id) == is_live {
-            return;
+    fn set_live(&mut self, id: PeerId) {
+        let deadline = self.now + self.rules.lease;
+        let numbers = self.numbers_mut(id.sequence);
+        if numbers.taken.contains(id.number) && !numbers.live.contains(id.number) {
+            numbers.insert_live(id.number, deadline);
         }
+    }
+
+    fn set_ended(&mut self, id: PeerId) {
         let Some(peer) = self.peer(id).cloned() else {
             return;
         };
+        peer.lease.end();
         let now = self.now;
-        let deadline = now + self.rules.lease;
         let numbers = self.numbers_mut(id.sequence);
-        if is_live {
-            numbers.insert_live(id.number, deadline);
-        } else {
-            peer.lease.end();
-            numbers.live.remove(id.number);
-            numbers.insert_ended(id.number, now);
-        }
+        numbers.live.remove(id.number);
+        numbers.insert_ended(id.number, now);
     }
 
     /// Notes that the holder of an ID was heard at this time or later. Returns whether
@@ -194,11 +200,14 @@ impl Network {
         changes.collect()
     }
 
-    /// The numbers from `numbers` whose holders are registered and not live.
-    pub fn ended_in(&self, sequence: Sequence, numbers: Range<u32>) -> Vec<u32> {
+    /// The numbers from `numbers` whose holders are registered and not live, and when their
+    /// leases expired.
+    pub fn ended_in(&self, sequence: Sequence, numbers: Range<u32>) -> Vec<(u32, Time)> {
         let of = self.numbers(sequence);
+        let expired_at = |number| of.ended.get(number).or_else(|| of.ended_pinned.get(number));
         numbers
             .filter(|number| of.taken.contains(*number) && !of.live.contains(*number))
+            .map(|number| (number, expired_at(number).unwrap_or_default()))
             .collect()
     }
 

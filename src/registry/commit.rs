@@ -224,7 +224,7 @@ impl Committer {
                     sequence: zone.rules.sequence(block.sequence).name.clone(),
                     index: block.index,
                 },
-                numbers: block.numbers.clone(),
+                leases: block.leases.clone(),
             }
         });
         writes.collect()

@@ -327,14 +327,20 @@ pub(super) fn apply(
     let mut problems = Vec::new();
     let mut changes = Vec::new();
     let mut touched = BTreeSet::new();
-    for (BlockPlace { sequence, index }, numbers) in change.ended {
+    for (BlockPlace { sequence, index }, leases) in change.ended {
         if let Some(sequence) = sequence_named(zone, &sequence) {
             touched.insert((sequence, index));
+            let before = ended.of(place, sequence, index);
+            let again = leases.iter().filter(|lease| !before.contains(lease));
+            changes.extend(again.map(|lease| {
+                let number = lease.number;
+                Replicated::EndedAgain(PeerId { sequence, number })
+            }));
             ended.set(EndedBlock {
                 zone: place,
                 sequence,
                 index,
-                numbers,
+                leases,
             });
         }
     }
@@ -357,10 +363,14 @@ pub(super) fn apply(
         }
     }
     for (sequence, index) in touched {
-        let ended = ended.of(place, sequence, index);
+        let leases = ended.of(place, sequence, index);
         changes.extend(numbers_of(index).map(|number| {
-            let is_live = !ended.contains(&number);
-            Replicated::Liveness(PeerId { sequence, number }, is_live)
+            let id = PeerId { sequence, number };
+            if leases.iter().any(|lease| lease.number == number) {
+                Replicated::Ended(id)
+            } else {
+                Replicated::Live(id)
+            }
         }));
     }
     for (host, pin) in change.pins {

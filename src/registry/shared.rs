@@ -11,45 +11,45 @@ use std::{
 
 use crate::{
     network::{Change, Network, Sequence},
-    store::replication::BLOCK,
+    store::replication::{BLOCK, EndedLease},
 };
 
 /// The place of a block: the index of its zone, its sequence, and its first number
 /// divided by [`BLOCK`].
 type Place = (usize, Sequence, u32);
 
-/// The numbers of a block whose holders are registered and not live.
+/// The leases of a block that have ended, where their holders are still registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EndedBlock {
     pub zone: usize,
     pub sequence: Sequence,
     pub index: u32,
-    pub numbers: Vec<u32>,
+    pub leases: Vec<EndedLease>,
 }
 
 /// What the store has of all blocks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct EndedLeases {
     /// The blocks in which leases have ended.
-    stored: BTreeMap<Place, Vec<u32>>,
+    stored: BTreeMap<Place, Vec<EndedLease>>,
     /// The blocks of which a failed commit may have stored something.
     uncertain: BTreeSet<Place>,
 }
 
 impl EndedLeases {
-    /// The numbers of a block, as they are stored.
-    pub fn of(&self, zone: usize, sequence: Sequence, index: u32) -> &[u32] {
-        let numbers = self.stored.get(&(zone, sequence, index));
-        numbers.map_or(&[], Vec::as_slice)
+    /// The ended leases of a block, as they are stored.
+    pub fn of(&self, zone: usize, sequence: Sequence, index: u32) -> &[EndedLease] {
+        let leases = self.stored.get(&(zone, sequence, index));
+        leases.map_or(&[], Vec::as_slice)
     }
 
     /// Notes what is stored of a block.
     pub fn set(&mut self, block: EndedBlock) {
         let place = (block.zone, block.sequence, block.index);
-        if block.numbers.is_empty() {
+        if block.leases.is_empty() {
             self.stored.remove(&place);
         } else {
-            self.stored.insert(place, block.numbers);
+            self.stored.insert(place, block.leases);
         }
     }
 
@@ -78,14 +78,18 @@ impl EndedLeases {
         let blocks = places.into_iter().filter_map(|place| {
             let (zone, sequence, index) = place;
             let first = index * BLOCK;
-            let numbers = networks[zone].ended_in(sequence, first..first.saturating_add(BLOCK));
-            let is_stored = self.of(zone, sequence, index) == numbers;
+            let ended = networks[zone].ended_in(sequence, first..first.saturating_add(BLOCK));
+            let leases: Vec<EndedLease> = ended
+                .into_iter()
+                .map(|(number, at)| EndedLease { number, mark: at.0 })
+                .collect();
+            let is_stored = self.of(zone, sequence, index) == leases;
             let is_due = !is_stored || self.uncertain.contains(&place);
             is_due.then_some(EndedBlock {
                 zone,
                 sequence,
                 index,
-                numbers,
+                leases,
             })
         });
         blocks.collect()

@@ -1,7 +1,9 @@
 //! What replicas of the service learn from a store that they share: everything that is
 //! stored at one moment, and then each commit.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
 
 use super::{Pin, Registration};
 
@@ -16,13 +18,21 @@ pub struct BlockPlace {
     pub index: u32,
 }
 
+/// A lease that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedLease {
+    pub number: u32,
+    /// Differs if the lease of the number has run in between and ended again.
+    pub mark: u64,
+}
+
 /// The numbers of a block whose holders are registered and not live.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The origin of the zone, absolute and in lower case.
-    pub origin: std::sync::Arc<str>,
+    pub origin: Arc<str>,
     pub place: BlockPlace,
-    pub numbers: Vec<u32>,
+    pub leases: Vec<EndedLease>,
 }
 
 /// What a commit has changed in a zone, or all that is stored of it.
@@ -30,8 +40,8 @@ pub struct Ended {
 pub struct ZoneChange {
     /// All registrations of each block.
     pub blocks: BTreeMap<BlockPlace, Vec<Registration>>,
-    /// The numbers of each block whose holders are not live.
-    pub ended: BTreeMap<BlockPlace, Vec<u32>>,
+    /// The leases of each block that have ended.
+    pub ended: BTreeMap<BlockPlace, Vec<EndedLease>>,
     /// The pin of each host; `None` if it was removed.
     pub pins: BTreeMap<String, Option<Pin>>,
     /// The first serial that was never published.

@@ -64,15 +64,23 @@ fn stored(before: &Network, after: &Network, changes: &[Change]) -> Vec<Replicat
                 epoch: peer.epoch,
             });
             stored.push(Replicated::Holder(id, peer));
-            stored.push(Replicated::Liveness(id, after.is_live(id)));
+            stored.push(liveness(after, id));
         }
         if let Change::Pin(host, _) | Change::Unpin(host) = change {
             stored.push(Replicated::Pin(host.clone(), after.pinned(host)));
         }
     }
     let ids = after.liveness_changes(before).into_iter();
-    stored.extend(ids.map(|id| Replicated::Liveness(id, after.is_live(id))));
+    stored.extend(ids.map(|id| liveness(after, id)));
     stored
+}
+
+fn liveness(network: &Network, id: PeerId) -> Replicated {
+    if network.is_live(id) {
+        Replicated::Live(id)
+    } else {
+        Replicated::EndedAgain(id)
+    }
 }
 
 /// Everything that an answer can show.

@@ -284,7 +284,7 @@ impl<'s> Plan<'s> {
         let ended = ended.iter().map(|it| Change {
             origin: it.origin.clone(),
             key: keys.ended(&it.origin, &it.place),
-            value: (!it.numbers.is_empty()).then(|| values::ended(&it.numbers)),
+            value: (!it.leases.is_empty()).then(|| values::ended(&it.leases)),
             concerns: Concern::Other,
         });
         let changes = others.into_values().chain(blocks).chain(ended);

@@ -41,11 +41,11 @@ pub fn add(
                 .insert(place, block.into_registrations().collect());
         }
         ZoneKey::Ended(place) => {
-            let numbers = value
+            let leases = value
                 .map(values::ended_in)
                 .transpose()
                 .map_err(unreadable)?;
-            zone.ended.insert(place, numbers.unwrap_or_default());
+            zone.ended.insert(place, leases.unwrap_or_default());
         }
         ZoneKey::Pin { host } => {
             let pin = value.map(|it| Pin::from_value(host.clone(), it));

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::store::replication::EndedLease;
+
 /// The stored form of a serial.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "version")]
@@ -21,23 +23,23 @@ pub fn serial_in(value: &[u8]) -> Result<u64, serde_json::Error> {
     Ok(serial)
 }
 
-/// The stored form of the numbers of a block whose leases have ended.
+/// The stored form of the leases of a block that have ended.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "version")]
 enum StoredEnded {
     #[serde(rename = "1")]
-    V1 { numbers: Vec<u32> },
+    V1 { leases: Vec<EndedLease> },
 }
 
-/// The value of the numbers whose leases have ended.
-pub fn ended(numbers: &[u32]) -> Vec<u8> {
-    let numbers = numbers.to_vec();
-    serde_json::to_vec(&StoredEnded::V1 { numbers }).unwrap_or_default()
+/// The value of leases that have ended.
+pub fn ended(leases: &[EndedLease]) -> Vec<u8> {
+    let leases = leases.to_vec();
+    serde_json::to_vec(&StoredEnded::V1 { leases }).unwrap_or_default()
 }
 
-pub fn ended_in(value: &[u8]) -> Result<Vec<u32>, serde_json::Error> {
-    let StoredEnded::V1 { numbers } = serde_json::from_slice(value)?;
-    Ok(numbers)
+pub fn ended_in(value: &[u8]) -> Result<Vec<EndedLease>, serde_json::Error> {
+    let StoredEnded::V1 { leases } = serde_json::from_slice(value)?;
+    Ok(leases)
 }
 
 /// The number of the commit that was stored at a revision, which etcd counts from 1.
