@@ -51,10 +51,10 @@ use tracing::warn;
 use self::{
     election::Leadership,
     session::{End, Session},
-    witness::{Seen, Witness},
+    witness::Seen,
     worker::Worker,
 };
-use super::{Contents, Store, StoreError, Write, dumps::Dumps};
+use super::{Contents, Store, StoreError, Write, dumps::Dumps, witness::Witness};
 
 pub use self::{
     commit::COMMIT,
@@ -79,7 +79,7 @@ pub struct EtcdStore {
 struct Shared {
     session: Arc<Session>,
     leadership: Leadership,
-    witness: Witness,
+    witness: Witness<Seen>,
     /// The last commit that was acknowledged or read.
     seen: AtomicU64,
     end: End,
@@ -113,7 +113,7 @@ impl Shared {
     /// Notes a commit that was acknowledged or read.
     fn see(&self, commit: u64) {
         self.seen.store(commit, Ordering::Release);
-        self.witness.note(Seen {
+        self.witness.note(&Seen {
             cluster: self.session.connection.cluster(),
             commit,
         });

@@ -20,12 +20,17 @@ use super::{
     session::{End, Session},
     values,
     wire::Range,
-    witness::{self, Seen, Witness},
+    witness::Seen,
     worker::Worker,
 };
 use crate::{
     clock::Clock,
-    store::{ETCD_WITNESS, Identity, StoreError, dumps::Dumps, sled},
+    store::{
+        ETCD_WITNESS, Identity, StoreError,
+        dumps::Dumps,
+        sled,
+        witness::{self, Witness},
+    },
 };
 
 /// How often a standby asks whether there is a writer: this and etcd's own delay
@@ -212,7 +217,7 @@ fn identity(data: &Path) -> io::Result<Identity> {
 
 /// What the data directory has seen: dumps are named by commits, too.
 fn known(data: &Path, dumps: &Dumps) -> Option<Seen> {
-    let seen = witness::read(&data.join(ETCD_WITNESS))?;
+    let seen: Seen = witness::read(&data.join(ETCD_WITNESS))?;
     Some(Seen {
         commit: seen.commit.max(dumps.highest()),
         ..seen
