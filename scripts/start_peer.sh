@@ -15,6 +15,15 @@ the script renews its lease; when the peer ends, it ends the lease.
 SERVER is the name or address of the service, PORT its port (53). Without
 SERVER, the script queries the resolver of /etc/resolv.conf.
 
+SERVER may be a list, separated by commas or spaces, and a name with several
+addresses stands for all of them. The script stays with a server that answers.
+When one is silent for 2 seconds, answers SERVFAIL, does not serve the zone, or
+does not know the latest epoch, the script queries the next one at once, stays
+with that one, and says so.
+Names are looked up in /etc/hosts, otherwise with dig, and again when no server
+is of use. Of their addresses, only those of the same family as the peer's count,
+if there are any: the service must see the queries come from one source.
+
 Which peer this is:
   ROLE             role of the peer; unset: the default role of the zone (mixed)
   CONSEN           consensus, which selects the zone CONSEN.fabric.internal (noops)
@@ -51,7 +60,8 @@ Options:
   PARAM_STOP_GRACE seconds from SIGTERM to SIGKILL (10)
   PARAM_LEASE      duration of a lease in seconds, if the service does not state
                    it (30); for "strict" it must be at least PARAM_RENEW +
-                   PARAM_STOP_GRACE + 6, so that there is time for a retry
+                   PARAM_STOP_GRACE + 6, so that there is time for a retry, or
+                   for the next server if one is silent
   PARAM_KEY_FILE   file with the key to sign with (TSIG), in the format of
                    tsig-keygen; for example a Docker secret:
                    /run/secrets/peers.key
@@ -312,6 +322,101 @@ kernel_address() {
         }' /proc/net/route /proc/net/fib_trie
 }
 
+# --- The servers -------------------------------------------------------------
+
+# The addresses of a name, one a line. getent(1) would be simpler, but not every
+# image has one that prints them all.
+addresses_of() {
+    known=$(awk -v name="$1" '
+        { sub(/#.*/, "") }
+        { for (i = 2; i <= NF; i++) if (tolower($i) == tolower(name)) print $1 }' /etc/hosts)
+    for kind in $types; do
+        [ -z "$known" ] || break
+        # Other lines are comments, and targets of aliases, which end with a dot.
+        known=$(run_dig +time=2 +tries=1 +search +short -t "$kind" -q "$1" |
+            sed -n '/^[0-9A-Fa-f.:]*[0-9A-Fa-f:]$/p')
+    done
+    family=$(printf '%s\n' "$known" | grep "$like_own")
+    printf '%s\n' "${family:-$known}"
+} 2>/dev/null
+
+# The servers that SERVER stands for, on one line. A name stays a name if it has one
+# address, or is not known yet: dig looks it up for each query.
+servers() {
+    for word in $given; do
+        all=''
+        case $word in
+            *:*) ;;
+            *[!0-9.]*) all=$(addresses_of "$word") ;;
+        esac
+        case $all in
+            *"$newline"*) ;;
+            *) all=$word ;;
+        esac
+        # shellcheck disable=SC2086  # several words
+        printf '%s ' $all
+    done
+}
+
+# Sends a query to the current server, and if that is of no use, to the others in
+# turn; the one that is becomes the current one. Prints the lines of digest and
+#   service 10.0.0.1          who has answered, or was the last to be asked
+#   change ...                that this server is the current one now, and why
+#   trouble ...               why no server is of use
+# The list of the servers, the current one first, is in a file for which there is
+# only a descriptor, because most queries are made by jobs. Without it (/proc is
+# missing, the disk is full) each query begins with the first server.
+inquire() {
+    question=$1 failures='' asked=' ' kept=''
+    read -r kept </proc/self/fd/7
+    for list in ${kept:+"$kept"} ''; do
+        [ -n "$list" ] || list=$(servers)
+        for server in ${list:--}; do
+            server=${server#-}
+            case $asked in
+                *" $server "*) continue ;;
+            esac
+            asked="$asked$server "
+            service=${server:-the resolver of /etc/resolv.conf}
+            facts=$(ask "$question" | digest)
+            understand
+            useless || break 2
+            failures="$failures${failures:+; }$reason"
+        done
+    done
+    printf '%s\nservice %s\n' "$facts" "$service"
+    if [ -n "$reason" ]; then
+        printf 'trouble %s\n' "$failures"
+    elif [ -n "$server" ]; then
+        [ -z "$failures" ] || printf 'change going on with %s: %s\n' "$service" "$failures"
+        list=" $list "
+        # shellcheck disable=SC2086  # several words
+        set -- $server ${list#*" $server "} ${list%%" $server "*}
+        [ "$*" = "$kept" ] || echo "$*" >/proc/self/fd/7
+    fi
+} 2>/dev/null
+
+# Whether the server is silent, fails, or is not one of the service, or its answer
+# is from the past: a replica that lags behind neither renews a lease nor ends one.
+# Sets the reason.
+useless() {
+    reason=''
+    case $status in
+        '') reason="no answer from $service: ${text:-awk cannot read what dig says}" ;;
+        SERVFAIL) reason="$service answers SERVFAIL${text:+: $text}" ;;
+        REFUSED) [ -n "$text" ] || reason="$service answers REFUSED" ;;
+        NXDOMAIN)
+            [ -n "$authority" ] ||
+                reason="$service does not serve $zone: is the service up, and is this where it is asked?"
+            ;;
+        NOERROR)
+            [ "${epoch:-$latest}" -ge "$latest" ] ||
+                reason="$service answers from the past (epoch $epoch, and $latest is known)"
+            ;;
+    esac
+    [ -n "$reason" ]
+}
+
 # --- Query and answer --------------------------------------------------------
 
 # Sends a query that states the address of the peer with EDNS CLIENT-SUBNET.
@@ -498,9 +603,10 @@ digest() {
         }'
 }
 
-# Parses $facts, the lines of digest.
+# Parses $facts, the lines of digest and inquire.
 understand() {
     status='' authority='' text='' id='' misnamed='' holder='' mine='' epoch='' lease=''
+    change='' trouble=''
     set -f
     IFS=$newline
     for line in $facts; do
@@ -514,25 +620,35 @@ understand() {
             misnamed) misnamed=yes ;;
             'epoch '*) epoch=${line#epoch } ;;
             'lease '*) lease=${line#lease } ;;
+            'service '*) service=${line#service } ;;
+            'change '*) change=${line#change } ;;
+            'trouble '*) trouble=${line#trouble } ;;
         esac
     done
     unset IFS
     set +f
     lease=${lease:-$usual_lease}
+    [ "$status" != NOERROR ] || [ "${epoch:-0}" -le "$latest" ] || latest=$epoch
 }
 
 # Sends a query, and lets signals take effect while it waits.
 consult() {
-    { ask "$1" | digest; } >"$work/facts" 2>/dev/null &
-    wait "$!"
+    { inquire "$1"; } >"$work/facts" 2>/dev/null &
+    asking=$!
+    wait "$asking"
+    asking=''
     facts=$(cat "$work/facts")
     understand
+    [ -z "$change" ] || say "$change"
 }
 
 # Whether the answer shows this peer as the holder of its name. If not, sets the
 # reason, and whether somebody else is the holder.
 holding() {
-    reason='' lost=''
+    lost=''
+    useless
+    reason=${trouble:-$reason}
+    [ -z "$reason" ] || return 1
     case $status in
         NOERROR)
             if [ -n "$misnamed" ]; then
@@ -544,13 +660,8 @@ holding() {
                 lost=yes
             fi
             ;;
-        '') reason="no answer from $service: ${text:-awk cannot read what dig says}" ;;
         NXDOMAIN)
-            if [ -n "$authority" ]; then
-                reason="$service knows no $place${text:+ ($text)}: check ROLE, CONSEN or PARAM_ZONE, and the host name"
-            else
-                reason="$service does not serve $zone: is the service up, and is this where it is asked?"
-            fi
+            reason="$service knows no $place${text:+ ($text)}: check ROLE, CONSEN or PARAM_ZONE, and the host name"
             ;;
         NOTAUTH)
             reason="$service answers NOTAUTH: it does not know the key${key:+ of $key}, has another secret for it, or its clock differs"
@@ -569,9 +680,10 @@ claim() {
     if [ "$status" = NOERROR ] && [ -z "$holder" ]; then
         consult "$place"
         holding || return 1
-        own=$id own_epoch=$epoch own_lease=$lease
+        own=$id own_lease=$lease
         consult "_env.$place"
-        id=$own holder=$address mine=yes epoch=$own_epoch lease=$own_lease
+        # Unless it has one after all, perhaps from another server.
+        [ -n "$holder" ] || id=$own holder=$address mine=yes lease=$own_lease
     fi
     holding || return 1
     case $newline$facts in
@@ -677,7 +789,7 @@ run_peer() {
     # From here on signals take effect. An earlier one may have had no effect, but
     # was recorded (see caught).
     # shellcheck disable=SC2016  # it is the new shell that expands this
-    exec $undo sh -c 'read -r status <&9 && exit "$status"; exec "$@" 8>&- 9<&-' sh "$@" 9<&9
+    exec $undo sh -c 'read -r status <&9 && exit "$status"; exec "$@" 7>&- 8>&- 9<&-' sh "$@" 9<&9
 }
 
 # A process that has ended responds to kill -0 until somebody waits for it.
@@ -691,18 +803,17 @@ alive() {
 # a job, since its reader may be stuck, and the lease must not be. An incomplete
 # answer proves nothing.
 renew_lease() {
-    own=$id own_epoch=$epoch
-    facts=$(ask "$place" | digest)
+    own=$id own_epoch=$latest
+    facts=$(inquire "$place")
     understand
+    if [ -n "$change" ]; then say "$change" & fi
     if holding; then
         if [ "$id" != "$own" ]; then
             lost=yes reason="$host has become $id, but the peer runs as $own"
-        elif [ -z "$epoch" ] || [ -z "$own_epoch" ]; then
+        elif [ "$own_epoch" -eq 0 ]; then
             : # an older service has no epochs
-        elif [ "$epoch" -gt "$own_epoch" ]; then
+        elif [ "$latest" -gt "$own_epoch" ]; then
             lost=yes reason="$id has had another holder since (epoch $epoch, the peer has $own_epoch)"
-        elif [ "$epoch" -lt "$own_epoch" ]; then
-            reason="$service answers from the past (epoch $epoch, the peer has $own_epoch)"
         fi
     fi
     [ -n "$reason" ] || exit 0
@@ -809,10 +920,11 @@ await() {
 }
 
 leave() {
-    facts=$(ask "_leave.$host.$zone" | digest)
+    facts=$(inquire "_leave.$host.$zone")
     understand
+    [ -z "$change" ] || say "$change"
     [ "$status" = NOERROR ] ||
-        say "did not leave, the lease of $host will run out: ${status:-no answer}${text:+, $text}"
+        say "did not leave, the lease of $host will run out: ${trouble:-$status${text:+, $text}}"
 }
 
 # Before there is a peer, a signal ends the script; afterwards it is forwarded.
@@ -843,15 +955,29 @@ trap 'caught TERM 15' TERM
 case ${1-} in
     -h | --help) usage; exit 0 ;;
     -*) say "unknown option $1, see start_peer.sh --help"; exit 2 ;;
-    *[!A-Za-z0-9.:_%-]*) say "SERVER is no name or address: $1"; exit 2 ;;
 esac
-server=${1-}
 port=${2:-53}
 if [ "$#" -gt 2 ] || ! is_number "$port" || [ "$port" -lt 1 ] || [ "$port" -gt 65535 ]; then
     say "wrong arguments, see start_peer.sh --help"
     exit 2
 fi
-service=${server:-the resolver of /etc/resolv.conf}
+given=''
+set -f
+IFS=",$IFS"
+for server in ${1-}; do
+    case $server in
+        '') ;;
+        -* | *[!A-Za-z0-9.:_%-]*) say "SERVER is no name or address: $server"; exit 2 ;;
+        *) given="$given${given:+ }$server" ;;
+    esac
+done
+unset IFS
+set +f
+if [ -n "${1-}" ] && [ -z "$given" ]; then
+    say "SERVER is no name or address: $1"
+    exit 2
+fi
+service=${given:-the resolver of /etc/resolv.conf}
 
 host=${PARAM_HOST:-$(uname -n)}
 zone=${PARAM_ZONE:-${CONSEN:-noops}.fabric.internal}
@@ -897,10 +1023,15 @@ curl=$tools/curl
 [ -x "$curl" ] || curl=curl
 # shellcheck disable=SC2086  # several words
 require "$dig" -v "+subnet came with BIND 9.10" $flags +subnet=192.0.2.1/32
-work=$(mktemp -d 2>/dev/null) || die "cannot write to ${TMPDIR:-/tmp}: set TMPDIR to a directory that can be written"
-leased='' lookup='' looked_up='' told='' told_before='' transport=''
-# A query in progress must not arrive after the leave and undo it.
-trap 'end_lookup; [ -z "$leased" ] || { wait; leave; }; rm -rf "$work"' EXIT
+{ work=$(mktemp -d) && true >"$work/servers"; } 2>/dev/null ||
+    die "cannot write to ${TMPDIR:-/tmp}: set TMPDIR to a directory that can be written"
+exec 7>"$work/servers"
+leased='' lookup='' looked_up='' told='' told_before='' transport='' asking='' latest=0
+# A query in progress must not arrive after the leave and undo it. Without a lease,
+# no further server must be asked for one.
+trap 'end_lookup
+    if [ -n "$leased" ]; then wait; leave; elif [ -n "$asking" ]; then kill "$asking"; fi
+    rm -rf "$work"' EXIT
 
 [ -z "${PARAM_ADDRESS-}" ] || network=''
 case $network in
@@ -912,8 +1043,8 @@ address=${PARAM_ADDRESS:-${address:-$(interface_address "${PARAM_IFACE-}")}}
 [ -n "$address" ] || die "no address found${PARAM_IFACE:+ on interface $PARAM_IFACE}: set PARAM_ADDRESS or PARAM_IFACE"
 is_address "$address" || die "not an address: $address (PARAM_ADDRESS)"
 case $address in
-    *:*) bits=128 type=AAAA ;;
-    *) bits=32 type=A ;;
+    *:*) bits=128 type=AAAA types='AAAA A' like_own=: ;;
+    *) bits=32 type=A types='A AAAA' like_own='^[0-9.]*$' ;;
 esac
 
 # --- From here to the end of the peer ----------------------------------------

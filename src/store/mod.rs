@@ -22,7 +22,8 @@
 //! `lock`, and `etcd-witness`: what was seen of etcd.
 //!
 //! [`local`] keeps them consistent and rebuilds a lost database, [`backup`] reads
-//! a zone from dumps and journal, `block`, `checksum` and `files` are shared.
+//! a zone from dumps and journal, `block`, `checksum`, `files` and `witness` are
+//! shared.
 
 pub mod backup;
 mod block;

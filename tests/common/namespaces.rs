@@ -94,12 +94,26 @@ impl Network {
 
     /// Sets `/etc/resolv.conf` in the namespace.
     pub fn resolver(&self, host: usize, text: &str) {
-        let directory = self.resolver_directory(host);
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join("resolv.conf"), text).unwrap();
+        self.configuration(host, "resolv.conf", text);
     }
 
-    fn resolver_directory(&self, host: usize) -> PathBuf {
+    /// Sets a file in `/etc`, which must exist outside of the namespace, too.
+    pub fn configuration(&self, host: usize, file: &str, text: &str) {
+        let directory = self.configuration_directory(host);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(file), text).unwrap();
+    }
+
+    /// Makes an address one that drops every packet that the namespace sends to it.
+    pub fn drop_packets(&self, host: usize, address: &str) {
+        let nobody = ["lladdr", "02:00:00:00:00:99", "dev", "eth0"];
+        self.ip(
+            self.name(host),
+            &[&["neigh", "add", address][..], &nobody].concat(),
+        );
+    }
+
+    fn configuration_directory(&self, host: usize) -> PathBuf {
         PathBuf::from("/etc/netns").join(self.name(host))
     }
 }
@@ -111,7 +125,7 @@ impl Drop for Network {
             let _ = Command::new("ip")
                 .args(["netns", "del", self.name(host)])
                 .output();
-            let _ = fs::remove_dir_all(self.resolver_directory(host));
+            let _ = fs::remove_dir_all(self.configuration_directory(host));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Members of etcd, started by a test.
 
 use std::{
-    fs::File,
+    fs::{File, read_to_string},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -96,7 +96,7 @@ impl Cluster {
         let member = &self.members[place];
         let client = format!("{}://127.0.0.1:{}", self.scheme, member.port);
         let peer = format!("http://127.0.0.1:{}", member.peer_port);
-        let log = File::create(self.directory.path().join(format!("{place}.log"))).unwrap();
+        let log = File::create(self.log_of(place)).unwrap();
         let child = Command::new("etcd")
             .args(["--name", &name(place)])
             .arg("--data-dir")
@@ -114,6 +114,11 @@ impl Cluster {
             .spawn()
             .unwrap_or_else(|error| panic!("etcd cannot be run ({error}): see scripts/test"));
         self.members[place].child = Some(child);
+    }
+
+    /// What a member has logged.
+    pub fn log(&self, place: usize) -> String {
+        read_to_string(self.log_of(place)).unwrap()
     }
 
     /// Kills a member.
@@ -179,6 +184,10 @@ impl Cluster {
     /// A path in the directory of the cluster.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    fn log_of(&self, place: usize) -> PathBuf {
+        self.path(&format!("{place}.log"))
     }
 
     fn data_of(&self, place: usize) -> PathBuf {

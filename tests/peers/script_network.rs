@@ -19,6 +19,10 @@ struct Peer {
 impl Peer {
     /// Runs the start script as host `peer-K` in namespace `host`.
     fn start(network: &Network, host: usize, shell: &str) -> Self {
+        Self::start_with(network, host, shell, "10.77.0.1")
+    }
+
+    fn start_with(network: &Network, host: usize, shell: &str, servers: &str) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/start_peer.sh");
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().display();
@@ -34,7 +38,7 @@ impl Peer {
         }
         let script = command
             .arg(script)
-            .args(["10.77.0.1"])
+            .arg(servers)
             .env("PARAM_HOST", format!("peer-{host}"))
             .env("PARAM_ZONE", "test.internal")
             .env("PARAM_EXEC", exec)
@@ -213,4 +217,50 @@ fn a_peer_waits_for_the_lease_of_another_and_says_so() {
         peer.variable("CORE_PEER_ADDRESS").unwrap(),
         "10.77.0.12:7051"
     );
+}
+
+#[test]
+fn a_dead_server_costs_a_timeout_once() {
+    let network = Network::new(2);
+    let zones = zones(&[("t.toml", &simple_zone("lease = \"5s\"", ""))]);
+    let data = tempfile::tempdir().unwrap();
+    let _service = service_in(&network, zones.path(), data.path());
+    for (shell, silent) in [("dash", "10.77.0.99"), ("busybox", "fd77::99")] {
+        network.drop_packets(2, silent);
+        // At the second address there is a host, but no service.
+        let servers = format!("{silent},10.77.0.11 10.77.0.1,10.77.0.2");
+        let mut peer = Peer::start_with(&network, 2, shell, &servers);
+        let asked = Instant::now();
+        eventually(Duration::from_secs(10), "the peer starts", || {
+            peer.started()
+        });
+        assert!(asked.elapsed() > Duration::from_secs(2), "{}", peer.said());
+        let holder = || {
+            dig(
+                &network,
+                1,
+                &["@10.77.0.1", "+short", "A", "peer-2.test.internal"],
+            )
+        };
+        // For longer than a lease.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(6) {
+            assert_eq!(holder(), "10.77.0.12\n", "{}", peer.said());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        common::signal(peer.script.id(), "TERM");
+        let ended = Instant::now();
+        assert_eq!(peer.script.wait().unwrap().code(), Some(143));
+        assert!(ended.elapsed() < Duration::from_secs(2), "{}", peer.said());
+        assert_eq!(holder(), "", "it has left");
+        let said = peer.said();
+        let why = format!("start_peer: going on with 10.77.0.1: no answer from {silent}: ");
+        assert_eq!(said.matches(&why).count(), 1, "{said}");
+        assert_eq!(
+            said.matches("no answer from 10.77.0.11: ").count(),
+            1,
+            "{said}"
+        );
+        assert_eq!(said.matches("going on").count(), 1, "{said}");
+    }
 }

@@ -9,9 +9,11 @@ macro_rules! under_both_shells {
 }
 
 mod fencing;
+mod names;
 mod resolving;
 mod responder;
 mod script;
+mod servers;
 mod tools;
 mod waiting;
 

@@ -24,13 +24,18 @@ use super::{
     values,
     watch::Watch,
     wire::{Compare, KeyValue, Put, Range, Txn},
-    witness::{self, Seen, Witness},
+    witness::Seen,
     worker::Handle,
 };
 use crate::{
     clock::Clock,
     network::Time,
-    store::{ETCD_WITNESS, Identity, StoreError, dumps::Dumps, sled},
+    store::{
+        ETCD_WITNESS, Identity, StoreError,
+        dumps::Dumps,
+        sled,
+        witness::{self, Witness},
+    },
 };
 
 /// How often a replica asks whether there is a writer, if nothing else tells it.
@@ -58,7 +63,7 @@ pub struct Member {
     identity: Identity,
     /// What the data directory had seen of etcd before.
     known: Option<Seen>,
-    witness: Witness,
+    witness: Witness<Seen>,
     /// The last commit that was acknowledged or read.
     seen: AtomicU64,
     /// Whether the last attempt to be elected reached etcd, so that the log says once
@@ -196,7 +201,7 @@ impl Member {
     /// Notes a commit that was acknowledged or read.
     pub fn see(&self, commit: u64) {
         if self.seen.fetch_max(commit, Ordering::AcqRel) < commit {
-            self.witness.note(Seen {
+            self.witness.note(&Seen {
                 cluster: self.session.connection.cluster(),
                 commit,
             });
@@ -344,7 +349,7 @@ fn identity(data: &Path) -> io::Result<Identity> {
 
 /// What the data directory has seen: dumps are named by commits, too.
 fn known(witness: &Path, dumps: &Dumps) -> Option<Seen> {
-    let seen = witness::read(witness)?;
+    let seen: Seen = witness::read(witness)?;
     Some(Seen {
         commit: seen.commit.max(dumps.highest()),
         ..seen

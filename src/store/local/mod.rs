@@ -42,7 +42,7 @@ pub struct LocalStore {
     data: PathBuf,
     database: SledStore,
     journal: Journal,
-    witness: Witness,
+    witness: Witness<u64>,
     dumps: Dumps,
     /// The number of the last commit, whether it succeeded or failed.
     last: u64,
@@ -139,7 +139,7 @@ impl Store for LocalStore {
         match stored.and(journaled) {
             Ok(()) => {
                 self.journal.keep();
-                self.witness.note(number);
+                self.witness.note(&number);
                 self.note_changes(number, writes);
                 Ok(number)
             }

@@ -99,8 +99,18 @@ pub struct Responder {
 
 impl Responder {
     pub fn start(answer: Answer) -> Self {
-        let sockets = (0..100).find_map(|_| sockets());
-        let (udp, tcp) = sockets.expect("no free port");
+        let [responder] = Self::several([answer]);
+        responder
+    }
+
+    /// Several at one port, of 127.0.0.1, 127.0.0.2 and so on.
+    pub fn several<const N: usize>(answers: [Answer; N]) -> [Self; N] {
+        let sockets = (0..100).find_map(|_| sockets(N));
+        let mut sockets = sockets.expect("no free port").into_iter();
+        answers.map(|answer| Self::serve(answer, sockets.next().unwrap()))
+    }
+
+    fn serve(answer: Answer, (udp, tcp): (UdpSocket, TcpListener)) -> Self {
         let responder = Self {
             port: udp.local_addr().unwrap().port(),
             answer: Arc::new(Mutex::new(answer)),
@@ -132,6 +142,11 @@ impl Responder {
             .iter()
             .filter(|(asked, _)| *asked == format!("{name}.{ZONE}."))
             .count()
+    }
+
+    /// How often it was asked for anything.
+    pub fn queries(&self) -> usize {
+        self.asked.lock().unwrap().len()
     }
 
     /// The addresses that the queries stated, each once.
@@ -191,8 +206,10 @@ impl Responder {
             Answer::Code(code, why) => {
                 message.metadata.response_code = code;
                 message.metadata.authoritative = !why.is_empty();
-                let error = [&[0, 0], why.as_bytes()].concat();
-                edns.options_mut().insert(EdnsOption::Unknown(15, error));
+                if !why.is_empty() {
+                    let error = [&[0, 0], why.as_bytes()].concat();
+                    edns.options_mut().insert(EdnsOption::Unknown(15, error));
+                }
             }
             Answer::Peer(peer) => {
                 let strings = format!(
@@ -221,11 +238,17 @@ impl Responder {
     }
 }
 
-/// One free port for both transports, if the one that UDP got is free for TCP.
-fn sockets() -> Option<(UdpSocket, TcpListener)> {
-    let udp = UdpSocket::bind(("127.0.0.1", 0)).ok()?;
-    let tcp = TcpListener::bind(udp.local_addr().ok()?).ok()?;
-    Some((udp, tcp))
+/// One free port of several addresses for both transports, if the one that UDP got
+/// at the first is free for all.
+fn sockets(addresses: usize) -> Option<Vec<(UdpSocket, TcpListener)>> {
+    let mut port = 0;
+    let sockets = (1..=addresses).map(|number| {
+        let address = format!("127.0.0.{number}");
+        let udp = UdpSocket::bind((&*address, port)).ok()?;
+        port = udp.local_addr().ok()?.port();
+        Some((udp, TcpListener::bind((&*address, port)).ok()?))
+    });
+    sockets.collect()
 }
 
 fn txt(name: &Name, strings: &[&[u8]]) -> Record {

@@ -100,9 +100,20 @@ impl Script {
         peer: &str,
         settings: &[(&str, &str)],
     ) -> Self {
+        Self::start_with(shell, tools, ("127.0.0.1", port), peer, settings)
+    }
+
+    /// The same with other servers, at one port.
+    pub fn start_with(
+        shell: Shell,
+        tools: Option<&TempDir>,
+        (servers, port): (&str, u16),
+        peer: &str,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let mut all = vec![("PARAM_EXEC", peer), ("PARAM_RENEW", "0")];
         all.extend(settings);
-        let arguments = ["127.0.0.1", &port.to_string()];
+        let arguments = [servers, &port.to_string()];
         Self::run_among(shell, tools.map(TempDir::path), &arguments, &all)
     }
 

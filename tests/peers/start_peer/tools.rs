@@ -19,6 +19,7 @@ under_both_shells! {
     whatever_dig_says_instead_of_an_answer_is_told
     nothing_from_the_network_controls_the_terminal
     tells_the_extended_errors_of_older_digs
+    an_older_dig_goes_on_to_the_next_server
     the_tools_of_the_folder_come_first
 }
 
@@ -171,34 +172,61 @@ fn nothing_from_the_network_controls_the_terminal(shell: Shell) {
     }
 }
 
-/// BIND 9.10 to 9.16.9 knows the option only by its number.
-fn tells_the_extended_errors_of_older_digs(shell: Shell) {
-    let with_octets = r#"REAL "$@" | while IFS= read -r line; do
+/// dig of BIND 9.10 to 9.16.9, which knows the option of extended errors only by its
+/// number, and calls silence by another name. Some print the octets of the option.
+fn older_dig(prints_octets: bool) -> TempDir {
+    let octets = if prints_octets { "$octets" } else { "" };
+    fake(
+        "dig",
+        &r#"case " $* " in *' -v '*) exec REAL "$@" ;; esac
+REAL "$@" | while IFS= read -r line; do
     case $line in
         '; EDE: '*)
             text=${line#*: (}
             text=${text%?}
             octets=$(printf '\0\22%s' "$text" | od -An -v -tx1 | tr -d '\n')
-            printf '; OPT=15:%s ("..%s")\n' "$octets" "$text"
+            printf '; OPT=15:%s ("..%s")\n' "OCTETS" "$text"
+            ;;
+        ';; communications error '*) ;;
+        ';; no servers could be reached')
+            echo ';; connection timed out; no servers could be reached'
             ;;
         *) printf '%s\n' "$line" ;;
     esac
-done"#;
-    let without = with_octets
-        .replace("15:%s (", "15: (")
-        .replace("\"$octets\" ", "");
+done"#
+            .replace("OCTETS", octets),
+    )
+}
+
+fn tells_the_extended_errors_of_older_digs(shell: Shell) {
     let why = "all \"4\" numbers (vp) are taken; the next is free in 17 s";
-    for text in [with_octets, &without] {
-        let dig = fake(
-            "dig",
-            &format!("case \" $* \" in *' -v '*) exec REAL \"$@\" ;; esac\n{text}"),
-        );
+    for prints_octets in [true, false] {
+        let dig = older_dig(prints_octets);
         let service = Responder::start(Answer::Code(ResponseCode::Refused, why));
         let once = [("PARAM_TIMEOUT", "0")];
         let mut script = Script::start_among(shell, Some(&dig), service.port, "touch ran", &once);
         let said = only_line(&mut script);
         let expected = format!(": 127.0.0.1 answers REFUSED: {why}\n");
         assert!(said.ends_with(&expected), "{said}");
+    }
+}
+
+fn an_older_dig_goes_on_to_the_next_server(shell: Shell) {
+    let failing = Answer::Code(ResponseCode::ServFail, "no quorum");
+    for (answer, why) in [
+        (failing, "127.0.0.1 answers SERVFAIL: no quorum"),
+        (
+            Answer::Silence,
+            "no answer from 127.0.0.1: connection timed out; no servers could be reached",
+        ),
+    ] {
+        let [first, second] = Responder::several([answer, Peer::held_by(super::MINE)]);
+        let (dig, at) = (older_dig(true), ("127.0.0.1,127.0.0.2", first.port));
+        let mut script = Script::start_with(shell, Some(&dig), at, "exit 5", &[]);
+        assert_eq!(script.end(), Some(5), "{}", script.read("err"));
+        let why = format!("going on with 127.0.0.2: {why}\n");
+        assert_eq!(script.said(&why), 1, "{}", script.read("err"));
+        assert_eq!((first.queries(), second.count("_leave.h1")), (1, 1));
     }
 }
 
