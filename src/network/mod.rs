@@ -27,6 +27,7 @@ mod replicate;
 mod roots;
 mod rules;
 mod state;
+mod withhold;
 
 pub use by_id::{IdSlot, PeerRecord};
 pub use change::Change;

@@ -24,6 +24,8 @@ pub struct Network {
     pub(super) hosts: Hosts,
     /// The pinned IDs of hosts, registered or not.
     pub(super) pins: OrdMap<Hostname, PeerId>,
+    /// The released hosts whose IDs may not be assigned yet.
+    pub(super) withheld: OrdMap<Hostname, PeerId>,
     /// Indexed by [`Sequence`].
     pub(super) sequences: Vec<Numbers>,
     /// Rises with each change that an answer can show.
@@ -90,6 +92,7 @@ impl Network {
             rules,
             hosts: Hosts::default(),
             pins: OrdMap::new(),
+            withheld: OrdMap::new(),
             sequences,
             revision,
             now: Time::default(),

@@ -85,6 +85,11 @@ impl Committer {
         }
     }
 
+    /// The last commit.
+    pub fn committed(&self) -> u64 {
+        self.committed
+    }
+
     /// Whether another replica is, or may be, the writer.
     pub fn is_deposed(&self) -> bool {
         self.is_deposed

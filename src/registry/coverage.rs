@@ -91,8 +91,22 @@ struct Replica {
     heard_until: Time,
     /// When the last report was acknowledged.
     acknowledged: Time,
+    /// The last commit that it had when it reported.
+    commit: u64,
     /// It renews no leases after this time.
     vouches_until: Time,
+}
+
+/// The replica that reports.
+#[derive(Debug, Clone, Copy)]
+pub struct Reporter<'a> {
+    /// The identity of its data directory.
+    pub identity: &'a str,
+    pub name: &'a str,
+    /// Which run of its process this is.
+    pub run: u64,
+    /// The last commit that it has.
+    pub commit: u64,
 }
 
 /// Until when, and since when, all heartbeats are known.
@@ -121,7 +135,13 @@ impl Coverage {
 
     /// Notes a report, everything in which has been noted in the leases before. The
     /// caller acknowledges it. Returns when the report before was acknowledged.
-    pub fn report(&self, identity: &str, name: &str, run: u64, now: Time) -> Option<Time> {
+    pub fn report(&self, from: &Reporter<'_>, now: Time) -> Option<Time> {
+        let Reporter {
+            identity,
+            name,
+            run,
+            commit,
+        } = *from;
         let mut state = self.locked();
         let vouches_until = surely_after(now, self.hold);
         let is_known = state
@@ -139,6 +159,7 @@ impl Coverage {
                 name: name.to_owned(),
                 heard_until: now,
                 acknowledged: now,
+                commit,
                 vouches_until,
             };
             state.replicas.insert(identity.to_owned(), replica);
@@ -148,6 +169,7 @@ impl Coverage {
         let before = replica.acknowledged;
         replica.heard_until = before;
         replica.acknowledged = now;
+        replica.commit = commit;
         replica.vouches_until = vouches_until;
         Some(before)
     }
@@ -199,6 +221,19 @@ impl Coverage {
         Heard { until, since }
     }
 
+    /// The last commit that every replica has which may answer for leases; `None` if
+    /// there is no such replica, 0 if there may be unknown ones.
+    pub fn confirmed(&self, now: Time) -> Option<u64> {
+        // Forgets those that are silent.
+        self.heard(now);
+        let state = self.locked();
+        if state.others.is_some() {
+            return Some(0);
+        }
+        let replicas = state.replicas.values();
+        replicas.map(|replica| replica.commit).min()
+    }
+
     fn locked(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -220,6 +255,28 @@ mod tests {
         (until.0, since.0)
     }
 
+    fn report(coverage: &Coverage, name: &str, run: u64, now: u64) -> Option<Time> {
+        let from = Reporter {
+            identity: name,
+            name,
+            run,
+            commit: now,
+        };
+        coverage.report(&from, Time(now))
+    }
+
+    #[test]
+    fn a_commit_is_confirmed_when_all_have_it() {
+        let coverage = Coverage::new(HOLD, Time(0));
+        assert_eq!(coverage.confirmed(Time(1_000)), Some(0));
+        assert_eq!(coverage.confirmed(Time(20_000)), None);
+        report(&coverage, "a", 1, 21_000);
+        report(&coverage, "b", 1, 22_000);
+        assert_eq!(coverage.confirmed(Time(22_000)), Some(21_000));
+        // One of them is forgotten.
+        assert_eq!(coverage.confirmed(Time(31_500)), Some(22_000));
+    }
+
     #[test]
     fn replicas_of_an_earlier_writer_are_waited_for() {
         let coverage = Coverage::new(HOLD, Time(1_000));
@@ -233,13 +290,13 @@ mod tests {
     fn a_report_covers_what_was_before_the_last_acknowledgement() {
         let coverage = Coverage::new(HOLD, Time(0));
         heard(&coverage, 20_000);
-        assert_eq!(coverage.report("a", "a", 1, Time(21_000)), None);
+        assert_eq!(report(&coverage, "a", 1, 21_000), None);
         assert_eq!(heard(&coverage, 21_500).0, 21_000);
-        let before = coverage.report("a", "a", 1, Time(22_000));
+        let before = report(&coverage, "a", 1, 22_000);
         assert_eq!(before, Some(Time(21_000)));
         assert_eq!(heard(&coverage, 22_500).0, 21_000);
-        coverage.report("b", "b", 1, Time(22_700));
-        coverage.report("a", "a", 1, Time(23_000));
+        report(&coverage, "b", 1, 22_700);
+        report(&coverage, "a", 1, 23_000);
         assert_eq!(heard(&coverage, 23_500).0, 22_000);
         coverage.leave("a", 1);
         assert_eq!(heard(&coverage, 23_500).0, 22_700);
@@ -249,13 +306,13 @@ mod tests {
     fn leases_are_extended_when_a_replica_is_lost_or_starts_again() {
         let coverage = Coverage::new(HOLD, Time(0));
         heard(&coverage, 20_000);
-        coverage.report("a", "a", 1, Time(21_000));
+        report(&coverage, "a", 1, 21_000);
         let (until, since) = heard(&coverage, 31_199);
         assert_eq!(until, 21_000);
         assert!(since < 21_000);
         assert_eq!(heard(&coverage, 31_200), (31_200, 31_200));
-        coverage.report("a", "a", 2, Time(32_000));
-        coverage.report("a", "a", 3, Time(33_000));
+        report(&coverage, "a", 2, 32_000);
+        report(&coverage, "a", 3, 33_000);
         assert_eq!(heard(&coverage, 33_100), (33_000, 33_000));
         coverage.stood_still(Time(34_000));
         assert_eq!(heard(&coverage, 34_100).1, 34_000);

@@ -2,7 +2,7 @@
 //! stored, and passes requests on.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -18,7 +18,7 @@ use super::{
     shared::{EndedBlock, EndedLeases},
 };
 use crate::{
-    network::{Network, PeerId, Replicated, Time},
+    network::{Change, Network, PeerId, Replicated, Time},
     store::replication::{BLOCK, BlockPlace, Stored, ZoneChange},
     zone::{Zone, ZoneView},
 };
@@ -43,6 +43,17 @@ pub(super) struct Follower {
     decided: Vec<Decided>,
     next_request: u64,
     writer: Option<UnboundedSender<Vec<Forwarded>>>,
+    /// What was released lately, with the zone, and when this replica learned of it.
+    released: VecDeque<(usize, Change, Time)>,
+    /// How long another replica may answer without contact with the writer.
+    hold: Duration,
+}
+
+/// What a replica knows that becomes the writer, besides the networks.
+pub(super) struct Known {
+    pub ended: EndedLeases,
+    /// What was released lately, with the zone: other replicas may not know it.
+    pub released: Vec<(usize, Change)>,
 }
 
 /// A request that waits for the writer.
@@ -54,7 +65,12 @@ struct Waiting {
 }
 
 impl Follower {
-    pub fn new(zones: Vec<Arc<PublishedZone>>, ended: EndedLeases, commit: u64) -> Self {
+    pub fn new(
+        zones: Vec<Arc<PublishedZone>>,
+        ended: EndedLeases,
+        commit: u64,
+        hold: Duration,
+    ) -> Self {
         let marks = zones.iter().map(|zone| (zone.reserved(), zone.changed()));
         Self {
             pending: zones.iter().map(|_| ZoneChange::default()).collect(),
@@ -66,6 +82,8 @@ impl Follower {
             decided: Vec::new(),
             next_request: 0,
             writer: None,
+            released: VecDeque::new(),
+            hold,
         }
     }
 
@@ -153,7 +171,8 @@ impl Follower {
     fn publish(&mut self, now: Time, is_due: impl Fn(&ZoneChange) -> bool) {
         for place in 0..self.zones.len() {
             let published = self.zones[place].clone();
-            let mut network = Network::clone(&published.network());
+            let before = published.network();
+            let mut network = Network::clone(&before);
             if is_due(&self.pending[place]) {
                 let change = std::mem::take(&mut self.pending[place]);
                 let marks = &mut self.marks[place];
@@ -172,6 +191,9 @@ impl Follower {
                 for problem in problems {
                     warn!("zone {}: {problem}", published.zone);
                 }
+                let released = network.released_since(&before).into_iter();
+                self.released
+                    .extend(released.map(|(host, id)| (place, Change::Delete(host, id), now)));
             }
             let (reserved, changed) = self.marks[place];
             published.publish(network, self.commit, changed, reserved);
@@ -277,8 +299,15 @@ impl Follower {
         Some(Ok(Grant::Peer { peer, view, is_new }))
     }
 
-    /// Denies the requests that have waited for too long.
+    /// Denies the requests that have waited for too long, and forgets what was released
+    /// long ago.
     pub fn expire(&mut self, now: Time) {
+        // Some more, for differences of clocks and the time until it was learned.
+        let kept = 2 * self.hold;
+        let is_old = |(_, _, at): &(usize, Change, Time)| now >= *at + kept;
+        while self.released.front().is_some_and(is_old) {
+            self.released.pop_front();
+        }
         let is_late = |it: &Waiting| now >= it.since + PATIENCE;
         let requests = self.waiting.iter();
         let late = requests
@@ -292,6 +321,15 @@ impl Follower {
     fn reply(&mut self, request: u64, decision: Decision) {
         if let Some(Waiting { command, .. }) = self.waiting.remove(&request) {
             (command.reply)(decision);
+        }
+    }
+
+    /// What this replica knows when it becomes the writer.
+    pub fn known(&mut self) -> Known {
+        let released = self.released.drain(..);
+        Known {
+            ended: std::mem::take(&mut self.ended),
+            released: released.map(|(zone, change, _)| (zone, change)).collect(),
         }
     }
 

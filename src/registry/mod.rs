@@ -13,7 +13,8 @@
 //! * `request`: requests to the writer, and their results.
 //! * `roles`: the thread, which is the writer or follows another replica's.
 //! * `writer`: decides; `commit`: its writes to the store; `shared`: which leases have
-//!   ended, for replicas; `coverage`: what replicas have heard.
+//!   ended, for replicas; `coverage`: what replicas have heard; `withheld`: which
+//!   released IDs they may still answer for.
 //! * `follower`: publishes what the writer has stored, and passes requests on;
 //!   `replication`: the form in which they are passed on.
 //! * `load`: from the store to a network; `stored`: from the network to the store.
@@ -28,6 +29,7 @@ mod request;
 mod roles;
 mod shared;
 mod stored;
+mod withheld;
 mod writer;
 
 use std::{
@@ -58,7 +60,7 @@ use crate::{
 };
 
 pub use self::{
-    coverage::{Coverage, DRIFT, Vouching},
+    coverage::{Coverage, DRIFT, Reporter, Vouching},
     load::{Misfit, StartError, load, misfits},
     published::PublishedZone,
     replication::{Decided, Forwarded, ForwardedAction, NamedDenial, Outcome},
@@ -106,14 +108,16 @@ impl Registry {
         // This precedes the first answer, whose serial must not have been used before.
         writer.reserve_serials();
         let role = Role::Writer(writer);
-        Self::spawn(published, role, clock, Vouching::always())
+        Self::spawn(published, role, clock, Vouching::always(), Duration::ZERO)
     }
 
     /// Starts the registry of a replica with everything that is stored. It follows the
-    /// writer until an [`Event`] says that it is the writer itself.
+    /// writer until an [`Event`] says that it is the writer itself. `hold` is how long a
+    /// replica may answer without contact with the writer.
     pub fn join(
         zones: Vec<Zone>,
         mut stored: Stored,
+        hold: Duration,
         clock: Clock,
     ) -> Result<(Self, oneshot::Receiver<()>), StartError> {
         let environments = Arc::new(EnvironmentCache::new(ENVIRONMENT_CACHE_BYTES));
@@ -136,9 +140,9 @@ impl Registry {
         let others = stored.zones.into_iter();
         let others = others.filter(|(_, zone)| zone.names_peers());
         load::warn_of_unknown_zones(others.map(|(origin, _)| origin), &published);
-        let follower = Follower::new(published.clone(), ended, stored.commit);
+        let follower = Follower::new(published.clone(), ended, stored.commit, hold);
         let role = Role::Follower(follower);
-        Self::spawn(published, role, clock, Vouching::not_yet())
+        Self::spawn(published, role, clock, Vouching::not_yet(), hold)
     }
 
     fn spawn(
@@ -146,6 +150,7 @@ impl Registry {
         role: Role,
         clock: Clock,
         vouching: Vouching,
+        hold: Duration,
     ) -> Result<(Self, oneshot::Receiver<()>), StartError> {
         let (queue, inputs) = mpsc::sync_channel(QUEUE);
         let (ended, end) = oneshot::channel();
@@ -153,6 +158,7 @@ impl Registry {
             zones: zones.clone(),
             role,
             clock,
+            hold,
         };
         thread::Builder::new()
             .name("registry".into())

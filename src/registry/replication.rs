@@ -84,6 +84,7 @@ pub enum NamedDenial {
         text: String,
     },
     NotWritten,
+    BeingReleased,
     Busy,
     Stopping,
     /// The replica that was asked has no zone of this name.
@@ -198,6 +199,7 @@ impl NamedDenial {
                 text,
             },
             Denial::NotWritten => Self::NotWritten,
+            Denial::BeingReleased => Self::BeingReleased,
             Denial::Busy => Self::Busy,
             Denial::Stopping => Self::Stopping,
             Denial::NoWriter => Self::Stopping,
@@ -221,6 +223,7 @@ impl NamedDenial {
             }
             Self::Busy => return Denial::Busy,
             Self::NotWritten => return Denial::NotWritten,
+            Self::BeingReleased => return Denial::BeingReleased,
             Self::Stopping | Self::OtherZones => None,
         };
         named.map_or(Denial::NoWriter, Denial::Refused)

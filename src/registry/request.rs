@@ -31,6 +31,8 @@ pub enum Denial {
     CannotUpdate(UpdateRefusal),
     /// The store cannot write; known peers are still answered.
     NotWritten,
+    /// Not all replicas know yet that the host was released.
+    BeingReleased,
     /// This replica has no contact with the writer; known peers are still answered.
     NoWriter,
     /// Too many requests are waiting.

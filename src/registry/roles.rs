@@ -65,6 +65,9 @@ pub(super) struct RegistryThread {
     pub zones: Vec<Arc<PublishedZone>>,
     pub role: Role,
     pub clock: Clock,
+    /// How long a replica may answer without contact with the writer; zero without
+    /// replicas.
+    pub hold: Duration,
 }
 
 impl RegistryThread {
@@ -127,9 +130,9 @@ impl RegistryThread {
             (Role::Follower(follower), Event::Elected { store, coverage }) => {
                 follower.follow_all(now);
                 let waiting = follower.take_waiting();
-                let ended = std::mem::take(&mut follower.ended);
+                let known = follower.known();
                 let (zones, clock) = (self.zones.clone(), self.clock.clone());
-                let writer = Writer::elected(zones, store, ended, coverage, clock);
+                let writer = Writer::elected(zones, store, known, coverage, clock);
                 self.role = Role::Writer(writer);
                 self.serve(waiting);
             }
@@ -144,10 +147,10 @@ impl RegistryThread {
     }
 
     fn retire(&mut self, published: oneshot::Sender<u64>) {
-        let follower = Follower::new(self.zones.clone(), Default::default(), 0);
+        let follower = Follower::new(self.zones.clone(), Default::default(), 0, self.hold);
         if let Role::Writer(writer) = std::mem::replace(&mut self.role, Role::Follower(follower)) {
             let (commit, ended, left) = writer.retire();
-            let mut follower = Follower::new(self.zones.clone(), ended, commit);
+            let mut follower = Follower::new(self.zones.clone(), ended, commit, self.hold);
             follower.forward(left, self.clock.now());
             self.role = Role::Follower(follower);
             // Nobody may wait for it.

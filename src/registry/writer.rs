@@ -8,8 +8,10 @@ use super::{
     Action, Decision, Denial, Grant, PublishedZone,
     commit::Committer,
     coverage::{Coverage, DRIFT},
+    follower::Known,
     request::Command,
     shared::EndedLeases,
+    withheld::Withheld,
 };
 use crate::{
     clock::{Clock, Moment},
@@ -36,9 +38,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Writer {
     zones: Vec<Arc<PublishedZone>>,
     committer: Committer,
-    /// What is known of the heartbeats that other replicas answer; `None` without
-    /// replicas.
-    coverage: Option<Arc<Coverage>>,
+    /// What is known of other replicas; `None` without them.
+    replicas: Option<Replicas>,
     /// No earlier than this, leases that have expired are stored again after a failure.
     next_expiry: Time,
     /// Requests that the next writer decides, since this one is deposed.
@@ -46,11 +47,19 @@ pub(super) struct Writer {
     clock: Clock,
 }
 
+/// What the writer knows of other replicas.
+struct Replicas {
+    /// The heartbeats that they answer.
+    coverage: Arc<Coverage>,
+    /// The releases that not all of them know.
+    withheld: Withheld,
+}
+
 impl Writer {
     pub fn new(zones: Vec<Arc<PublishedZone>>, store: Box<dyn Store>, clock: Clock) -> Self {
         Self {
             committer: Committer::new(zones.clone(), store),
-            coverage: None,
+            replicas: None,
             next_expiry: Time::default(),
             left: Vec::new(),
             zones,
@@ -62,14 +71,17 @@ impl Writer {
     pub fn elected(
         zones: Vec<Arc<PublishedZone>>,
         store: Box<dyn Store>,
-        ended: EndedLeases,
+        known: Known,
         coverage: Arc<Coverage>,
         clock: Clock,
     ) -> Self {
         let now = clock.now();
         let mut writer = Self {
-            committer: Committer::shared(zones.clone(), store, ended),
-            coverage: Some(coverage),
+            committer: Committer::shared(zones.clone(), store, known.ended),
+            replicas: Some(Replicas {
+                withheld: Withheld::new(coverage.clone()),
+                coverage,
+            }),
             next_expiry: Time::default(),
             left: Vec::new(),
             zones,
@@ -78,6 +90,9 @@ impl Writer {
         let mut networks = writer.networks();
         for network in &mut networks {
             network.lead(now);
+        }
+        for (zone, change) in known.released {
+            Withheld::withhold(&mut networks[zone], &[change]);
         }
         // Otherwise the next commit stores it.
         if writer.committer.commit(&networks, &[]) {
@@ -90,7 +105,9 @@ impl Writer {
     /// requests that nobody has decided.
     pub fn retire(self) -> (u64, EndedLeases, Vec<Command>) {
         let (commit, ended) = self.committer.retire();
-        (commit, ended, self.left)
+        let waiting = self.replicas.map(|it| it.withheld.into_waiting());
+        let left = self.left.into_iter().chain(waiting.into_iter().flatten());
+        (commit, ended, left.collect())
     }
 
     /// Reserves serials for all zones.
@@ -101,7 +118,13 @@ impl Writer {
     }
 
     /// Serves requests.
-    pub fn serve_or_expire(&mut self, commands: Vec<Command>) {
+    pub fn serve_or_expire(&mut self, mut commands: Vec<Command>) {
+        if let Some(replicas) = &mut self.replicas {
+            let zones = self.zones.iter();
+            let networks: Vec<_> = zones.map(|published| published.network()).collect();
+            let now = self.clock.now();
+            commands = replicas.withheld.ready(commands, &networks, now);
+        }
         // A busy zone may never let the wait time out.
         let is_due = |deadline| deadline <= self.clock.now();
         if commands.is_empty() || self.deadline().is_some_and(is_due) {
@@ -140,7 +163,8 @@ impl Writer {
     /// not the present.
     fn moment(&self) -> (Moment, Option<Time>) {
         let mut moment = self.clock.moment();
-        let heard = self.coverage.as_ref().map(|it| it.heard(moment.now));
+        let replicas = self.replicas.as_ref();
+        let heard = replicas.map(|it| it.coverage.heard(moment.now));
         if let Some(heard) = heard {
             moment.heard_since = moment.heard_since.max(heard.since);
         }
@@ -162,11 +186,15 @@ impl Writer {
             network.expire(moment.now, MAX_EXPIRY_CHECKS);
             ended.push(live - network.live_len());
         }
+        if let Some(replicas) = &mut self.replicas {
+            let committed = self.committer.committed();
+            replicas.withheld.tend(&mut networks, committed, moment.now);
+        }
         // Serials are reserved before they are published: after a crash the serial
         // continues from the reserved ones.
         if self.committer.needs_serials(&networks)
             && !self.committer.commit(&networks, &[])
-            && self.coverage.is_some()
+            && self.replicas.is_some()
         {
             self.next_expiry = moment.now + RETRY;
             return;
@@ -237,6 +265,9 @@ impl Writer {
         network.resume(moment.heard_since);
         let mut is_new = false;
         let peer = match &command.action {
+            Action::Register { host, .. } if network.is_withheld(host) => {
+                return Err(Denial::BeingReleased);
+            }
             Action::Register { host, role, client } => {
                 is_new = network.host(host).is_none();
                 network
@@ -255,6 +286,9 @@ impl Writer {
                     changes.clear();
                     Denial::CannotUpdate(refusal)
                 })?;
+                if self.replicas.is_some() {
+                    Withheld::withhold(network, changes);
+                }
                 return Ok(Grant::Updated);
             }
         };

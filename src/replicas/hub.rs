@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::Clock,
     network::Time,
-    registry::{Coverage, Decided, Forwarded, NamedDenial, Outcome, Registry},
+    registry::{Coverage, Decided, Forwarded, NamedDenial, Outcome, Registry, Reporter},
     store::etcd::Leadership,
 };
 
@@ -131,7 +131,8 @@ impl Connection {
                     number,
                     has_stood_still,
                     heard,
-                } => self.report(number, has_stood_still, &heard)?,
+                    commit,
+                } => self.report(number, has_stood_still, &heard, commit)?,
                 ToWriter::Requests(requests) => {
                     for request in requests {
                         self.request(request);
@@ -148,7 +149,13 @@ impl Connection {
         }
     }
 
-    fn report(&self, number: u64, has_stood_still: bool, heard: &[HeardPeers]) -> io::Result<()> {
+    fn report(
+        &self,
+        number: u64,
+        has_stood_still: bool,
+        heard: &[HeardPeers],
+        commit: u64,
+    ) -> io::Result<()> {
         let (zones, coverage) = (self.hub.registry.zones(), &self.term.coverage);
         let now = self.hub.clock.now();
         // Otherwise another writer may have ended the leases.
@@ -166,7 +173,13 @@ impl Connection {
         if has_stood_still {
             coverage.stood_still(now);
         }
-        let before = coverage.report(&self.identity, &self.name, self.run, now);
+        let reporter = Reporter {
+            identity: &self.identity,
+            name: &self.name,
+            run: self.run,
+            commit,
+        };
+        let before = coverage.report(&reporter, now);
         let since = before.map_or_else(|| self.oldest(now), |before| before.minus(SLACK));
         self.send(ToReplica::Acknowledged {
             number,

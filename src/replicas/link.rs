@@ -211,6 +211,7 @@ impl Link {
             number,
             has_stood_still: heard_since > reported.heard_since,
             heard: message::heard_here(zones, reported.until.minus(SLACK)),
+            commit: zones.iter().map(|zone| zone.commit()).min().unwrap_or(0),
         };
         let sent = Instant::now();
         timeout(PATIENCE, sender.send(&report)).await??;

@@ -26,6 +26,8 @@ pub enum ToWriter {
         /// Whether the replica has stood still since then, and may not have heard a peer.
         has_stood_still: bool,
         heard: Vec<HeardPeers>,
+        /// The last commit that the replica has.
+        commit: u64,
     },
     /// Requests that the writer is to decide.
     Requests(Vec<Forwarded>),

@@ -8,7 +8,7 @@ use param_daemon::{
         Change, Holder, Hostname, Network, PeerId, Replicated, Role, RoleRule, Rules, Sequence,
         SequenceRule, StoredPeer, Time,
     },
-    registry::{Coverage, DRIFT, Vouching},
+    registry::{Coverage, DRIFT, Reporter, Vouching},
 };
 use proptest::prelude::*;
 
@@ -378,7 +378,14 @@ impl Cluster {
         for id in heard {
             self.nodes[w].network.renew_reported(id, writer_at);
         }
-        let before = writer.coverage.report(&format!("{node}"), "", 1, writer_at);
+        let identity = format!("{node}");
+        let reporter = Reporter {
+            identity: &identity,
+            name: "",
+            run: 1,
+            commit: 0,
+        };
+        let before = writer.coverage.report(&reporter, writer_at);
         let since = before.unwrap_or_default();
         let heard = self.nodes[w].network.heard_anywhere(since);
         let heard: Vec<(PeerId, Time)> = heard.collect();

@@ -100,7 +100,7 @@ impl Opened {
     ) -> anyhow::Result<Started> {
         let Listing { stored, revision } = self.listing;
         let (registry, ended) =
-            Registry::join(zones, stored, clock.clone()).map_err(start_error)?;
+            Registry::join(zones, stored, config.etcd.hold, clock.clone()).map_err(start_error)?;
         let listen = config.etcd.channel;
         let listener = TcpListener::bind(listen)
             .and_then(|listener| {
