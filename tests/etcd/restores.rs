@@ -9,7 +9,7 @@ use std::{
 use crate::{
     cluster::Cluster,
     common::{PARAMD, dump_of_zone, fails_with, pipe, run},
-    replica::{Replica, ZONE, ask_briefly, assert_ids, id},
+    replica::{Replica, ZONE, ask_briefly, assert_ids, id, serial},
 };
 
 /// The newest dump in the data directory.
@@ -144,6 +144,30 @@ fn a_dump_fills_an_empty_prefix_and_no_other() {
     let data = replica.data();
     let said = fails_with(1, PARAMD, &["restore", "--data", data]);
     assert!(said.contains("are in etcd"), "{said}");
+}
+
+#[test]
+fn a_dump_of_replicas_fills_a_data_directory() {
+    let cluster = Cluster::start(1);
+    let replica = Replica::new(&cluster, "one", 3);
+    let service = replica.start();
+    assert_ids(service.address, &["a", "b", "c"]);
+    let server = service.address.to_string();
+    run(PARAMD, &["release", ZONE, "b", "--server", &server]);
+    let before = serial(service.address);
+    let dump = ["dump", ZONE, "--format", "json", "--server", &server];
+    let dump = run(PARAMD, &dump);
+    assert_eq!(service.terminate(), Some(0));
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().to_str().unwrap();
+    let restored = pipe(PARAMD, &["restore", "-", "--data", path], &dump);
+    assert!(restored.status.success(), "{restored:?}");
+    let zones = crate::common::zones(&[("t.toml", &crate::common::simple_zone("", ""))]);
+    let service = crate::common::Service::start(zones.path(), data.path());
+    assert_eq!(id(service.address, "a"), "vp0");
+    assert_eq!(id(service.address, "c"), "vp2");
+    assert_eq!(id(service.address, "d"), "vp1");
+    assert!(serial(service.address) > before);
 }
 
 /// What a restore leaves that is broken off.
