@@ -18,6 +18,7 @@
 //! | [`log`] | the log, with a rate limit |
 //! | [`text`] | text for messages |
 //! | [`network`] | the rules: who holds which ID, leases, root nodes |
+//! | `memory` | memory that is no longer used |
 //! | [`prefetch`] | memory that is needed soon |
 
 pub mod cli;
@@ -25,6 +26,7 @@ pub mod clock;
 pub mod commands;
 pub mod keys;
 pub mod log;
+mod memory;
 pub mod network;
 pub mod params;
 pub mod prefetch;

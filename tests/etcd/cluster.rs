@@ -88,6 +88,42 @@ impl Cluster {
 
     /// Starts a member, anew or with its data.
     pub fn start_member(&mut self, place: usize) {
+        self.start_member_in(place, "new");
+    }
+
+    /// Replaces a member whose data is lost by one at the same addresses: it is removed,
+    /// and the other is added as a learner and promoted.
+    pub fn replace_member(&mut self, place: usize) {
+        let name = format!("member-{place}");
+        let id = |cluster: &Self, of: &str| {
+            let members = cluster.ctl(&["member", "list"]);
+            let line = members.lines().find(|line| line.contains(of));
+            let line = line.unwrap_or_else(|| panic!("{of} in {members}"));
+            line.split(',').next().unwrap().to_owned()
+        };
+        self.kill_member(place);
+        std::fs::remove_dir_all(self.data_of(place)).unwrap();
+        self.wait();
+        let lost = id(self, &name);
+        let within = Duration::from_secs(30);
+        eventually(within, "the lost member is removed", || {
+            self.try_ctl(&["member", "remove", &lost]).status.success()
+        });
+        let peer = format!("http://127.0.0.1:{}", self.members[place].peer_port);
+        let urls = format!("--peer-urls={peer}");
+        eventually(within, "the learner is added", || {
+            let added = self.try_ctl(&["member", "add", &name, "--learner", &urls]);
+            added.status.success()
+        });
+        self.start_member_in(place, "existing");
+        let learner = id(self, &peer);
+        eventually(within, "the learner is promoted", || {
+            let promoted = self.try_ctl(&["member", "promote", &learner]);
+            promoted.status.success()
+        });
+    }
+
+    fn start_member_in(&mut self, place: usize, state: &str) {
         let name = |place: usize| format!("member-{place}");
         let members = self.members.iter().enumerate();
         let initial: Vec<String> = members
@@ -107,6 +143,7 @@ impl Cluster {
             .args(["--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &initial.join(",")])
             .args(["--initial-cluster-token", &self.token])
+            .args(["--initial-cluster-state", state])
             .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
             .args(&self.more)
             .stdout(Stdio::null())

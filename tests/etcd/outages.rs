@@ -55,6 +55,68 @@ fn without_a_quorum_known_peers_are_answered_and_new_ones_when_it_is_back() {
     }
 }
 
+#[test]
+fn a_member_that_is_replaced_counts() {
+    let mut cluster = Cluster::start(3);
+    let replica = Replica::new(&cluster, "one", 6);
+    let service = replica.start();
+    assert_ids(service.address, &["a"]);
+    // The first one is that which the service uses.
+    cluster.replace_member(0);
+    eventually(Duration::from_secs(10), "new hosts register", || {
+        ask(service.address, "b").contains("\"id=vp1\"")
+    });
+    // Without it, there would be no quorum.
+    cluster.kill_member(1);
+    eventually(Duration::from_secs(20), "new hosts register", || {
+        ask(service.address, "c").contains("\"id=vp2\"")
+    });
+    assert_ids(service.address, &["a", "b", "c"]);
+}
+
+/// It answers within a second or two, as one with a slow disk.
+#[test]
+fn a_slow_etcd_delays_new_hosts_and_nobody_else() {
+    let cluster = Cluster::start(1);
+    let replica = Replica::new(&cluster, "one", 60);
+    let service = replica.start();
+    let server = service.address;
+    assert_ids(server, &["known"]);
+    let mut ids = Vec::new();
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| {
+            for _ in 0..6 {
+                cluster.signal_member(0, "STOP");
+                thread::sleep(Duration::from_millis(1_200));
+                cluster.signal_member(0, "CONT");
+                thread::sleep(Duration::from_millis(150));
+            }
+        });
+        for number in 0.. {
+            if slow.is_finished() {
+                break;
+            }
+            let start = Instant::now();
+            assert_ids(server, &["known"]);
+            assert!(
+                start.elapsed() < Duration::from_secs(1),
+                "{:?}",
+                start.elapsed()
+            );
+            let host = format!("host-{number}");
+            let answer = ask(server, &host);
+            let is_late = answer.contains("status: SERVFAIL");
+            assert!(is_late || answer.contains("\"id=vp"), "{answer}");
+            ids.push((host, is_late));
+        }
+    });
+    assert!(ids.len() > 2, "{ids:?}");
+    let mut all: Vec<String> = ids.iter().map(|(host, _)| id(server, host)).collect();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), ids.len(), "{all:?}");
+}
+
 /// A connection to a member that stands still gives no sign of it.
 #[test]
 fn a_member_that_stands_still_is_left_for_another() {

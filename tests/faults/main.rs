@@ -3,7 +3,7 @@
 //! while clients register, leave, take over and read. Every query and its answer is
 //! recorded, and the history is checked when everything is healed.
 //!
-//! `FAULT_SECONDS` is how long that lasts (60), and `FAULT_SEED` repeats the choices of
+//! `FAULT_SECONDS` is how long that lasts (180), and `FAULT_SEED` repeats the choices of
 //! an earlier run; the processes need not do the same. With `FAULT_KEEP`, the history
 //! and the logs are kept even if nothing is wrong with them. `scripts/test-faults` runs
 //! it by hand, for longer.
@@ -87,7 +87,7 @@ fn the_law_is_kept_unless_it_is_broken_on_purpose() {
             "two hosts with one ID"
         );
     } else {
-        let violations = violations_of(Mode::Faults, 60);
+        let violations = violations_of(Mode::Faults, 180);
         assert!(violations.is_empty(), "{} violations", violations.len());
     }
 }

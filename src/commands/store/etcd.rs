@@ -13,6 +13,7 @@ use super::started::{Sharing, Started, start_error};
 use crate::{
     clock::Clock,
     commands::with_advice,
+    memory,
     registry::Registry,
     replicas::{Options, Replicas, SharedCookies},
     server::{
@@ -101,6 +102,7 @@ impl Opened {
         let Listing { stored, revision } = self.listing;
         let (registry, ended) =
             Registry::join(zones, stored, config.etcd.hold, clock.clone()).map_err(start_error)?;
+        memory::trim();
         let listen = config.etcd.channel;
         let listener = TcpListener::bind(listen)
             .and_then(|listener| {
