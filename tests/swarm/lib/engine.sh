@@ -19,6 +19,7 @@ look_around() {
         ! docker network inspect "$network" >/dev/null 2>&1 ||
             refuse "there is a network named $network already: remove it"
     done
+    [ -z "$(ip -brief address show to "$nodes.0/24")" ] || refuse "this machine has an address in $nodes.0/24"
     [ -z "$(docker volume ls -q --filter "name=^${stack}_" --filter 'name=^param_')" ] ||
         refuse "there are volumes named ${stack}_... or param_... already: remove them"
     [ -z "$(docker images -q "$images")" ] || refuse "there are images named $images already: remove them"
@@ -29,12 +30,15 @@ install_tools() {
         hostname=hostname iptables=iptables nsenter=util-linux curl=curl update-ca-certificates=ca-certificates
 }
 
-# The objects of the engine, to verify at the end that they are the same.
+# The objects of the engine, and what the tests change of this machine's network, to
+# verify at the end that they are the same.
 inventory() {
     docker ps -aq --no-trunc
     docker images -aq --no-trunc
     docker volume ls -q
     docker network ls --format '{{.Name}}' | sort
+    iptables -w -t nat -S INPUT 2>/dev/null
+    ip -brief address show to "$nodes.0/24"
 }
 
 make_swarm() {
@@ -110,8 +114,9 @@ clean_up() {
         for network in "${networks[@]}"; do
             docker network rm "$network"
         done
-        docker volume rm "${stack}_data" "${stack}_ledger" param_data param_ledger
+        docker volume rm "${stack}"_{data,ledger,data1,data2,data3,etcd1,etcd2,etcd3} param_data param_ledger
         docker swarm leave --force
+        remove_nodes
         if ! grep -qx docker_gwbridge "$work/before"; then
             docker network disconnect -f docker_gwbridge gateway_ingress-sbox
             docker network rm docker_gwbridge
