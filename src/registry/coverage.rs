@@ -174,6 +174,15 @@ impl Coverage {
         Some(before)
     }
 
+    /// Notes the last commit that a replica has.
+    pub fn confirm(&self, identity: &str, run: u64, commit: u64) {
+        let mut state = self.locked();
+        let replica = state.replicas.get_mut(identity);
+        if let Some(replica) = replica.filter(|replica| replica.run == run) {
+            replica.commit = replica.commit.max(commit);
+        }
+    }
+
     /// Notes that a replica has heard nobody for some time, since it stood still.
     pub fn stood_still(&self, now: Time) {
         self.locked().heard_since = now;

@@ -18,7 +18,7 @@ use super::{
     shared::{EndedBlock, EndedLeases},
 };
 use crate::{
-    network::{Change, Network, PeerId, Replicated, Time},
+    network::{Hostname, Network, PeerId, Replicated, Time},
     store::replication::{BLOCK, BlockPlace, Stored, ZoneChange},
     zone::{Zone, ZoneView},
 };
@@ -43,8 +43,9 @@ pub(super) struct Follower {
     decided: Vec<Decided>,
     next_request: u64,
     writer: Option<UnboundedSender<Vec<Forwarded>>>,
-    /// What was released lately, with the zone, and when this replica learned of it.
-    released: VecDeque<(usize, Change, Time)>,
+    /// The hosts that were released lately, or whose lease has ended, and when this replica
+    /// learned of it.
+    lost: VecDeque<Lost>,
     /// How long another replica may answer without contact with the writer.
     hold: Duration,
 }
@@ -52,8 +53,18 @@ pub(super) struct Follower {
 /// What a replica knows that becomes the writer, besides the networks.
 pub(super) struct Known {
     pub ended: EndedLeases,
-    /// What was released lately, with the zone: other replicas may not know it.
-    pub released: Vec<(usize, Change)>,
+    /// The hosts that were released lately, or whose lease has ended: other replicas may
+    /// not know it.
+    pub lost: Vec<Lost>,
+}
+
+/// A host that was released, or whose lease has ended.
+pub(super) struct Lost {
+    /// The index of the zone.
+    pub zone: usize,
+    pub host: Hostname,
+    pub id: PeerId,
+    learned: Time,
 }
 
 /// A request that waits for the writer.
@@ -82,7 +93,7 @@ impl Follower {
             decided: Vec::new(),
             next_request: 0,
             writer: None,
-            released: VecDeque::new(),
+            lost: VecDeque::new(),
             hold,
         }
     }
@@ -191,9 +202,13 @@ impl Follower {
                 for problem in problems {
                     warn!("zone {}: {problem}", published.zone);
                 }
-                let released = network.released_since(&before).into_iter();
-                self.released
-                    .extend(released.map(|(host, id)| (place, Change::Delete(host, id), now)));
+                let lost = network.lost_since(&before).into_iter();
+                self.lost.extend(lost.map(|(host, id)| Lost {
+                    zone: place,
+                    host,
+                    id,
+                    learned: now,
+                }));
             }
             let (reserved, changed) = self.marks[place];
             published.publish(network, self.commit, changed, reserved);
@@ -299,14 +314,14 @@ impl Follower {
         Some(Ok(Grant::Peer { peer, view, is_new }))
     }
 
-    /// Denies the requests that have waited for too long, and forgets what was released
-    /// long ago.
+    /// Denies the requests that have waited for too long, and forgets who was lost long
+    /// ago.
     pub fn expire(&mut self, now: Time) {
         // Some more, for differences of clocks and the time until it was learned.
         let kept = 2 * self.hold;
-        let is_old = |(_, _, at): &(usize, Change, Time)| now >= *at + kept;
-        while self.released.front().is_some_and(is_old) {
-            self.released.pop_front();
+        let is_old = |lost: &Lost| now >= lost.learned + kept;
+        while self.lost.front().is_some_and(is_old) {
+            self.lost.pop_front();
         }
         let is_late = |it: &Waiting| now >= it.since + PATIENCE;
         let requests = self.waiting.iter();
@@ -326,10 +341,9 @@ impl Follower {
 
     /// What this replica knows when it becomes the writer.
     pub fn known(&mut self) -> Known {
-        let released = self.released.drain(..);
         Known {
             ended: std::mem::take(&mut self.ended),
-            released: released.map(|(zone, change, _)| (zone, change)).collect(),
+            lost: self.lost.drain(..).collect(),
         }
     }
 

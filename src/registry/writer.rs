@@ -91,8 +91,13 @@ impl Writer {
         for network in &mut networks {
             network.lead(now);
         }
-        for (zone, change) in known.released {
-            Withheld::withhold(&mut networks[zone], &[change]);
+        for lost in known.lost {
+            let network = &mut networks[lost.zone];
+            // It may have registered again since.
+            let peer = network.host(&lost.host);
+            if peer.is_none_or(|peer| !network.is_live(peer.id)) {
+                network.withhold(lost.host, lost.id);
+            }
         }
         // Otherwise the next commit stores it.
         if writer.committer.commit(&networks, &[]) {
@@ -274,9 +279,15 @@ impl Writer {
                     .register(now, host, *role, *client, changes)
                     .map_err(Denial::Refused)?
             }
-            Action::Leave { host, client } => network
-                .leave(now, host, *client)
-                .map_err(Denial::CannotLeave)?,
+            Action::Leave { host, client } => {
+                let revision = network.revision();
+                let peer = network.leave(now, host, *client);
+                let peer = peer.map_err(Denial::CannotLeave)?;
+                if self.replicas.is_some() && network.revision() != revision {
+                    network.withhold(host.clone(), peer.id);
+                }
+                peer
+            }
             Action::Update(update) => {
                 let before = network.clone();
                 let zone = &self.zones[command.zone].zone;

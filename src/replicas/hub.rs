@@ -133,6 +133,9 @@ impl Connection {
                     heard,
                     commit,
                 } => self.report(number, has_stood_still, &heard, commit)?,
+                ToWriter::Has { commit } => {
+                    self.term.coverage.confirm(&self.identity, self.run, commit);
+                }
                 ToWriter::Requests(requests) => {
                     for request in requests {
                         self.request(request);

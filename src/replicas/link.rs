@@ -24,6 +24,10 @@ use crate::{
 /// How often a replica reports.
 const REPORT: Duration = Duration::from_millis(500);
 
+/// How often a replica tells the writer which commits it has received, if there are new
+/// ones: who was released, or has left, waits for that.
+const CONFIRM: Duration = Duration::from_millis(50);
+
 /// How long the writer may take to accept a connection, or to acknowledge a report.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
@@ -155,6 +159,9 @@ impl Link {
             }
         });
         let _reading = AbortOnDrop(reading);
+        let mut confirmed = 0;
+        let mut confirming = tokio::time::interval(CONFIRM);
+        confirming.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut outstanding = None;
         let mut lists = Vec::new();
         let mut due = tokio::time::interval(REPORT);
@@ -179,6 +186,13 @@ impl Link {
                         Some(_) => {}
                     }
                 }
+                _ = confirming.tick() => {
+                    let commit = self.commit();
+                    if commit != confirmed {
+                        confirmed = commit;
+                        sender.send(&ToWriter::Has { commit }).await?;
+                    }
+                }
                 _ = self.writer.changed() => {
                     return Err(io::Error::other("another replica is the writer"));
                 }
@@ -193,6 +207,12 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// The last commit that is published here.
+    fn commit(&self) -> u64 {
+        let zones = self.registry.zones().iter();
+        zones.map(|zone| zone.commit()).min().unwrap_or(0)
     }
 
     /// Reports what was renewed since the last report that was acknowledged.
@@ -211,7 +231,7 @@ impl Link {
             number,
             has_stood_still: heard_since > reported.heard_since,
             heard: message::heard_here(zones, reported.until.minus(SLACK)),
-            commit: zones.iter().map(|zone| zone.commit()).min().unwrap_or(0),
+            commit: self.commit(),
         };
         let sent = Instant::now();
         timeout(PATIENCE, sender.send(&report)).await??;

@@ -29,6 +29,8 @@ pub enum ToWriter {
         /// The last commit that the replica has.
         commit: u64,
     },
+    /// The last commit that the replica has, in between reports.
+    Has { commit: u64 },
     /// Requests that the writer is to decide.
     Requests(Vec<Forwarded>),
     /// The replica ends, and will renew no more leases.

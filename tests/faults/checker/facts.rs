@@ -95,11 +95,13 @@ impl<'h> Facts<'h> {
                         sent: operation.sent,
                         done: operation.done,
                     };
-                    it.claims.push(claim);
+                    // What another client is told is a read, which a replica that is cut
+                    // off may answer from an earlier state.
                     if claim.is_own() {
+                        it.claims.push(claim);
                         it.registrations.push(effect);
+                        facts.ids.entry(&grant.id).or_default().push(claim);
                     }
-                    facts.ids.entry(&grant.id).or_default().push(claim);
                 }
                 (Request::Register(_), _) if is_uncertain => it.registrations.push(effect),
                 (Request::Leave(_), Outcome::Left(_)) => it.leaves.push(effect),
