@@ -1,6 +1,9 @@
 //! Leases: who holds an ID, and when it passes to another.
 
-use crate::common::{self, Service, simple_zone, socket, status, txt_query, value_in, zones};
+use crate::common::{
+    self, Options, Service, rejected_configuration, simple_zone, socket, status, txt_query,
+    value_in, zones,
+};
 
 #[test]
 fn the_lease_says_who_the_holder_is() {
@@ -38,6 +41,30 @@ fn the_lease_says_who_the_holder_is() {
     assert_eq!(ask("10.0.0.1"), "10.0.0.1:7051");
     let unknown = service.dig(&["TXT", "_leave.nobody.test.internal"]);
     assert_eq!(status(&unknown), "NXDOMAIN");
+}
+
+/// As a replica on another node would see it, which gets the address of the node.
+#[test]
+fn a_client_that_the_node_masquerades_is_known_by_the_address_of_the_node() {
+    let zones = zones(&[("t.toml", &simple_zone("", ""))]);
+    let data = tempfile::tempdir().unwrap();
+    let config = zones.path().join("c.conf");
+    std::fs::write(&config, "[access]\nmasqueraded = [\"127.0.0.2/32\"]\n").unwrap();
+    let mut options = Options::new(zones.path(), data.path());
+    options.more = vec!["--config".into(), config.to_str().unwrap().into()];
+    let service = Service::start_with(&options);
+    let ask = |from: &str, name: &str| {
+        let name = format!("{name}.test.internal");
+        service.dig(&["-b", from, "+subnet=10.0.0.1/32", "TXT", &name])
+    };
+    assert!(ask("127.0.0.2", "h").contains("\"id=vp0\""));
+    assert!(ask("127.0.0.3", "_leave.h").contains("another client"));
+    assert!(ask("127.0.0.1", "_leave.h").contains("\"left=vp0\""));
+    let rejected = rejected_configuration("[access]\nmasqueraded = [\"bridge\"]\n");
+    assert!(
+        rejected.contains("c.toml:2: invalid network `bridge`"),
+        "{rejected}"
+    );
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub struct Access {
     pub transfer: AccessList,
     pub update: AccessList,
     pub forward: AccessList,
+    /// Networks of this node whose addresses other nodes do not see: the node masquerades
+    /// what leaves it.
+    pub masqueraded: Vec<IpNet>,
 }
 
 /// The clients that may do something: in one of these networks, or with one of these
@@ -60,6 +63,7 @@ impl Default for Access {
             transfer: list(&LOOPBACK),
             update: list(&LOOPBACK),
             forward: list(&private),
+            masqueraded: Vec::new(),
         }
     }
 }
@@ -78,6 +82,9 @@ impl Access {
             if let Some(texts) = table.texts(name, document) {
                 *list = read(&texts, keys, document);
             }
+        }
+        if let Some(texts) = table.texts("masqueraded", document) {
+            access.masqueraded = read(&texts, &[], document).networks;
         }
         table.finish(document);
         access

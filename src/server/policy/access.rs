@@ -21,9 +21,13 @@ impl AccessList {
     }
 
     fn has_network_of(&self, address: IpAddr) -> bool {
-        let mut networks = self.networks.iter();
-        networks.any(|network| contains(network, address))
+        are_networks_of(&self.networks, address)
     }
+}
+
+/// Returns whether one of the networks contains the address.
+pub fn are_networks_of(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| contains(network, address))
 }
 
 /// Returns whether the network contains the address. One mask decides: [`IpNet`]

@@ -8,10 +8,7 @@ use super::{
     cookie::{CLIENT_COOKIE_OCTETS, CookieSnapshot, CookieStatus},
     source::Source,
 };
-use crate::{
-    network::Holder,
-    server::wire::{self, Query},
-};
+use crate::server::wire::{self, Query};
 
 /// The client that sent a message, with the options that concern it.
 #[derive(Clone, Copy)]
@@ -95,14 +92,6 @@ impl<'p> Client<'p> {
         is_peer_address(stated, source)
             .then_some(stated)
             .ok_or(address)
-    }
-
-    /// The client as the holder of a lease, with the address that it states.
-    pub fn holder(&self, address: IpAddr) -> Holder {
-        Holder {
-            source: self.source.ip,
-            address,
-        }
     }
 }
 

@@ -27,6 +27,7 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc};
 use hickory_proto::op::Message;
 
 use self::{
+    access::are_networks_of,
     client::Client,
     cookie::Cookies,
     limits::{Limiter, NewHostPermit, Verdict},
@@ -129,14 +130,14 @@ impl Policy {
         self.access.forward.allows(client.source.ip, client.key)
     }
 
-    /// Returns whether the client may query a name that registers, and the address
-    /// to register it with. `required` are the keys that the zone requires.
+    /// Returns whether the client may query a name that registers, and the holder that it
+    /// would be. `required` are the keys that the zone requires.
     pub fn may_register(
         &self,
         client: &Client<'_>,
         required: Option<&RegisterKeys>,
         signature: Option<&Signature>,
-    ) -> Result<IpAddr, PolicyError> {
+    ) -> Result<Holder, PolicyError> {
         // This check is the first, so that a forged source gets no larger response.
         if !client.is_verified {
             return Err(PolicyError::Unverified);
@@ -153,10 +154,23 @@ impl Policy {
             let text = "registration in this zone requires a signature with its key";
             return Err(PolicyError::prohibited(text));
         }
-        client.address().map_err(|address| {
+        let address = client.address().map_err(|address| {
             let text = format!("no peer can have the address {address}");
             PolicyError::Refused(ExtendedError::other(text))
-        })
+        })?;
+        let source = self.source_elsewhere(client.source);
+        Ok(Holder { source, address })
+    }
+
+    /// The source address that a server on another node would see. A client in a network
+    /// that this node masquerades has the address of the node there, at which it asks the
+    /// server on this node.
+    fn source_elsewhere(&self, source: &Source) -> IpAddr {
+        if are_networks_of(&self.access.masqueraded, source.ip) {
+            source.server
+        } else {
+            source.ip
+        }
     }
 
     /// Returns whether the client may update zones.

@@ -34,13 +34,12 @@ impl Responder {
         {
             exchange.reply.depends_on_subnet = true;
             let (keys, signature) = (view.zone.register_keys.as_ref(), exchange.reply.signature);
-            let address = match self.policy.may_register(client, keys, signature) {
-                Ok(address) => address,
+            let asker = match self.policy.may_register(client, keys, signature) {
+                Ok(asker) => asker,
                 Err(error) => return exchange.reject(error, out),
             };
             let (now, duration) = (exchange.snapshot.now, view.zone.rules.lease);
-            let is_holder =
-                peer.holder.source == client.source.ip && peer.holder.address == address;
+            let is_holder = peer.holder == asker;
             let is_live = exchange.snapshot.may_renew
                 && if is_holder {
                     peer.lease.renew(now, duration)
@@ -55,7 +54,7 @@ impl Responder {
                         Lookup::Host { in_role: true, .. } => Some(peer.role),
                         _ => None,
                     },
-                    asker: client.holder(address),
+                    asker,
                     form: name.form,
                 }));
             }
@@ -110,11 +109,10 @@ impl Responder {
         }
         exchange.reply.depends_on_subnet = true;
         let (keys, signature) = (view.zone.register_keys.as_ref(), exchange.reply.signature);
-        let address = match self.policy.may_register(client, keys, signature) {
-            Ok(address) => address,
+        let asker = match self.policy.may_register(client, keys, signature) {
+            Ok(asker) => asker,
             Err(error) => return exchange.reject(error, out),
         };
-        let asker = client.holder(address);
         let zone = zone.index;
         match name {
             QueryName::Peer {

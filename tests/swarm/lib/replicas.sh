@@ -9,7 +9,8 @@ build_etcd() {
 # The addresses of the nodes, on a bridge without ports: any engine's kernel has
 # bridges. Tasks reach all of them directly, so the source addresses are rewritten as
 # they are for a task on the first node: what goes to the other nodes is masqueraded
-# by its engine, and what goes to its own node by the rule in scripts/swarm/README.md.
+# by its engine. The replica on the first node sees the task itself (`masqueraded` in
+# scripts/swarm/replica.toml).
 make_nodes() {
     local number node protocol
     node=$(docker info -f '{{.Swarm.NodeID}}')
@@ -18,6 +19,8 @@ make_nodes() {
     for number in 1 2 3; do
         ip address add "$nodes.$number/32" dev "$bridge"
         docker node update --label-add "paramd$number=true" "$node" >/dev/null
+    done
+    for number in 2 3; do
         for protocol in udp tcp; do
             source_rule -A "$number" "$protocol"
         done
@@ -32,7 +35,7 @@ source_rule() {
 
 remove_nodes() {
     local number protocol
-    for number in 1 2 3; do
+    for number in 2 3; do
         for protocol in udp tcp; do
             source_rule -D "$number" "$protocol"
         done
@@ -45,6 +48,8 @@ remove_nodes() {
 replicas_agree() {
     local number registered
     make_nodes
+    PARAM_BRIDGE=$(docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' docker_gwbridge)
+    export PARAM_BRIDGE
     ETCD_IMAGE="$images:etcd" PARAM_NODE1=$nodes.1 PARAM_NODE2=$nodes.2 PARAM_NODE3=$nodes.3 \
         docker stack deploy --resolve-image never \
         -c scripts/swarm/stack-ha.yml -c tests/swarm/override-ha.yml "$stack" >"$work/deploy.log" 2>&1 ||
