@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    Denial,
+    Decision, Denial,
     coverage::Coverage,
     request::{Action, Command},
 };
@@ -18,6 +18,16 @@ pub(super) struct Withheld {
     /// By zone and host: a commit that has the release.
     commits: BTreeMap<(usize, Hostname), u64>,
     waiting: Vec<(Command, Time)>,
+    answers: Vec<HeldAnswer>,
+}
+
+/// An answer to whoever has left or has released a host. It waits until all replicas know,
+/// so that none of them renews the lease of a client that was told that it has left.
+struct HeldAnswer {
+    command: Command,
+    decision: Decision,
+    hosts: Vec<Hostname>,
+    since: Time,
 }
 
 impl Withheld {
@@ -26,6 +36,44 @@ impl Withheld {
             coverage,
             commits: BTreeMap::new(),
             waiting: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Whether anything waits.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty() || !self.answers.is_empty()
+    }
+
+    /// Answers a command, as soon as all replicas know of the hosts that it has released,
+    /// or that have left.
+    pub fn answer(
+        &mut self,
+        command: Command,
+        decision: Decision,
+        hosts: Vec<Hostname>,
+        now: Time,
+    ) {
+        self.answers.push(HeldAnswer {
+            command,
+            decision,
+            hosts,
+            since: now,
+        });
+    }
+
+    /// Sends the answers for which nothing is withheld any more.
+    pub fn send_answers(&mut self, networks: &[Arc<Network>], now: Time) {
+        let answers = std::mem::take(&mut self.answers);
+        for held in answers {
+            let network = &networks[held.command.zone];
+            if !held.hosts.iter().any(|host| network.is_withheld(host)) {
+                (held.command.reply)(held.decision);
+            } else if now < held.since + PATIENCE {
+                self.answers.push(held);
+            } else {
+                (held.command.reply)(Err(Denial::BeingReleased));
+            }
         }
     }
 
@@ -93,6 +141,9 @@ impl Withheld {
 
     /// The requests that wait, which another replica decides.
     pub fn into_waiting(self) -> impl Iterator<Item = Command> {
+        for held in self.answers {
+            (held.command.reply)(Err(Denial::BeingReleased));
+        }
         self.waiting.into_iter().map(|(command, _)| command)
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Moment},
-    network::{Change, Network, Time},
+    network::{Change, Hostname, Network, Time},
     store::Store,
     text::counted,
     zone::ZoneView,
@@ -128,6 +128,7 @@ impl Writer {
             let zones = self.zones.iter();
             let networks: Vec<_> = zones.map(|published| published.network()).collect();
             let now = self.clock.now();
+            replicas.withheld.send_answers(&networks, now);
             commands = replicas.withheld.ready(commands, &networks, now);
         }
         // A busy zone may never let the wait time out.
@@ -146,6 +147,10 @@ impl Writer {
             let due = deadline.max(self.next_expiry);
             Duration::from_millis(due.0.saturating_sub(self.clock.now().0))
         });
+        let is_waiting = |replicas: &Replicas| replicas.withheld.is_waiting();
+        if self.replicas.as_ref().is_some_and(is_waiting) {
+            return MIN_WAIT;
+        }
         wait.clamp(MIN_WAIT, MAX_WAIT)
     }
 
@@ -223,11 +228,13 @@ impl Writer {
         let mut views = self.views();
         let mut changes = Vec::new();
         let mut decisions = Vec::with_capacity(commands.len());
+        let mut released = Vec::with_capacity(commands.len());
         for command in &commands {
             let place = command.zone;
             let mut new_changes = Vec::new();
             let (network, view) = (&mut networks[place], &mut views[place]);
             decisions.push(self.decide(command, moment, network, view, &mut new_changes));
+            released.push(self.hosts_to_confirm(command, network, &new_changes));
             changes.extend(new_changes.into_iter().map(|change| (place, change)));
         }
         let must_write = !changes.is_empty()
@@ -248,11 +255,37 @@ impl Writer {
             return;
         } else {
             (networks, decisions) = self.decide_without_writing(&commands, moment);
+            released.fill(Vec::new());
         }
         self.committer.publish(networks);
-        for (command, decision) in commands.into_iter().zip(decisions) {
-            (command.reply)(decision);
+        let decided = commands.into_iter().zip(decisions).zip(released);
+        for ((command, decision), hosts) in decided {
+            match &mut self.replicas {
+                Some(replicas) if !hosts.is_empty() => {
+                    replicas
+                        .withheld
+                        .answer(command, decision, hosts, moment.now);
+                }
+                _ => (command.reply)(decision),
+            }
         }
+    }
+
+    /// The hosts of which all replicas must know before the command is answered.
+    fn hosts_to_confirm(
+        &self,
+        command: &Command,
+        network: &Network,
+        changes: &[Change],
+    ) -> Vec<Hostname> {
+        let hosts: Vec<Hostname> = match &command.action {
+            _ if self.replicas.is_none() => Vec::new(),
+            Action::Register { .. } => Vec::new(),
+            Action::Leave { host, .. } => vec![host.clone()],
+            Action::Update(_) => changes.iter().map(|change| change.host().clone()).collect(),
+        };
+        let is_withheld = |host: &Hostname| network.is_withheld(host);
+        hosts.into_iter().filter(is_withheld).collect()
     }
 
     /// Decides one command. `view` is that of the previous answer, and is replaced only
