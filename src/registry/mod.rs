@@ -12,13 +12,15 @@
 //! * `published`: the state that everyone reads.
 //! * `request`: requests to the writer, and their results.
 //! * `roles`: the thread, which is the writer or follows another replica's.
-//! * `writer`: decides; `commit`: its writes to the store; `shared`: which leases have
+//! * `writer`: decides; `commit`: its writes to the store; `changes`: its log; `shared`: which leases have
 //!   ended, for replicas; `coverage`: what replicas have heard; `withheld`: which
 //!   released IDs they may still answer for.
-//! * `follower`: publishes what the writer has stored, and passes requests on;
+//! * `follower`: publishes what the writer has stored (`apply`), and passes requests on;
 //!   `replication`: the form in which they are passed on.
 //! * `load`: from the store to a network; `stored`: from the network to the store.
 
+mod apply;
+mod changes;
 mod commit;
 mod coverage;
 mod follower;
@@ -128,8 +130,7 @@ impl Registry {
             let (serial, changed) = (change.serial.unwrap_or(0), change.changed.unwrap_or(0));
             let mut network = Network::new(zone.rules.clone(), 1);
             let now = clock.now();
-            let misfits =
-                follower::apply(&zone, place, &mut network, change, &mut ended, serial, now);
+            let misfits = apply::apply(&zone, place, &mut network, change, &mut ended, serial, now);
             load::refuse(&zone, misfits)?;
             info!("zone {zone}: {}", counted(network.len(), "registered peer"));
             let first =

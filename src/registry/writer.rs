@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tracing::{debug, info};
+use tracing::info;
 
 use super::{
     Action, Decision, Denial, Grant, PublishedZone,
+    changes::log,
     commit::Committer,
     coverage::{Coverage, DRIFT},
     follower::Known,
@@ -20,9 +21,6 @@ use crate::{
     text::counted,
     zone::ZoneView,
 };
-
-/// The maximum number of changes of one commit that have a line each in the log.
-const MAX_LOGGED_CHANGES: usize = 16;
 
 /// The number of leases of a zone that are checked before the writer serves requests
 /// again, which takes a few milliseconds. After a start all of them may expire at once.
@@ -242,7 +240,7 @@ impl Writer {
             || self.committer.must_store(&networks);
         let may_write = must_write || self.committer.needs_serials(&networks);
         if !may_write || self.committer.commit(&networks, &changes) || !must_write {
-            self.log(&changes);
+            log(&self.zones, &changes);
         } else if self.committer.is_deposed() {
             // To decide a registration twice does no harm, in contrast to an update.
             let (updates, others): (Vec<_>, Vec<_>) = commands
@@ -373,42 +371,6 @@ impl Writer {
             );
         }
         (networks, decisions)
-    }
-
-    /// Logs each change, or only their number if there are many.
-    fn log(&self, changes: &[(usize, Change)]) {
-        if changes.len() > MAX_LOGGED_CHANGES {
-            info!(
-                "{} changes at once (use --log debug to log each)",
-                changes.len()
-            );
-        }
-        for (place, change) in changes {
-            let zone = &self.zones[*place].zone;
-            let line = || match change {
-                Change::Put(peer) => format!(
-                    "zone {zone}: {} is {} at {}",
-                    peer.host,
-                    zone.rules.id_text(peer.id),
-                    peer.holder.address
-                ),
-                Change::Delete(host, id) => {
-                    format!(
-                        "zone {zone}: {} released from {host}",
-                        zone.rules.id_text(*id)
-                    )
-                }
-                Change::Pin(host, id) => {
-                    format!("zone {zone}: {} pinned to {host}", zone.rules.id_text(*id))
-                }
-                Change::Unpin(host) => format!("zone {zone}: pin of {host} removed"),
-            };
-            if changes.len() > MAX_LOGGED_CHANGES {
-                debug!("{}", line());
-            } else {
-                info!("{}", line());
-            }
-        }
     }
 }
 
