@@ -79,7 +79,7 @@ impl Network {
                 Replicated::Ended(id) | Replicated::EndedAgain(id) => self.set_ended(id),
             }
         }
-        self.revision = revision.max(latest_epoch);
+        self.revision = self.revision.max(revision).max(latest_epoch);
         conflicts
     }
 
@@ -174,6 +174,13 @@ impl Network {
     pub fn heard_anywhere(&self, since: Time) -> impl Iterator<Item = (PeerId, Time)> {
         let heard = self.live().map(|peer| (peer.id, peer.lease.last_heard()));
         heard.filter(move |(_, heard)| *heard >= since)
+    }
+
+    /// Makes the revision higher than this one, which may be known elsewhere.
+    pub fn skip_revisions(&mut self, revision: u64) {
+        if revision >= self.revision && revision > 0 {
+            self.revision = revision + 1;
+        }
     }
 
     /// Prepares the network of a replica that has become the writer: every lease that

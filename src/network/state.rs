@@ -25,7 +25,7 @@ pub struct Network {
     /// The pinned IDs of hosts, registered or not.
     pub(super) pins: OrdMap<Hostname, PeerId>,
     /// The released hosts whose IDs may not be assigned yet.
-    pub(super) withheld: OrdMap<Hostname, PeerId>,
+    pub(super) withheld: OrdMap<Hostname, Vec<PeerId>>,
     /// Indexed by [`Sequence`].
     pub(super) sequences: Vec<Numbers>,
     /// Rises with each change that an answer can show.

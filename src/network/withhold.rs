@@ -11,7 +11,7 @@ impl Network {
     /// Withholds the host and its ID, after its release, or after its holder has left.
     pub fn withhold(&mut self, host: Hostname, id: PeerId) {
         self.numbers_mut(id.sequence).free.remove(id.number);
-        self.withheld.insert(host, id);
+        self.withheld.entry(host).or_default().push(id);
     }
 
     pub fn is_withheld(&self, host: &Hostname) -> bool {
@@ -46,14 +46,13 @@ impl Network {
 
     /// Ends that.
     pub fn stop_withholding(&mut self, host: &Hostname) {
-        let Some(id) = self.withheld.remove(host) else {
-            return;
-        };
-        let numbers = self.numbers_mut(id.sequence);
-        let is_free =
-            !numbers.taken.contains(id.number) && !numbers.pinned.contains_key(&id.number);
-        if is_free {
-            numbers.free.insert(id.number);
+        for id in self.withheld.remove(host).unwrap_or_default() {
+            let numbers = self.numbers_mut(id.sequence);
+            let is_free =
+                !numbers.taken.contains(id.number) && !numbers.pinned.contains_key(&id.number);
+            if is_free {
+                numbers.free.insert(id.number);
+            }
         }
     }
 }

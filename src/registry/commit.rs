@@ -53,6 +53,9 @@ pub(super) struct Committer {
     is_failing: bool,
     /// Whether a commit failed since another replica is, or may be, the writer.
     is_deposed: bool,
+    /// By zone: the revision of a failed commit to a shared store. Replicas may have
+    /// received it, so it is not used again.
+    failed: Vec<u64>,
 }
 
 impl Committer {
@@ -64,6 +67,7 @@ impl Committer {
             reserved: zones.iter().map(|it| it.reserved()).collect(),
             changed: zones.iter().map(|it| it.changed()).collect(),
             committed: commits.max().unwrap_or(0),
+            failed: vec![0; zones.len()],
             zones,
             store,
             uncertain: BTreeMap::new(),
@@ -93,6 +97,13 @@ impl Committer {
     /// Whether another replica is, or may be, the writer.
     pub fn is_deposed(&self) -> bool {
         self.is_deposed
+    }
+
+    /// Makes the next revisions of the networks higher than those of failed commits.
+    pub fn skip_failed(&self, networks: &mut [Network]) {
+        for (network, failed) in networks.iter_mut().zip(&self.failed) {
+            network.skip_revisions(*failed);
+        }
     }
 
     /// Whether replicas share the store.
@@ -185,6 +196,9 @@ impl Committer {
             if self.ended.is_some() {
                 // Unknown, so that the next commit stores them again.
                 self.reserved.fill(0);
+                for (failed, network) in self.failed.iter_mut().zip(networks) {
+                    *failed = network.revision().max(*failed);
+                }
             }
             for (place, change) in changes {
                 let host = change.host().clone();

@@ -87,6 +87,7 @@ struct Replica {
     /// Which run of the replica's process this is.
     run: u64,
     name: String,
+    connection: u64,
     /// Everything that it has renewed before this time was reported.
     heard_until: Time,
     /// When the last report was acknowledged.
@@ -105,9 +106,16 @@ pub struct Reporter<'a> {
     pub name: &'a str,
     /// Which run of its process this is.
     pub run: u64,
+    /// Which of the connections of all replicas it uses: a later one has a higher number.
+    pub connection: u64,
     /// The last commit that it has.
     pub commit: u64,
 }
+
+/// The replica has a later connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the replica has another connection")]
+pub struct Superseded;
 
 /// Until when, and since when, all heartbeats are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,11 +143,15 @@ impl Coverage {
 
     /// Notes a report, everything in which has been noted in the leases before. The
     /// caller acknowledges it. Returns when the report before was acknowledged.
-    pub fn report(&self, from: &Reporter<'_>, now: Time) -> Option<Time> {
+    ///
+    /// The first report of a connection covers nothing new: an earlier one may have been
+    /// received without the replica knowing.
+    pub fn report(&self, from: &Reporter<'_>, now: Time) -> Result<Option<Time>, Superseded> {
         let Reporter {
             identity,
             name,
             run,
+            connection,
             commit,
         } = *from;
         let mut state = self.locked();
@@ -157,21 +169,30 @@ impl Coverage {
             let replica = Replica {
                 run,
                 name: name.to_owned(),
+                connection,
                 heard_until: now,
                 acknowledged: now,
                 commit,
                 vouches_until,
             };
             state.replicas.insert(identity.to_owned(), replica);
-            return None;
+            return Ok(None);
         }
-        let replica = state.replicas.get_mut(identity)?;
+        let Some(replica) = state.replicas.get_mut(identity) else {
+            return Ok(None);
+        };
+        if connection < replica.connection {
+            return Err(Superseded);
+        }
         let before = replica.acknowledged;
-        replica.heard_until = before;
+        if connection == replica.connection {
+            replica.heard_until = before;
+        }
+        replica.connection = connection;
         replica.acknowledged = now;
         replica.commit = commit;
         replica.vouches_until = vouches_until;
-        Some(before)
+        Ok(Some(before))
     }
 
     /// Notes the last commit that a replica has.
@@ -269,9 +290,10 @@ mod tests {
             identity: name,
             name,
             run,
+            connection: 1,
             commit: now,
         };
-        coverage.report(&from, Time(now))
+        coverage.report(&from, Time(now)).unwrap()
     }
 
     #[test]

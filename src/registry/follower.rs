@@ -255,17 +255,19 @@ impl Follower {
     /// except updates, which it may have applied.
     pub fn connect(&mut self, writer: UnboundedSender<Vec<Forwarded>>, now: Time) {
         self.writer = Some(writer);
-        let is_lost =
-            |it: &Waiting| it.sent.is_some() && matches!(it.command.action, Action::Update(_));
-        let requests = self.waiting.iter();
-        let lost = requests
-            .filter(|(_, it)| is_lost(it))
-            .map(|(request, _)| *request);
-        for request in lost.collect::<Vec<_>>() {
+        for request in self.sent_updates() {
             self.reply(request, Err(Denial::NoWriter));
         }
         self.decided.clear();
         self.send(0, now);
+    }
+
+    /// The updates that a writer was sent.
+    fn sent_updates(&self) -> Vec<u64> {
+        let is_sent =
+            |it: &Waiting| it.sent.is_some() && matches!(it.command.action, Action::Update(_));
+        let requests = self.waiting.iter().filter(|(_, it)| is_sent(it));
+        requests.map(|(request, _)| *request).collect()
     }
 
     /// Answers the requests about which the writer has decided, as soon as what it has
@@ -323,6 +325,9 @@ impl Follower {
         while self.lost.front().is_some_and(is_old) {
             self.lost.pop_front();
         }
+        let waiting = &self.waiting;
+        self.decided
+            .retain(|decided| waiting.contains_key(&decided.request));
         let is_late = |it: &Waiting| now >= it.since + PATIENCE;
         let requests = self.waiting.iter();
         let late = requests
@@ -349,6 +354,10 @@ impl Follower {
 
     /// The requests that wait, which this replica decides now.
     pub fn take_waiting(&mut self) -> Vec<Command> {
+        // The writer before may have applied an update that it was sent.
+        for request in self.sent_updates() {
+            self.reply(request, Err(Denial::NoWriter));
+        }
         let waiting = std::mem::take(&mut self.waiting);
         waiting.into_values().map(|it| it.command).collect()
     }

@@ -155,7 +155,9 @@ impl Registry {
     ) -> Result<(Self, oneshot::Receiver<()>), StartError> {
         let (queue, inputs) = mpsc::sync_channel(QUEUE);
         let (ended, end) = oneshot::channel();
+        let vouching = Arc::new(vouching);
         let thread = RegistryThread {
+            vouching: vouching.clone(),
             zones: zones.clone(),
             role,
             clock,
@@ -175,7 +177,7 @@ impl Registry {
         let registry = Self {
             zones: zones.into(),
             queue,
-            vouching: Arc::new(vouching),
+            vouching,
         };
         Ok((registry, end))
     }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::{
     PublishedZone,
-    coverage::Coverage,
+    coverage::{Coverage, Vouching},
     follower::Follower,
     replication::{Decided, Forwarded},
     request::Command,
@@ -68,6 +68,7 @@ pub(super) struct RegistryThread {
     /// How long a replica may answer without contact with the writer; zero without
     /// replicas.
     pub hold: Duration,
+    pub vouching: Arc<Vouching>,
 }
 
 impl RegistryThread {
@@ -132,7 +133,8 @@ impl RegistryThread {
                 let waiting = follower.take_waiting();
                 let known = follower.known();
                 let (zones, clock) = (self.zones.clone(), self.clock.clone());
-                let writer = Writer::elected(zones, store, known, coverage, clock);
+                let writer =
+                    Writer::elected(zones, store, known, coverage, self.vouching.clone(), clock);
                 self.role = Role::Writer(writer);
                 self.serve(waiting);
             }

@@ -8,7 +8,7 @@ use super::{
     Action, Decision, Denial, Grant, PublishedZone,
     changes::log,
     commit::Committer,
-    coverage::{Coverage, DRIFT},
+    coverage::{Coverage, DRIFT, Vouching},
     follower::Known,
     request::Command,
     shared::EndedLeases,
@@ -51,6 +51,7 @@ struct Replicas {
     coverage: Arc<Coverage>,
     /// The releases that not all of them know.
     withheld: Withheld,
+    vouching: Arc<Vouching>,
 }
 
 impl Writer {
@@ -71,6 +72,7 @@ impl Writer {
         store: Box<dyn Store>,
         known: Known,
         coverage: Arc<Coverage>,
+        vouching: Arc<Vouching>,
         clock: Clock,
     ) -> Self {
         let now = clock.now();
@@ -79,6 +81,7 @@ impl Writer {
             replicas: Some(Replicas {
                 withheld: Withheld::new(coverage.clone()),
                 coverage,
+                vouching,
             }),
             next_expiry: Time::default(),
             left: Vec::new(),
@@ -86,9 +89,6 @@ impl Writer {
             clock,
         };
         let mut networks = writer.networks();
-        for network in &mut networks {
-            network.lead(now);
-        }
         for lost in known.lost {
             let network = &mut networks[lost.zone];
             // It may have registered again since.
@@ -97,7 +97,12 @@ impl Writer {
                 network.withhold(lost.host, lost.id);
             }
         }
-        // Otherwise the next commit stores it.
+        writer.committer.publish(networks.clone());
+        for network in &mut networks {
+            network.lead(now);
+        }
+        // Otherwise the next commit has a higher revision, and every lease runs for one
+        // lease anyway, since the coverage begins with the election.
         if writer.committer.commit(&networks, &[]) {
             writer.committer.publish(networks);
         }
@@ -131,7 +136,11 @@ impl Writer {
         }
         // A busy zone may never let the wait time out.
         let is_due = |deadline| deadline <= self.clock.now();
-        if commands.is_empty() || self.deadline().is_some_and(is_due) {
+        let is_waiting = |replicas: &Replicas| replicas.withheld.is_waiting();
+        if commands.is_empty()
+            || self.deadline().is_some_and(is_due)
+            || self.replicas.as_ref().is_some_and(is_waiting)
+        {
             self.expire();
         }
         if !commands.is_empty() {
@@ -186,6 +195,7 @@ impl Writer {
             return;
         }
         let mut networks = self.networks();
+        self.committer.skip_failed(&mut networks);
         let mut ended = Vec::new();
         for network in &mut networks {
             let live = network.live_len();
@@ -223,6 +233,7 @@ impl Writer {
         for network in &mut networks {
             set_heard_until(network, heard_until);
         }
+        self.committer.skip_failed(&mut networks);
         let mut views = self.views();
         let mut changes = Vec::new();
         let mut decisions = Vec::with_capacity(commands.len());
@@ -235,7 +246,14 @@ impl Writer {
             released.push(self.hosts_to_confirm(command, network, &new_changes));
             changes.extend(new_changes.into_iter().map(|change| (place, change)));
         }
-        let must_write = !changes.is_empty()
+        // A writer that may have been replaced must not answer for a lease: a commit shows
+        // whether it was.
+        let may_be_replaced = self
+            .replicas
+            .as_ref()
+            .is_some_and(|replicas| !replicas.vouching.is_valid(moment.now));
+        let must_write = may_be_replaced
+            || !changes.is_empty()
             || commands.iter().any(|it| self.committer.is_uncertain(it))
             || self.committer.must_store(&networks);
         let may_write = must_write || self.committer.needs_serials(&networks);

@@ -1,6 +1,14 @@
 //! The writer's side of the channel: takes reports and requests of the other replicas.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -27,8 +35,12 @@ const HANDSHAKE: Duration = Duration::from_secs(2);
 /// How long a replica may be silent. It reports far more often.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// The maximum number of replicas that are connected at a time.
-const MAX_CONNECTIONS: usize = 64;
+/// The maximum number of connections at a time. Strangers have one for no longer than a
+/// handshake may take.
+const MAX_CONNECTIONS: usize = 256;
+
+/// The number of the next connection.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
 /// A heartbeat may be noted in a lease this much later than the time that it is noted
 /// with.
@@ -97,6 +109,7 @@ struct Connection {
     identity: String,
     name: String,
     run: u64,
+    number: u64,
     answers: mpsc::UnboundedSender<ToReplica>,
 }
 
@@ -118,6 +131,7 @@ impl Connection {
             identity,
             name,
             run,
+            number: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             answers,
         };
         tokio::try_join!(connection.receive(receiver), send(to_send, sender))?;
@@ -180,9 +194,10 @@ impl Connection {
             identity: &self.identity,
             name: &self.name,
             run: self.run,
+            connection: self.number,
             commit,
         };
-        let before = coverage.report(&reporter, now);
+        let before = coverage.report(&reporter, now).map_err(io::Error::other)?;
         let since = before.map_or_else(|| self.oldest(now), |before| before.minus(SLACK));
         self.send(ToReplica::Acknowledged {
             number,

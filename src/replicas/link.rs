@@ -174,7 +174,7 @@ impl Link {
                     self.hear(&mut lists);
                 }
                 Some(forwarded) = to_forward.recv() => {
-                    sender.send(&ToWriter::Requests(forwarded)).await?;
+                    timeout(PATIENCE, sender.send(&ToWriter::Requests(forwarded))).await??;
                 }
                 _ = due.tick() => {
                     self.hear(&mut lists);
@@ -190,7 +190,7 @@ impl Link {
                     let commit = self.commit();
                     if commit != confirmed {
                         confirmed = commit;
-                        sender.send(&ToWriter::Has { commit }).await?;
+                        timeout(PATIENCE, sender.send(&ToWriter::Has { commit })).await??;
                     }
                 }
                 _ = self.writer.changed() => {

@@ -20,9 +20,14 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica with a lease of this many seconds.
+    /// A replica with a lease of this many seconds, and a short time for which it may be
+    /// cut off: a release waits for as long after an election.
     pub fn new(cluster: &Cluster, name: &str, lease: u64) -> Self {
-        Self::with(cluster, name, &format!("lease = \"{lease}s\"\n"))
+        Self::with(
+            cluster,
+            name,
+            &format!("lease = \"{lease}s\"\nhold = \"2s\"\n"),
+        )
     }
 
     /// The same, with a zone whose lease is 4 s.

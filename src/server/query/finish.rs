@@ -225,7 +225,9 @@ impl Responder {
 fn failure_reply(denial: Denial) -> ReplyContent {
     let text = match denial {
         Denial::NotWritten => "the service cannot write to its store",
-        Denial::BeingReleased => "not all replicas know yet that the host was released",
+        Denial::BeingReleased => {
+            "not all replicas know yet that the host was released or has left: ask again"
+        }
         Denial::NoWriter => "this replica of the service has no contact with the writer",
         Denial::Stopping => "the service is stopping",
         Denial::Busy => "too many changes are waiting",

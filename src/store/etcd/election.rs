@@ -172,7 +172,8 @@ pub async fn keep(session: &Session, leadership: &Leadership, held: impl Fn(Time
     let interval = (leadership.length / 3).min(MAX_INTERVAL);
     let patience = CALL.min(leadership.length / 4);
     let now = || session.clock.now().0;
-    let mut due = now() + millis(interval);
+    // At once, since the election may have taken long.
+    let mut due = now();
     loop {
         tokio::time::sleep(TICK).await;
         let start = now();

@@ -241,7 +241,9 @@ impl Member {
             Ok(_) => true,
             Err(CallError::Unavailable(_) | CallError::NoSpace) => false,
             // The next attempt logs in again.
-            Err(CallError::Expired(_)) => return Ok(Campaign::Lost(None)),
+            Err(CallError::Expired(_) | CallError::NotFound(_)) => {
+                return Ok(Campaign::Lost(None));
+            }
             Err(error) => return Err(session.failed(error.clone(), Session::unreachable)),
         };
         let was_reachable = self.is_reachable.swap(is_reachable, Ordering::Relaxed);

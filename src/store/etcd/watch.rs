@@ -12,7 +12,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, timeout_at},
 };
-use tonic::Streaming;
+use tonic::{Code, Streaming};
 use tracing::debug;
 
 use super::{
@@ -44,7 +44,7 @@ pub enum Seen {
 /// Why a watch has ended.
 #[derive(Debug)]
 pub enum WatchEnd {
-    /// What follows the last commit was compacted away.
+    /// What follows the last commit was compacted away, or is too much for one message.
     Compacted,
     Failed(StoreError),
 }
@@ -89,9 +89,17 @@ impl<'s> Watch<'s> {
             };
             let probe = Instant::now() + PROBE;
             match timeout_at(probe, stream.answers.message()).await {
+                Ok(Ok(Some(answer))) if answer.canceled && answer.compact_revision == 0 => {
+                    self.leave(&answer.cancel_reason).await;
+                }
                 Ok(Ok(Some(answer))) => {
                     stream.heard = Instant::now();
                     self.receive(answer)?;
+                }
+                // A message that is larger than what is accepted.
+                Ok(Err(status)) if status.code() == Code::OutOfRange => {
+                    self.stream = None;
+                    return Err(WatchEnd::Compacted);
                 }
                 Ok(Ok(None)) => self.leave("etcd has ended it").await,
                 Ok(Err(status)) => self.leave(status.message()).await,
@@ -136,12 +144,8 @@ impl<'s> Watch<'s> {
             return Err(WatchEnd::Failed(error));
         }
         if answer.compact_revision > 0 {
-            return Err(WatchEnd::Compacted);
-        }
-        if answer.canceled {
-            debug!("etcd has cancelled the watch: {}", answer.cancel_reason);
             self.stream = None;
-            return Ok(());
+            return Err(WatchEnd::Compacted);
         }
         let mut stored = Stored::default();
         let mut others = Vec::new();

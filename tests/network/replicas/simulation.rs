@@ -226,9 +226,10 @@ impl Cluster {
             identity: &identity,
             name: "",
             run: 1,
+            connection: 1,
             commit: 0,
         };
-        let before = writer.coverage.report(&reporter, writer_at);
+        let before = writer.coverage.report(&reporter, writer_at).unwrap();
         let since = before.unwrap_or_default();
         let heard = self.nodes[w].network.heard_anywhere(since);
         let heard: Vec<(PeerId, Time)> = heard.collect();
