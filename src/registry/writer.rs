@@ -248,11 +248,8 @@ impl Writer {
         }
         // A writer that may have been replaced must not answer for a lease: a commit shows
         // whether it was.
-        let may_be_replaced = self
-            .replicas
-            .as_ref()
-            .is_some_and(|replicas| !replicas.vouching.is_valid(moment.now));
-        let must_write = may_be_replaced
+        let may_be_replaced = |it: &Replicas| !it.vouching.is_valid(moment.now);
+        let must_write = self.replicas.as_ref().is_some_and(may_be_replaced)
             || !changes.is_empty()
             || commands.iter().any(|it| self.committer.is_uncertain(it))
             || self.committer.must_store(&networks);

@@ -78,7 +78,7 @@ fn a_member_that_is_replaced_counts() {
 #[test]
 fn a_slow_etcd_delays_new_hosts_and_nobody_else() {
     let cluster = Cluster::start(1);
-    let replica = Replica::new(&cluster, "one", 60);
+    let replica = Replica::with(&cluster, "one", "lease = \"60s\"\nhold = \"60s\"\n");
     let service = replica.start();
     let server = service.address;
     assert_ids(server, &["known"]);
