@@ -26,6 +26,7 @@ pub mod clock;
 pub mod commands;
 pub mod keys;
 pub mod log;
+#[cfg(feature = "etcd")]
 mod memory;
 pub mod network;
 pub mod params;
