@@ -96,6 +96,9 @@ impl Shared {
                     Ok(listing) => {
                         self.notify(Event::Read(listing.stored)).await?;
                         *watch = self.member.watch_after(listing.revision);
+                        if let Some(shared) = &self.cookies {
+                            shared.read(&self.member).await;
+                        }
                     }
                     // The watch says the same once more.
                     Err(StoreError::Unreachable { .. }) => tokio::time::sleep(LOOK).await,

@@ -100,6 +100,15 @@ impl SharedCookies {
         self.cookies.replace(&String::from_utf8_lossy(&value.value));
     }
 
+    /// Takes over what is stored now.
+    pub(super) async fn read(&self, member: &Member) {
+        let own = self.cookies.text().into_bytes();
+        // Otherwise the next rotation brings them.
+        if let Ok(stored) = member.shared_value(SharedKey::Cookies, own).await {
+            self.take(&stored);
+        }
+    }
+
     async fn rotate(&self, member: &Member) {
         let Some(next) = self.cookies.next_text() else {
             return;

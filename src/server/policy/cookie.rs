@@ -122,6 +122,11 @@ impl Cookies {
         Ok(Secrets::new(None, now())?.text())
     }
 
+    /// The secrets in use, as a text for [`shared`](Self::shared).
+    pub fn text(&self) -> String {
+        self.secrets.load().text()
+    }
+
     /// Takes over secrets that another replica has generated.
     pub fn replace(&self, text: &str) {
         match Secrets::parse(text) {

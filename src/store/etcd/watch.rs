@@ -147,29 +147,37 @@ impl<'s> Watch<'s> {
             self.stream = None;
             return Err(WatchEnd::Compacted);
         }
+        let mut seen = Vec::new();
         let mut stored = Stored::default();
-        let mut others = Vec::new();
         for event in answer.events {
             let is_removed = event.is_deletion();
             let Some(pair) = event.kv else {
                 continue;
             };
-            self.next = self.next.max(pair.mod_revision + 1);
+            // Each transaction by itself: the last one may be part of a commit.
+            if pair.mod_revision >= self.next {
+                seen.extend(take(&mut stored));
+                self.next = pair.mod_revision + 1;
+            }
             let keys = &self.session.keys;
             if pair.key == keys.leader() {
-                others.push(Seen::Leader((!is_removed).then_some(pair)));
+                seen.push(Seen::Leader((!is_removed).then_some(pair)));
             } else if pair.key == keys.cookies() {
-                others.push(Seen::Other(pair));
+                seen.push(Seen::Other(pair));
             } else {
                 let added = reading::add(self.session, &mut stored, &pair, is_removed);
                 added.map_err(WatchEnd::Failed)?;
             }
         }
-        others.reverse();
-        self.waiting = others;
-        if stored != Stored::default() {
-            self.waiting.push(Seen::Stored(stored));
-        }
+        seen.extend(take(&mut stored));
+        seen.reverse();
+        self.waiting = seen;
         Ok(())
     }
+}
+
+/// What was collected, if there is anything.
+fn take(stored: &mut Stored) -> Option<Seen> {
+    let stored = std::mem::take(stored);
+    (stored != Stored::default()).then_some(Seen::Stored(stored))
 }
