@@ -77,24 +77,25 @@ impl Network {
         if !self.may_start(peer.id.sequence, client.address) {
             return Err(Refusal::NoRoot(peer.role));
         }
-        // The lease has ended: the client becomes the holder, with the same ID.
-        if is_holder {
-            peer.lease.grant(now);
-            let deadline = now + self.rules.lease;
-            let numbers = self.numbers_mut(peer.id.sequence);
-            numbers.insert_live(peer.id.number, deadline);
-            self.revision += 1;
-            return Ok(peer);
-        }
+        // The lease has ended: the client becomes the holder, with the same ID. The lease is
+        // a new one, also for the same holder: the old one is shared by the states of the
+        // network that remain if this one is not stored.
+        let epoch = if is_holder {
+            peer.epoch
+        } else {
+            self.revision + 1
+        };
         let peer = self.insert_peer(Peer {
             host: peer.host.clone(),
             id: peer.id,
             role: peer.role,
             holder: client,
-            epoch: self.revision + 1,
+            epoch,
             lease: Lease::granted(now),
         });
-        changes.push(Change::Put(peer.clone()));
+        if !is_holder {
+            changes.push(Change::Put(peer.clone()));
+        }
         Ok(peer)
     }
 
