@@ -10,6 +10,8 @@ mod started;
 
 use std::{path::Path, sync::Arc};
 
+use anyhow::{Context as _, bail};
+
 use crate::{
     cli::{Serve, StoreKind},
     clock::Clock,
@@ -18,7 +20,6 @@ use crate::{
     store::{self, LocalStore, dumps::Dumps, local::OpenMode},
     zone::Zone,
 };
-use anyhow::{Context as _, bail};
 
 use self::started::start_error;
 pub use self::started::{Sharing, Started};

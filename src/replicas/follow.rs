@@ -97,7 +97,8 @@ impl Shared {
                         self.notify(Event::Read(listing.stored)).await?;
                         *watch = self.member.watch_after(listing.revision);
                         if let Some(shared) = &self.cookies {
-                            shared.read(&self.member).await;
+                            // Otherwise the next rotation brings them.
+                            let _ = shared.read(&self.member).await;
                         }
                     }
                     // The watch says the same once more.

@@ -97,44 +97,37 @@ impl Shared {
 impl SharedCookies {
     /// Takes over what is stored.
     pub(super) fn take(&self, value: &KeyValue) {
-        self.cookies.replace(&String::from_utf8_lossy(&value.value));
+        self.0.replace(&String::from_utf8_lossy(&value.value));
     }
 
-    /// Takes over what is stored now.
-    pub(super) async fn read(&self, member: &Member) {
-        let own = self.cookies.text().into_bytes();
-        // Otherwise the next rotation brings them.
-        if let Ok(stored) = member.shared_value(SharedKey::Cookies, own).await {
-            self.take(&stored);
-        }
+    /// Takes over what is stored now, and returns it.
+    pub(super) async fn read(&self, member: &Member) -> Result<KeyValue, StoreError> {
+        let own = self.0.text().into_bytes();
+        let stored = member.shared_value(SharedKey::Cookies, own).await?;
+        self.take(&stored);
+        Ok(stored)
     }
 
     async fn rotate(&self, member: &Member) {
-        let Some(next) = self.cookies.next_text() else {
-            return;
-        };
-        // Whoever was the writer before may have replaced it.
-        let stored = member.shared_value(SharedKey::Cookies, next.clone().into_bytes());
-        let replaced = match stored.await {
-            Ok(stored) => {
-                self.take(&stored);
-                match self.cookies.next_text() {
-                    Some(next) => member
-                        .replace_shared(&stored, next.clone().into_bytes())
-                        .await
-                        .map(|()| Some(next)),
-                    None => Ok(None),
-                }
-            }
-            Err(error) => Err(error),
-        };
-        match replaced {
-            Ok(Some(next)) => {
-                self.cookies.replace(&next);
-                info!("the secret of cookies was replaced");
-            }
-            Ok(None) => {}
-            Err(error) => warn!("the secret of cookies cannot be replaced: {error}"),
+        if let Err(error) = self.replace_if_due(member).await {
+            warn!("the secret of cookies cannot be replaced: {error}");
         }
+    }
+
+    async fn replace_if_due(&self, member: &Member) -> Result<(), StoreError> {
+        if self.0.next_text().is_none() {
+            return Ok(());
+        }
+        // Whoever was the writer before may have replaced it.
+        let stored = self.read(member).await?;
+        let Some(next) = self.0.next_text() else {
+            return Ok(());
+        };
+        let value = next.clone().into_bytes();
+        if member.replace_shared(&stored, value).await? {
+            self.0.replace(&next);
+            info!("the secret of cookies was replaced");
+        }
+        Ok(())
     }
 }

@@ -38,7 +38,7 @@ use crate::{
     server::policy::cookie::Cookies,
     store::{
         StoreError,
-        etcd::{KeyValue, Member, Replica, SharedKey, Worker},
+        etcd::{Member, Replica, SharedKey, Worker},
     },
 };
 
@@ -57,11 +57,8 @@ pub struct Options {
     pub cookies: Option<SharedCookies>,
 }
 
-/// The secrets of cookies, and the key in etcd with which they were read.
-pub struct SharedCookies {
-    pub cookies: Arc<Cookies>,
-    pub stored: KeyValue,
-}
+/// The secrets of cookies, which are in etcd.
+pub struct SharedCookies(pub Arc<Cookies>);
 
 /// A running replica.
 pub struct Replicas {

@@ -84,10 +84,7 @@ impl Opened {
         let stored = stored.map_err(with_advice)?;
         let cookies = Cookies::shared(&String::from_utf8_lossy(&stored.value))?;
         let cookies = Arc::new(cookies);
-        self.cookies = Some(SharedCookies {
-            cookies: cookies.clone(),
-            stored,
-        });
+        self.cookies = Some(SharedCookies(cookies.clone()));
         Ok(cookies)
     }
 

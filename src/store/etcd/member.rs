@@ -5,10 +5,7 @@ use std::{
     fs::File,
     io,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -20,7 +17,7 @@ use super::{
     election::{self, CALL, Campaign, Leadership, Replica},
     keys::Keys,
     load::{self, Listing},
-    session::{End, Session},
+    session::Session,
     values,
     watch::Watch,
     wire::{Compare, KeyValue, Put, Range, Txn},
@@ -301,8 +298,8 @@ impl Member {
         found.ok_or_else(|| session.unreachable("it has not stored a key"))
     }
 
-    /// Replaces such a value, if it is still the one that was read.
-    pub async fn replace_shared(&self, old: &KeyValue, value: Vec<u8>) -> Result<(), StoreError> {
+    /// Replaces such a value, and returns whether it was still the one that was read.
+    pub async fn replace_shared(&self, old: &KeyValue, value: Vec<u8>) -> Result<bool, StoreError> {
         let session = &self.session;
         let put = Put {
             key: old.key.clone(),
@@ -316,13 +313,7 @@ impl Member {
         };
         let answer = session.connection.call(txn, CALL).await;
         let answer = answer.map_err(|error| session.failed(error, Session::unwritten));
-        answer.map(|_| ())
-    }
-
-    /// A channel through which the end of a term as the writer is reported.
-    pub(super) fn end() -> (Arc<End>, tokio::sync::oneshot::Receiver<StoreError>) {
-        let (end, ended) = End::new();
-        (Arc::new(end), ended)
+        answer.map(|answer| answer.succeeded)
     }
 }
 

@@ -80,11 +80,11 @@ impl EtcdStore {
         member: Arc<Member>,
         leadership: Leadership,
     ) -> (Self, oneshot::Receiver<StoreError>) {
-        let (end, ended) = Member::end();
+        let (end, ended) = End::new();
         let store = Self {
             member,
             leadership,
-            end,
+            end: Arc::new(end),
         };
         (store, ended)
     }

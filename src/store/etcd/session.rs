@@ -65,7 +65,7 @@ impl Session {
     }
 }
 
-/// The end of the store, which is reported once: the process must not go on with it.
+/// The end of a term as the writer, which is reported once: the store is of no more use.
 pub struct End(Mutex<Option<oneshot::Sender<StoreError>>>);
 
 impl End {
