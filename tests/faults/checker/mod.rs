@@ -25,6 +25,8 @@ mod reads;
 #[cfg(test)]
 mod sample;
 mod serials;
+#[cfg(test)]
+mod simulated;
 mod staleness;
 mod states;
 mod versions;
