@@ -33,8 +33,9 @@ mod versions;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::history::History;
+use crate::history::{History, Outcome};
 use facts::Facts;
+use staleness::Staleness;
 use versions::Versions;
 
 /// The durations on which the law depends.
@@ -132,4 +133,20 @@ pub fn check(history: &History, law: &Law) -> Vec<Finding> {
     progress::check(history, law, &mut findings);
     findings.sort_by_key(|finding| finding.rule);
     findings
+}
+
+/// How old the oldest state was that a replica showed which was not cut off.
+pub fn longest_lag(history: &History, law: &Law) -> Duration {
+    let facts = Facts::new(history, law);
+    let versions = Versions::new(&facts, &mut Vec::new());
+    let staleness = Staleness::new(history, law);
+    let lags = history.operations.iter().filter_map(|operation| {
+        let (Outcome::Serial(serial), sent) = (&operation.outcome, operation.sent) else {
+            return None;
+        };
+        let is_cut = staleness.cut_since(operation.replica, sent).is_some();
+        let replaced = versions.replaced(u64::from(*serial)).filter(|_| !is_cut)?;
+        Some(sent.saturating_sub(replaced))
+    });
+    lags.max().unwrap_or_default()
 }

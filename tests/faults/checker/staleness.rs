@@ -46,11 +46,16 @@ impl<'h> Staleness<'h> {
     /// What had been stored at this moment, the replica must show to a query that was
     /// sent at that time.
     pub fn oldest(&self, replica: usize, sent: Moment) -> Moment {
+        let since = self.cut_since(replica, sent).unwrap_or(sent);
+        since.saturating_sub(self.law.arrival)
+    }
+
+    /// Since when the replica has been cut off at this moment, if it is.
+    pub fn cut_since(&self, replica: usize, moment: Moment) -> Option<Moment> {
         let spans = self.replicas.get(&replica).unwrap_or(&self.all);
         let mut cuts = spans.iter();
-        let cut = cuts.find(|(begins, ends)| (*begins..=*ends).contains(&sent));
-        let since = cut.map_or(sent, |(begins, _)| *begins);
-        since.saturating_sub(self.law.arrival)
+        let cut = cuts.find(|(begins, ends)| (*begins..=*ends).contains(&moment));
+        cut.map(|(begins, _)| *begins)
     }
 }
 

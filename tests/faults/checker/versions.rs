@@ -175,6 +175,12 @@ impl<'h> Versions<'h> {
             .map_or(u64::MAX, |(_, epoch)| *epoch)
     }
 
+    /// When a later state than this one was answered for the first time.
+    pub fn replaced(&self, serial: u64) -> Option<Moment> {
+        let count = self.steps.partition_point(|step| step.index <= serial);
+        self.steps.get(count).map(|step| step.done)
+    }
+
     /// The highest epoch or serial that had been answered before a moment.
     pub fn before(&self, moment: Moment) -> Step {
         let count = self.steps.partition_point(|step| step.done < moment);
