@@ -134,9 +134,9 @@ mod tests {
         let to_holder = op(9.2, 9.3, 1, register("a"), granted("vp0", 1, 1));
         let to_other = op(9.2, 9.3, 3, register("a"), granted("vp0", 1, 1));
         for later in [to_holder, to_other] {
-            let operations = [&held[..], &[later.clone()]].concat();
+            let operations = [held.to_vec(), vec![later.clone()]].concat();
             assert_keeps(&operations);
-            let operations = [&held[..], &[shown.clone(), later]].concat();
+            let operations = [held.to_vec(), vec![shown.clone(), later]].concat();
             assert_breaks(Rule::Epochs, &operations);
         }
         // A read may be older.

@@ -40,7 +40,7 @@ impl<'h> States<'_, 'h> {
             (_, Outcome::Granted(grant)) => self.registration(grant),
             (_, Outcome::Serial(serial)) => {
                 let serial = u64::from(*serial);
-                Some(vec![serial..serial + 1])
+                Some(only(serial..serial + 1))
             }
             (Request::AddressOfHost(host), outcome) => {
                 let versions: Vec<_> = self.versions.of_host(host).collect();
@@ -64,7 +64,7 @@ impl<'h> States<'_, 'h> {
             // That is a matter of epochs.
             return None;
         }
-        Some(vec![grant.epoch..self.end(version)])
+        Some(only(grant.epoch..self.end(version)))
     }
 
     /// The states in which a name has this answer. `versions` are the registrations at
@@ -90,7 +90,7 @@ impl<'h> States<'_, 'h> {
                 let first = first
                     .chain(unseen.into_iter().map(|(_, it)| it.start))
                     .min();
-                Some(vec![first?..u64::MAX])
+                Some(only(first?..u64::MAX))
             }
             _ => None,
         }
@@ -178,6 +178,10 @@ impl<'h> States<'_, 'h> {
         let hosts = hosts.filter(|(host, _)| may_have(host, id));
         hosts.flat_map(|(_, of_host)| &of_host.registrations)
     }
+}
+
+fn only(serials: Serials) -> Vec<Serials> {
+    std::iter::once(serials).collect()
 }
 
 /// Whether the ID is of the host's sequence.

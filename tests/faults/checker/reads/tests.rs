@@ -1,6 +1,8 @@
 //! With 3 s until a commit arrives, 2 s until a replica is connected again, and a lease
 //! of 5 s.
 
+use std::slice::from_ref;
+
 use super::super::{Rule, sample::*};
 use crate::history::{Cut, Operation, Outcome, Request};
 
@@ -147,7 +149,7 @@ fn reads_that_no_order_explains() {
     };
     // The state without b is older than the one in which 2 has a.
     let unknown = op(9.4, 9.5, 8, address_of_host("b"), Outcome::NoName).at(1);
-    assert_breaks(Rule::Reads, &history(&[unknown.clone()]));
+    assert_breaks(Rule::Reads, &history(from_ref(&unknown)));
     let early = |it: Operation, at: f64| op(at, at + 0.1, 8, it.request, it.outcome).at(1);
     assert_keeps(&history(&[
         early(unknown.clone(), 6.0),
@@ -170,7 +172,7 @@ fn a_write_that_is_earlier_than_what_was_shown() {
 #[test]
 fn a_host_that_was_released() {
     let released = op(20.0, 20.1, 9, release("a"), Outcome::Released);
-    let and = |further: &[Operation]| with(&[&[released.clone()], further].concat());
+    let and = |further: &[Operation]| with(&[from_ref(&released), further].concat());
     assert_keeps(&and(&[read(23.0, "a", 2)]));
     assert_breaks(Rule::Reads, &and(&[read(23.2, "a", 2)]));
     // The replica has shown a later state.
@@ -190,7 +192,7 @@ fn a_host_that_was_released() {
 #[test]
 fn a_holder_that_has_left() {
     let left = op(20.0, 20.1, 2, leave("a"), left("vp0"));
-    let and = |further: &[Operation]| with(&[&[left.clone()], further].concat());
+    let and = |further: &[Operation]| with(&[from_ref(&left), further].concat());
     assert_keeps(&and(&[read(23.0, "a", 2)]));
     assert_breaks(Rule::Reads, &and(&[read(23.2, "a", 2)]));
     assert_keeps(&and(&[lost(20.5, 2, register("a")), read(23.2, "a", 2)]));
