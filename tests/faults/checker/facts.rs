@@ -62,6 +62,8 @@ pub struct Facts<'h> {
     pub ids: BTreeMap<&'h Id, Vec<Claim<'h>>>,
     /// All that shows a registration, in the order in which it was sent.
     pub shows: Vec<Show<'h>>,
+    /// Queries that may have made their client the holder of the host, without an answer.
+    pub unseen: Vec<(&'h Host, Effect)>,
 }
 
 impl<'h> Show<'h> {
@@ -94,6 +96,7 @@ impl<'h> Facts<'h> {
             hosts: BTreeMap::new(),
             ids: BTreeMap::new(),
             shows: Vec::new(),
+            unseen: Vec::new(),
         };
         for (place, operation) in history.operations.iter().enumerate() {
             let shown = match &operation.outcome {
@@ -134,7 +137,10 @@ impl<'h> Facts<'h> {
                         facts.ids.entry(&grant.id).or_default().push(claim);
                     }
                 }
-                (Request::Register(_), _) if is_uncertain => it.registrations.push(effect),
+                (Request::Register(_), _) if is_uncertain => {
+                    it.registrations.push(effect);
+                    facts.unseen.push((host, effect));
+                }
                 (Request::Leave(_), Outcome::Left(_)) => it.leaves.push(effect),
                 (Request::Leave(_), _) if is_uncertain => it.leaves.push(effect),
                 (Request::Release(_), Outcome::Released) => it.releases.push(effect),

@@ -172,11 +172,11 @@ impl<'h> States<'_, 'h> {
             .collect()
     }
 
-    /// The queries that may have registered a host with the ID.
+    /// The queries without an answer that may have registered a host with the ID.
     fn of_sequence(&self, id: &Id) -> impl Iterator<Item = &Effect> {
-        let hosts = self.facts.hosts.iter();
-        let hosts = hosts.filter(|(host, _)| may_have(host, id));
-        hosts.flat_map(|(_, of_host)| &of_host.registrations)
+        let unseen = self.facts.unseen.iter();
+        let unseen = unseen.filter(|(host, _)| may_have(host, id));
+        unseen.map(|(_, effect)| effect)
     }
 }
 
