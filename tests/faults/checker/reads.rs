@@ -157,7 +157,7 @@ impl Read<'_, '_> {
         let (rule, text, other) = match last {
             None => (
                 Rule::Reads,
-                "no registration explains the answer".to_owned(),
+                "no order of the writes explains the answer".to_owned(),
                 None,
             ),
             Some(last) if is_shown => (
