@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     cluster::{Cluster, Flaw, Leaders, Node, break_link, heal_link},
     common::random::Random,
+    history::Cut,
 };
 
 /// The longest time for which a process is suspended.
@@ -70,6 +71,16 @@ impl Plan {
             breakage,
             begins: Duration::from_millis(random.below(1_500) as u64),
             lasts: Duration::from_millis(lasts as u64).min(MAX_STOP),
+        }
+    }
+
+    /// What stands still meanwhile, or does not reach the others. A clock that is wrong
+    /// must have no effect.
+    pub fn cut(&self) -> Option<Cut> {
+        match (&self.breakage, self.node) {
+            (Breakage::Clock(_), _) => None,
+            (_, Node::Member(place)) => Some(Cut::Member(place)),
+            (_, Node::Replica(place)) => Some(Cut::Replica(place)),
         }
     }
 

@@ -37,13 +37,15 @@ pub enum Request {
     AddressOfHost(Host),
     /// A of the name of an ID.
     AddressOfId(Id),
+    /// TXT of the name of an ID, which registers nobody.
+    StateOfId(Id),
     /// SOA of the zone.
     Serial,
     /// TXT of the zone: how many peers there are.
     Summary,
 }
 
-/// What the answer to [`Request::Register`] says.
+/// What the answer to [`Request::Register`] or [`Request::StateOfId`] says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     pub id: Id,
@@ -102,12 +104,20 @@ pub enum Extent {
     Anything,
 }
 
+/// What may have stood still, or not have reached the others, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    Member(usize),
+    Replica(usize),
+}
+
 /// Something that was broken.
 #[derive(Debug, Clone)]
 pub struct Fault {
     pub kind: &'static str,
     /// What was broken, and how.
     pub text: String,
+    pub cut: Option<Cut>,
     pub begins: Moment,
     pub ends: Moment,
 }
@@ -142,6 +152,7 @@ impl Request {
             Self::Release(_) => "release",
             Self::AddressOfHost(_) => "A of host",
             Self::AddressOfId(_) => "A of ID",
+            Self::StateOfId(_) => "TXT of ID",
             Self::Serial => "SOA",
             Self::Summary => "TXT of zone",
         }
@@ -158,7 +169,7 @@ impl Request {
             | Self::Leave(host)
             | Self::Release(host)
             | Self::AddressOfHost(host) => Some(host),
-            Self::AddressOfId(_) | Self::Serial | Self::Summary => None,
+            Self::AddressOfId(_) | Self::StateOfId(_) | Self::Serial | Self::Summary => None,
         }
     }
 }
@@ -187,7 +198,7 @@ impl Operation {
     /// The ID that the query or its answer names.
     pub fn id(&self) -> Option<&Id> {
         match (&self.request, &self.outcome) {
-            (Request::AddressOfId(id), _) => Some(id),
+            (Request::AddressOfId(id) | Request::StateOfId(id), _) => Some(id),
             (_, Outcome::Granted(Grant { id, .. }) | Outcome::Left(id)) => Some(id),
             _ => None,
         }
@@ -217,7 +228,7 @@ impl fmt::Display for Operation {
             "{sent:>9} to {done:>9}  {client} asks replica {replica}: {kind}"
         )?;
         match &self.request {
-            Request::AddressOfId(id) => write!(f, " {id}: ")?,
+            Request::AddressOfId(id) | Request::StateOfId(id) => write!(f, " {id}: ")?,
             request => match request.host() {
                 Some(host) => write!(f, " {host}: ")?,
                 None => f.write_str(": ")?,

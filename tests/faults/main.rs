@@ -61,6 +61,11 @@ fn violations_of(mode: Mode, default_seconds: u64) -> Vec<Finding> {
     let findings = checker::check(&history, &run::law());
     println!("seed {seed}, {:.1} minutes", seconds as f64 / 60.0);
     print!("{}", report::summary(&history, &findings));
+    let lag = checker::longest_lag(&history, &run::law());
+    println!(
+        "the oldest state of a replica that was not cut off: {} s",
+        history::seconds(lag)
+    );
     let violations: Vec<Finding> = findings.into_iter().filter(|it| it.rule.is_law()).collect();
     print!("{}", report::violations(&history, &violations));
     // With a law that is broken on purpose, nobody looks for the reason.

@@ -112,6 +112,7 @@ impl Rounds<'_> {
         self.recorder.fault(Fault {
             kind: plan.kind(),
             text: plan.text(leaders),
+            cut: plan.cut(),
             begins,
             ends: self.recorder.now(),
         });

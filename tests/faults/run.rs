@@ -44,16 +44,13 @@ pub fn times() -> Times {
 }
 
 pub fn law() -> Law {
-    let Times {
-        lease,
-        reclaim,
-        hold,
-        ..
-    } = times();
+    let Times { lease, reclaim, .. } = times();
     Law {
         lease,
         reclaim,
-        hold,
+        // After up to 2 s a replica uses another member of etcd.
+        arrival: Duration::from_secs(5),
+        reconnection: Duration::from_secs(5),
         // A commit takes seconds, and may wait for another.
         late: MAX_STOP + Duration::from_secs(15),
         recovery: Duration::from_secs(30),

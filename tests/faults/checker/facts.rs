@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use super::Law;
 use crate::history::{Grant, History, Host, Id, Moment, Outcome, Request, Sequence};
 
-/// An answer that shows the ID of a host at some moment from `sent` to `done`.
+/// An answer to a client that it has the host with this ID: it was the holder at some
+/// moment from `sent` to `done`, and has renewed the lease then.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'h> {
     /// Of the operation in the history.
@@ -26,6 +27,21 @@ pub struct Effect {
     pub from: Moment,
     pub to: Moment,
     pub is_certain: bool,
+    /// The epoch that the client was told, if it registered.
+    pub epoch: Option<u64>,
+}
+
+/// An answer that shows a registration, whoever has asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Show<'h> {
+    pub place: usize,
+    /// Who was asked for; `None` if that was the name of an ID. A host's own name
+    /// registers, so it is answered only by who knows that there is no later holder.
+    pub host: Option<&'h Host>,
+    pub grant: &'h Grant,
+    pub client: Ipv4Addr,
+    pub sent: Moment,
+    pub done: Moment,
 }
 
 /// What concerns one host, in the order in which it was sent.
@@ -44,12 +60,24 @@ pub struct Facts<'h> {
     pub hosts: BTreeMap<&'h Host, HostFacts<'h>>,
     /// Claims by ID, in the order in which they were sent.
     pub ids: BTreeMap<&'h Id, Vec<Claim<'h>>>,
+    /// All that shows a registration, in the order in which it was sent.
+    pub shows: Vec<Show<'h>>,
+    /// Queries that may have made their client the holder of the host, without an answer.
+    pub unseen: Vec<(&'h Host, Effect)>,
 }
 
-impl Claim<'_> {
-    /// Whether the client was told that it is the holder.
-    pub fn is_own(&self) -> bool {
-        self.grant.holder == self.client
+impl<'h> Show<'h> {
+    /// The same as a claim, if the client was told that it is the holder.
+    pub fn claim(&self) -> Option<Claim<'h>> {
+        let host = self.host.filter(|_| self.grant.holder == self.client)?;
+        Some(Claim {
+            place: self.place,
+            host,
+            grant: self.grant,
+            client: self.client,
+            sent: self.sent,
+            done: self.done,
+        })
     }
 }
 
@@ -67,8 +95,22 @@ impl<'h> Facts<'h> {
             law,
             hosts: BTreeMap::new(),
             ids: BTreeMap::new(),
+            shows: Vec::new(),
+            unseen: Vec::new(),
         };
         for (place, operation) in history.operations.iter().enumerate() {
+            let shown = match &operation.outcome {
+                Outcome::Granted(grant) => Some(Show {
+                    place,
+                    host: operation.request.host(),
+                    grant,
+                    client: operation.client,
+                    sent: operation.sent,
+                    done: operation.done,
+                }),
+                _ => None,
+            };
+            facts.shows.extend(shown);
             let Some(host) = operation.request.host() else {
                 continue;
             };
@@ -84,26 +126,21 @@ impl<'h> Facts<'h> {
                 from: operation.sent,
                 to,
                 is_certain: !is_uncertain,
+                epoch: shown.map(|show| show.grant.epoch),
             };
             match (&operation.request, &operation.outcome) {
-                (Request::Register(host), Outcome::Granted(grant)) => {
-                    let claim = Claim {
-                        place,
-                        host,
-                        grant,
-                        client: operation.client,
-                        sent: operation.sent,
-                        done: operation.done,
-                    };
-                    // What another client is told is a read, which a replica that is cut
-                    // off may answer from an earlier state.
-                    if claim.is_own() {
+                (Request::Register(_), Outcome::Granted(grant)) => {
+                    // What another client is told changes nothing.
+                    if let Some(claim) = shown.and_then(|show| show.claim()) {
                         it.claims.push(claim);
                         it.registrations.push(effect);
                         facts.ids.entry(&grant.id).or_default().push(claim);
                     }
                 }
-                (Request::Register(_), _) if is_uncertain => it.registrations.push(effect),
+                (Request::Register(_), _) if is_uncertain => {
+                    it.registrations.push(effect);
+                    facts.unseen.push((host, effect));
+                }
                 (Request::Leave(_), Outcome::Left(_)) => it.leaves.push(effect),
                 (Request::Leave(_), _) if is_uncertain => it.leaves.push(effect),
                 (Request::Release(_), Outcome::Released) => it.releases.push(effect),
@@ -127,9 +164,11 @@ impl<'h> Facts<'h> {
         };
         let own = self.earliest_loss_alone(facts, claim);
         // What a holder was told earlier may give the host more time.
-        let earlier = facts.claims.iter().rev().find(|earlier| {
-            earlier.is_own() && earlier.grant.id == claim.grant.id && earlier.done <= claim.sent
-        });
+        let earlier = facts
+            .claims
+            .iter()
+            .rev()
+            .find(|earlier| earlier.grant.id == claim.grant.id && earlier.done <= claim.sent);
         match earlier {
             Some(earlier) if own < Moment::MAX => own.max(self.earliest_loss_alone(facts, earlier)),
             _ => own,
@@ -144,8 +183,6 @@ impl<'h> Facts<'h> {
         };
         let reclaimed = match claim.host.sequence {
             Sequence::Open => Moment::MAX,
-            // Whoever only reads renews nothing.
-            Sequence::Limited if !claim.is_own() => claim.sent,
             Sequence::Limited => {
                 let by_silence = claim.sent + lease + reclaim;
                 later(&facts.leaves).map_or(by_silence, |left| by_silence.min(left + reclaim))

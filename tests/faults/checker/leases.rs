@@ -1,40 +1,47 @@
 //! No lease is taken while it runs: who was answered as the holder keeps the host for
 //! one lease from its query, unless it leaves or an administrator releases the host.
 
+use std::collections::BTreeMap;
+
 use super::{
     Finding, Rule,
-    facts::{Claim, Effect, Facts, HostFacts},
+    facts::{Claim, Effect, Facts, HostFacts, Show},
 };
-use crate::history::seconds;
+use crate::history::{Host, seconds};
 
 pub fn check(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
-    for of_host in facts.hosts.values() {
-        if let Some(finding) = taken(facts, of_host) {
-            findings.push(finding);
+    let mut shows: BTreeMap<&Host, Vec<&Show<'_>>> = BTreeMap::new();
+    for show in &facts.shows {
+        if let Some(host) = show.host {
+            shows.entry(host).or_default().push(show);
         }
+    }
+    for (host, shows) in shows {
+        let of_host = facts.of(host);
+        findings.extend(of_host.and_then(|of_host| taken(facts, &shows, of_host)));
     }
 }
 
-/// The first lease that was taken.
-fn taken(facts: &Facts<'_>, of_host: &HostFacts<'_>) -> Option<Finding> {
+/// The first lease that was taken: somebody was told of a later holder while it ran.
+fn taken(facts: &Facts<'_>, shows: &[&Show<'_>], of_host: &HostFacts<'_>) -> Option<Finding> {
     let lease = facts.law.lease;
-    let own = || of_host.claims.iter().filter(|claim| claim.is_own());
-    for after in own() {
+    for after in shows {
+        let (host, holder) = (after.host?, after.grant.holder);
         // Which of two holders was first is told by the epoch.
-        let robbed = own().filter(|before| {
-            before.client != after.client
+        let robbed = of_host.claims.iter().filter(|before| {
+            before.client != holder
                 && before.grant.epoch < after.grant.epoch
                 && before.sent <= after.done
                 && after.done < before.sent + lease
         });
         let mut robbed =
-            robbed.filter(|before| !gave_up(of_host, before, after) && !is_stale(of_host, before));
+            robbed.filter(|before| !gave_up(of_host, before, after) && !is_stale(shows, before));
         if let Some(before) = robbed.next_back() {
-            let (host, holder, client) = (after.host, before.client, after.client);
             let early = seconds(before.sent + lease - after.done);
+            let client = before.client;
             return Some(Finding {
                 rule: Rule::Leases,
-                text: format!("{client} took {host} from {holder}, {early} s before it might"),
+                text: format!("{holder} took {host} from {client}, {early} s before it might"),
                 places: vec![before.place, after.place],
             });
         }
@@ -42,14 +49,14 @@ fn taken(facts: &Facts<'_>, of_host: &HostFacts<'_>) -> Option<Finding> {
     None
 }
 
-/// Whether another holder had been answered before. That is a matter of epochs.
-fn is_stale(of_host: &HostFacts<'_>, claim: &Claim<'_>) -> bool {
-    let mut claims = of_host.claims.iter();
-    claims.any(|it| it.done < claim.sent && it.grant.epoch > claim.grant.epoch)
+/// Whether another holder had been shown before. That is a matter of epochs.
+fn is_stale(shows: &[&Show<'_>], claim: &Claim<'_>) -> bool {
+    let mut shows = shows.iter();
+    shows.any(|it| it.done < claim.sent && it.grant.epoch > claim.grant.epoch)
 }
 
 /// Whether the lease may have ended before its time.
-fn gave_up(of_host: &HostFacts<'_>, before: &Claim<'_>, after: &Claim<'_>) -> bool {
+fn gave_up(of_host: &HostFacts<'_>, before: &Claim<'_>, after: &Show<'_>) -> bool {
     let touches = |effect: &&Effect| effect.touches(before.sent, after.done);
     let mut leaves = of_host.leaves.iter().filter(touches);
     leaves.any(|leave| leave.client == before.client)
@@ -78,6 +85,16 @@ mod tests {
         let taken = op(6.8, 6.9, 2, register("a"), granted("vp0", 2, 2)).at(2);
         assert_keeps(&[held.clone(), taken.clone()]);
         assert_breaks(Rule::Leases, &[held, renewed, taken]);
+    }
+
+    /// Others are told of the holder who took it.
+    #[test]
+    fn a_lease_is_taken_by_one_that_had_no_answer() {
+        let held = op(1.0, 1.1, 1, register("a"), granted("vp0", 1, 1));
+        let asked = lost(2.0, 2, register("a"));
+        let shown = |at: f64| op(at - 0.1, at, 3, register("a"), granted("vp0", 2, 2));
+        assert_keeps(&[held.clone(), asked.clone(), shown(6.1)]);
+        assert_breaks(Rule::Leases, &[held, asked, shown(5.9)]);
     }
 
     #[test]

@@ -1,128 +1,197 @@
-//! A read shows a state that was there at some moment between the staleness before it
-//! was asked and its answer.
+//! Every answer shows a state of the zone, and the states of a replica are those of the
+//! commits in their order.
 //!
-//! An address must have been that of a holder in that time; whether its lease was
-//! running is not asked, since every host counts as live for one lease when there is a
-//! new writer. A read that shows less than there is, is only counted: a replica that is
-//! cut off does not know of a new host, or of a lease that is renewed elsewhere.
+//! A replica never shows an earlier state than one that it has shown before, whoever has
+//! asked, over restarts and elections too. Nor does it show one that was replaced before
+//! its [`Staleness`]. Of all states that explain an answer, the earliest one is taken
+//! that is not earlier than those; if there is none, no order explains the answers.
+//!
+//! Whether a lease was running when an address was shown is asked only if the holder has
+//! left, since every host counts as live for one lease when there is a new writer.
 
-use std::net::Ipv4Addr;
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
     Finding, Rule,
-    facts::{Claim, Effect, Facts, HostFacts},
+    facts::{Facts, HostFacts},
+    staleness::Staleness,
+    states::{Serials, States},
+    versions::{Step, Versions},
 };
-use crate::history::{Host, Id, Moment, Operation, Outcome, Request};
+use crate::history::{Host, Moment, Operation, Outcome, Request, Sequence, seconds};
 
-pub fn check(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
-    let uncertain = uncertain(facts);
-    let known = known(facts);
+pub fn check(facts: &Facts<'_>, versions: &Versions<'_>, findings: &mut Vec<Finding>) {
+    let staleness = Staleness::new(facts.history, facts.law);
+    let counts = Counts::of(facts);
+    let mut replicas: Vec<Replica> = Vec::new();
     for (place, operation) in facts.history.operations.iter().enumerate() {
+        let replica = operation.replica;
+        if replicas.len() <= replica {
+            replicas.resize_with(replica + 1, Replica::default);
+        }
+        let oldest = staleness.oldest(replica, operation.sent);
         let read = Read {
             facts,
             place,
             operation,
-            from: operation.sent.saturating_sub(facts.law.staleness()),
+            oldest,
         };
         let finding = match (&operation.request, &operation.outcome) {
-            (Request::AddressOfHost(host), Outcome::Address(address)) => {
-                read.address_of_host(host, *address)
-            }
-            (Request::AddressOfId(id), Outcome::Address(address)) => {
-                read.address_of_id(id, *address, &uncertain)
-            }
-            (Request::AddressOfHost(host), Outcome::NoName) => read.no_name(host),
             (Request::AddressOfHost(host), Outcome::NoAddress) => read.no_address(host),
-            (_, Outcome::Summary { peers, live }) => read.summary(*peers, *live, &known),
+            (_, Outcome::Summary { peers, live }) => read.summary(*peers, *live, &counts),
             _ => None,
         };
+        let finding = finding.or_else(|| read.explain(versions, &mut replicas[replica]));
         findings.extend(finding);
     }
 }
 
-/// Queries that may have made their client the holder of any host, unseen.
-fn uncertain(facts: &Facts<'_>) -> Vec<Effect> {
-    let all = facts.hosts.values().flat_map(|it| &it.registrations);
-    all.filter(|effect| !effect.is_certain).copied().collect()
+/// What a replica has shown.
+#[derive(Default)]
+struct Replica {
+    /// The latest state that it must have had to answer what was answered so far.
+    state: Shown,
+    /// The states of answers that were not there yet.
+    pending: BinaryHeap<Reverse<(Moment, u64, usize)>>,
 }
 
-/// When each host asked to be registered for the first time, in order.
-fn known(facts: &Facts<'_>) -> Vec<Moment> {
-    let hosts = facts.hosts.values();
-    let firsts = hosts.filter_map(|it| it.registrations.iter().map(|effect| effect.from).min());
-    let mut firsts: Vec<Moment> = firsts.collect();
-    firsts.sort_unstable();
-    firsts
+/// A state that was shown, and the operation that showed it.
+#[derive(Clone, Copy, Default)]
+struct Shown {
+    serial: u64,
+    place: Option<usize>,
 }
 
-/// A read, and the earliest moment whose state it may show.
+impl Replica {
+    /// The state before a query that was sent at this time.
+    fn state_before(&mut self, sent: Moment) -> Shown {
+        while let Some(Reverse((done, serial, place))) = self.pending.peek().copied()
+            && done < sent
+        {
+            self.pending.pop();
+            if serial > self.state.serial {
+                self.state = Shown {
+                    serial,
+                    place: Some(place),
+                };
+            }
+        }
+        self.state
+    }
+}
+
+/// When hosts were registered, in order.
+struct Counts {
+    /// When each asked for the first time.
+    asked: Vec<Moment>,
+    /// When each was answered that stays registered for good.
+    kept: Vec<Moment>,
+}
+
+impl Counts {
+    fn of(facts: &Facts<'_>) -> Self {
+        let sorted = |moments: Vec<Moment>| {
+            let mut moments = moments;
+            moments.sort_unstable();
+            moments
+        };
+        let asked = facts.hosts.values().filter_map(|it| {
+            let asked = it.registrations.iter().map(|effect| effect.from);
+            asked.min()
+        });
+        let kept = facts.hosts.iter().filter_map(|(host, it)| {
+            let is_kept = host.sequence == Sequence::Open && it.releases.is_empty();
+            let answered = it.claims.iter().map(|claim| claim.done);
+            answered.min().filter(|_| is_kept)
+        });
+        Self {
+            asked: sorted(asked.collect()),
+            kept: sorted(kept.collect()),
+        }
+    }
+}
+
+/// A query, and the moment whose state its answer must at least show.
 struct Read<'f, 'h> {
     facts: &'f Facts<'h>,
     place: usize,
     operation: &'h Operation,
-    from: Moment,
+    oldest: Moment,
 }
 
 impl Read<'_, '_> {
-    fn address_of_host(&self, host: &Host, address: Ipv4Addr) -> Option<Finding> {
-        let Some(of_host) = self.facts.of(host) else {
-            return self.finding(Rule::Reads, format!("{host} never registered"), None);
+    /// Finds the state that was shown.
+    fn explain(&self, versions: &Versions<'_>, replica: &mut Replica) -> Option<Finding> {
+        let Operation {
+            request,
+            sent,
+            done,
+            ..
+        } = self.operation;
+        let states = States {
+            facts: self.facts,
+            versions,
+            operation: self.operation,
+            // What registers is answered only by who knows of every release.
+            since: if request.is_read() {
+                self.oldest
+            } else {
+                *sent
+            },
         };
-        let released = of_host.releases.iter();
-        let released = released
-            .filter(|it| it.is_certain && it.to < self.from)
-            .map(|it| (it.from, it.place));
-        let asked = &of_host.registrations;
-        self.explain(host.to_string(), address, &of_host.claims, released, asked)
-    }
-
-    fn address_of_id(&self, id: &Id, address: Ipv4Addr, uncertain: &[Effect]) -> Option<Finding> {
-        let none = Vec::new();
-        let claims = self.facts.ids.get(id).unwrap_or(&none);
-        self.explain(id.clone(), address, claims, std::iter::empty(), uncertain)
-    }
-
-    /// The address must be that of a holder. `released` are moments since which there
-    /// was no holder, `asked` the queries that may have made someone the holder.
-    fn explain(
-        &self,
-        name: String,
-        address: Ipv4Addr,
-        claims: &[Claim<'_>],
-        released: impl Iterator<Item = (Moment, usize)>,
-        asked: &[Effect],
-    ) -> Option<Finding> {
-        // The last moment before that time at which it surely was not the holder's.
-        let others = claims.iter();
-        let others = others
-            .filter(|claim| claim.grant.holder != address && claim.done < self.from)
-            .map(|claim| (claim.sent, claim.place));
-        let contrary = others.chain(released).max();
-        let since = contrary.map_or(Moment::ZERO, |(sent, _)| sent);
-        let is_in_time = |from: Moment, to: Moment| since <= to && from <= self.operation.done;
-        let was_shown = claims
-            .iter()
-            .any(|it| it.grant.holder == address && is_in_time(it.sent, it.done));
-        let may_be = asked
-            .iter()
-            .any(|it| it.client == address && is_in_time(it.from, it.to));
-        if was_shown || may_be {
+        let states = states.all()?;
+        let shown = replica.state_before(*sent);
+        let stored = versions.before(self.oldest);
+        let least = shown.serial.max(stored.index);
+        let starts = states.iter().filter(|states| states.end > least);
+        if let Some(serial) = starts.map(|states| states.start.max(least)).min() {
+            replica.pending.push(Reverse((*done, serial, self.place)));
             return None;
         }
-        let text = match contrary {
-            Some(_) => format!("{address} was no longer the address of {name}"),
-            None => format!("{address} never was the address of {name}"),
-        };
-        self.finding(Rule::Reads, text, contrary.map(|(_, place)| place))
+        Some(self.contradiction(&states, shown, stored))
     }
 
-    /// A host that surely was registered.
-    fn no_name(&self, host: &Host) -> Option<Finding> {
-        let to = self.operation.done;
-        let mut claims = self.facts.of(host)?.claims.iter().rev();
-        let known = claims.find(|claim| self.facts.surely_has(claim, self.from, to))?;
-        let text = format!("{host} is not known, and has been registered");
-        self.finding(Rule::ReadsBehind, text, Some(known.place))
+    fn contradiction(&self, states: &[Serials], shown: Shown, stored: Step) -> Finding {
+        let last = states.iter().map(|states| states.end - 1).max();
+        let is_shown = shown.serial >= stored.index;
+        let (rule, text, other) = match last {
+            None => (
+                Rule::Reads,
+                "no order of the writes explains the answer".to_owned(),
+                None,
+            ),
+            Some(last) if is_shown => (
+                self.rule_of_order(shown),
+                format!(
+                    "replica {} shows a state up to {last}, and has shown {} before",
+                    self.operation.replica, shown.serial
+                ),
+                shown.place,
+            ),
+            Some(last) => (
+                Rule::Reads,
+                format!(
+                    "replica {} shows a state up to {last}, and {} was stored {} s before",
+                    self.operation.replica,
+                    stored.index,
+                    seconds(self.operation.sent.saturating_sub(stored.done))
+                ),
+                stored.place,
+            ),
+        };
+        self.finding(rule, text, other)
+    }
+
+    /// The rule for a state that is earlier than one that was shown before.
+    fn rule_of_order(&self, shown: Shown) -> Rule {
+        let is_serial = |place: usize| {
+            let operation = &self.facts.history.operations[place];
+            operation.request == Request::Serial
+        };
+        match is_serial(self.place) && shown.place.is_some_and(is_serial) {
+            true => Rule::Serials,
+            false => Rule::Reads,
+        }
     }
 
     /// A host whose lease surely ran.
@@ -135,7 +204,7 @@ impl Read<'_, '_> {
             releases,
             ..
         } = self.facts.of(host)?;
-        let start = self.from.saturating_sub(lease);
+        let start = self.oldest.saturating_sub(lease);
         if leaves
             .iter()
             .chain(releases)
@@ -143,9 +212,9 @@ impl Read<'_, '_> {
         {
             return None;
         }
-        let mut runs_until = self.from;
+        let mut runs_until = self.oldest;
         let mut last = None;
-        for claim in claims.iter().filter(|claim| claim.is_own()) {
+        for claim in claims {
             if claim.done <= runs_until && runs_until < claim.sent + lease {
                 runs_until = claim.sent + lease;
                 last = Some(claim.place);
@@ -155,124 +224,30 @@ impl Read<'_, '_> {
             return None;
         }
         let text = format!("{host} has no address, and its lease was running");
-        self.finding(Rule::ReadsBehind, text, last)
+        Some(self.finding(Rule::Reads, text, last))
     }
 
-    fn summary(&self, peers: usize, live: usize, known: &[Moment]) -> Option<Finding> {
-        let most = known.partition_point(|asked| *asked <= self.operation.done);
-        if live <= peers && peers <= most {
+    fn summary(&self, peers: usize, live: usize, counts: &Counts) -> Option<Finding> {
+        let most = counts
+            .asked
+            .partition_point(|it| *it <= self.operation.done);
+        let least = counts.kept.partition_point(|it| *it < self.oldest);
+        if live <= peers && (least..=most).contains(&peers) {
             return None;
         }
-        let text = format!("{peers} peers, {live} of them live, when {most} hosts had asked");
-        self.finding(Rule::Reads, text, None)
+        let text =
+            format!("{peers} peers, {live} of them live, when {least} to {most} were registered");
+        Some(self.finding(Rule::Reads, text, None))
     }
 
-    fn finding(&self, rule: Rule, text: String, other: Option<usize>) -> Option<Finding> {
-        Some(Finding {
+    fn finding(&self, rule: Rule, text: String, other: Option<usize>) -> Finding {
+        Finding {
             rule,
             text,
             places: other.into_iter().chain([self.place]).collect(),
-        })
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Rule, sample::*};
-    use crate::history::{Operation, Outcome, Request};
-
-    fn read(at: f64, host: &str, holder: u8) -> Operation {
-        let outcome = Outcome::Address(address(holder));
-        op(at, at + 0.1, 8, address_of_host(host), outcome).at(2)
-    }
-
-    fn read_id(at: f64, id: &str, holder: u8) -> Operation {
-        let request = Request::AddressOfId(id.to_owned());
-        op(at, at + 0.1, 8, request, Outcome::Address(address(holder)))
-    }
-
-    fn two_holders() -> [Operation; 2] {
-        [
-            op(1.0, 1.1, 1, register("a"), granted("vp0", 1, 1)),
-            op(9.0, 9.1, 2, register("a"), granted("vp0", 2, 2)),
-        ]
-    }
-
-    fn with(further: &[Operation]) -> Vec<Operation> {
-        [&two_holders(), further].concat()
-    }
-
-    /// With a staleness of 9 s.
-    #[test]
-    fn an_address_that_is_not_too_old() {
-        assert_keeps(&with(&[
-            read(2.0, "a", 1),
-            read(9.2, "a", 2),
-            read(18.0, "a", 1),
-            read_id(18.0, "vp0", 1),
-            read_id(30.0, "vp0", 2),
-        ]));
-        // The holder before may have returned unseen.
-        let returned = lost(15.0, 1, register("a"));
-        assert_keeps(&with(&[
-            returned,
-            read(30.0, "a", 1),
-            read_id(30.0, "vp0", 1),
-        ]));
-    }
-
-    #[test]
-    fn an_address_that_is_too_old() {
-        assert_breaks(Rule::Reads, &with(&[read(18.2, "a", 1)]));
-        assert_breaks(Rule::Reads, &with(&[read_id(18.2, "vp0", 1)]));
-        let released = op(20.0, 20.1, 9, release("a"), Outcome::Released);
-        assert_keeps(&with(&[released.clone(), read(29.0, "a", 2)]));
-        assert_breaks(Rule::Reads, &with(&[released, read(29.2, "a", 2)]));
-    }
-
-    #[test]
-    fn an_address_that_never_was() {
-        assert_breaks(Rule::Reads, &with(&[read(2.0, "a", 3)]));
-        // It was asked before the second one.
-        assert_breaks(Rule::Reads, &with(&[read(3.0, "a", 2)]));
-        assert_breaks(Rule::Reads, &with(&[read(3.0, "b", 2)]));
-    }
-
-    #[test]
-    fn a_host_that_is_not_known() {
-        let unknown = |at: f64| op(at, at + 0.1, 8, address_of_host("a"), Outcome::NoName);
-        assert_keeps(&with(&[unknown(10.0)]));
-        assert_breaks(Rule::ReadsBehind, &with(&[unknown(10.2)]));
-        assert!(!Rule::ReadsBehind.is_law());
-    }
-
-    #[test]
-    fn a_host_that_has_no_address() {
-        let beats = |until: u32| {
-            let beat = |at: u32| {
-                let at = f64::from(at);
-                op(at, at + 0.1, 1, register("a"), granted("vp0", 1, 1))
-            };
-            (1..=until).map(beat).collect::<Vec<_>>()
-        };
-        let none = op(12.0, 12.1, 8, address_of_host("a"), Outcome::NoAddress);
-        assert_keeps(&[beats(7), vec![none.clone()]].concat());
-        assert_breaks(Rule::ReadsBehind, &[beats(8), vec![none.clone()]].concat());
-        let left = op(8.5, 8.6, 1, leave("a"), left("vp0"));
-        assert_keeps(&[beats(8), vec![left, none]].concat());
-    }
-
-    #[test]
-    fn a_number_of_peers() {
-        let summary = |at: f64, peers, live| {
-            let outcome = Outcome::Summary { peers, live };
-            op(at, at + 0.1, 8, Request::Summary, outcome)
-        };
-        let second = lost(9.5, 2, register("b"));
-        let and = |it: Operation| with(&[second.clone(), it]);
-        assert_keeps(&and(summary(9.6, 2, 1)));
-        assert_keeps(&and(summary(9.2, 1, 1)));
-        assert_breaks(Rule::Reads, &and(summary(9.2, 2, 1)));
-        assert_breaks(Rule::Reads, &and(summary(9.6, 1, 2)));
-    }
-}
+mod tests;

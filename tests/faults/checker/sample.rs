@@ -3,13 +3,16 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use super::{Finding, Law, Rule};
-use crate::history::{Grant, History, Host, Moment, Operation, Outcome, Request, Sequence};
+use crate::history::{
+    Cut, Fault, Grant, History, Host, Moment, Operation, Outcome, Request, Sequence,
+};
 
 pub fn law() -> Law {
     Law {
         lease: Duration::from_secs(5),
         reclaim: Duration::from_secs(15),
-        hold: Duration::from_secs(4),
+        arrival: Duration::from_secs(3),
+        reconnection: Duration::from_secs(2),
         late: Duration::from_secs(30),
         recovery: Duration::from_secs(30),
     }
@@ -90,9 +93,23 @@ impl Operation {
             | Request::Leave(host)
             | Request::Release(host)
             | Request::AddressOfHost(host) => host.sequence = Sequence::Limited,
-            Request::AddressOfId(_) | Request::Serial | Request::Summary => {}
+            Request::AddressOfId(_)
+            | Request::StateOfId(_)
+            | Request::Serial
+            | Request::Summary => {}
         }
         self
+    }
+}
+
+/// A fault from one second to another.
+pub fn fault(cut: Option<Cut>, begins: f64, ends: f64) -> Fault {
+    Fault {
+        kind: "suspension",
+        text: "is suspended".to_owned(),
+        cut,
+        begins: Moment::from_secs_f64(begins),
+        ends: Moment::from_secs_f64(ends),
     }
 }
 
@@ -105,18 +122,32 @@ pub fn history(operations: &[Operation]) -> History {
     }
 }
 
-fn findings(operations: &[Operation]) -> Vec<Finding> {
-    super::check(&history(operations), &law())
+/// All that is wrong with operations while there were these faults.
+fn findings(operations: &[Operation], faults: &[Fault]) -> Vec<Finding> {
+    let mut history = history(operations);
+    history.faults = faults.to_vec();
+    super::check(&history, &law())
 }
 
 /// Asserts that nothing is wrong with the history.
 pub fn assert_keeps(operations: &[Operation]) {
-    let findings = findings(operations);
+    assert_keeps_during(&[], operations);
+}
+
+/// The same for a history with faults.
+pub fn assert_keeps_during(faults: &[Fault], operations: &[Operation]) {
+    let findings = findings(operations, faults);
     assert!(findings.is_empty(), "{findings:?}");
 }
 
-/// Asserts that the history breaks this rule, and no other.
+/// Asserts that the history breaks this rule once, and no other.
 pub fn assert_breaks(rule: Rule, operations: &[Operation]) {
-    let rules: Vec<Rule> = findings(operations).iter().map(|it| it.rule).collect();
-    assert_eq!(rules, [rule], "{:?}", findings(operations));
+    assert_breaks_during(&[], rule, operations);
+}
+
+/// The same for a history with faults.
+pub fn assert_breaks_during(faults: &[Fault], rule: Rule, operations: &[Operation]) {
+    let findings = findings(operations, faults);
+    let rules: Vec<Rule> = findings.iter().map(|it| it.rule).collect();
+    assert_eq!(rules, [rule], "{findings:?}");
 }

@@ -166,6 +166,7 @@ fn message(id: u16, request: &Request) -> Message {
         }
         Request::AddressOfHost(host) => dns::query(id, &own_name(host), RecordType::A),
         Request::AddressOfId(of) => dns::query(id, &format!("{of}.{ORIGIN}."), RecordType::A),
+        Request::StateOfId(of) => dns::query(id, &format!("{of}.{ORIGIN}."), RecordType::TXT),
         Request::Serial => dns::query(id, &format!("{ORIGIN}."), RecordType::SOA),
         Request::Summary => dns::query(id, &format!("{ORIGIN}."), RecordType::TXT),
         Request::Release(host) => {
@@ -198,7 +199,7 @@ fn data(request: &Request, answer: &Message) -> Option<Outcome> {
         values.next()
     };
     let outcome = match request {
-        Request::Register(_) => {
+        Request::Register(_) | Request::StateOfId(_) => {
             let address: SocketAddr = value("address=")?.parse().ok()?;
             let SocketAddr::V4(address) = address else {
                 return None;

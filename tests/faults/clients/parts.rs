@@ -1,7 +1,10 @@
 //! What each client does until the run is over.
 
 use super::{Client, Field};
-use crate::history::{Host, Outcome, Request, Sequence};
+use crate::{
+    common::random::Random,
+    history::{Host, Outcome, Request, Sequence},
+};
 
 /// A host, and where its ID comes from.
 pub fn host(label: String, sequence: Sequence) -> Host {
@@ -57,18 +60,22 @@ pub fn come(mut client: Client<'_>, tag: &str, pause: [usize; 2]) {
 /// known, whichever replica it asks.
 pub fn come_back(mut client: Client<'_>) {
     while !client.field.is_over() {
-        let (field, random) = (client.field, &mut client.random);
-        // One that has just been registered may not be known everywhere.
-        let is_new = random.percent(50);
-        let chosen = field.recorder.any_registered(|count| match is_new {
-            true => count - 1 - random.below(count.min(5)),
-            false => random.below(count),
-        });
+        let chosen = any_registered(client.field, &mut client.random);
         if let Some(host) = chosen.filter(is_of_nobody) {
             client.ask(&Request::Register(host));
         }
         client.sleep(100, 400);
     }
+}
+
+/// A host that is registered. Half of the time it has just been, and may not be known
+/// everywhere.
+fn any_registered(field: &Field, random: &mut Random) -> Option<Host> {
+    let is_new = random.percent(50);
+    field.recorder.any_registered(|count| match is_new {
+        true => count - 1 - random.below(count.min(5)),
+        false => random.below(count),
+    })
 }
 
 /// Whether no client lives for the host.
@@ -85,16 +92,20 @@ pub fn read(mut client: Client<'_>, hosts: &[Host]) {
     }
 }
 
-fn any_read(field: &Field, random: &mut crate::common::random::Random, hosts: &[Host]) -> Request {
-    match random.below(10) {
+fn any_read(field: &Field, random: &mut Random, hosts: &[Host]) -> Request {
+    let id = match random.percent(50) {
+        true => format!("nvp{}", random.below(4)),
+        false => format!("vp{}", random.below(12)),
+    };
+    match random.below(12) {
         0..4 => Request::AddressOfHost(random.choose(hosts).clone()),
-        4 => {
-            let registered = field.recorder.any_registered(|count| random.below(count));
-            registered.map_or(Request::Summary, Request::AddressOfHost)
+        4..6 => {
+            let chosen = any_registered(field, random);
+            chosen.map_or(Request::Summary, Request::AddressOfHost)
         }
-        5 => Request::AddressOfId(format!("nvp{}", random.below(4))),
-        6 => Request::AddressOfId(format!("vp{}", random.below(12))),
-        7 => Request::Summary,
+        6 => Request::AddressOfId(id),
+        7..9 => Request::StateOfId(id),
+        9 => Request::Summary,
         _ => Request::Serial,
     }
 }
