@@ -206,12 +206,19 @@ fn a_peer_waits_for_the_lease_of_another_and_says_so() {
         1,
         &["@10.77.0.1", "+short", "TXT", "peer-2.test.internal"],
     );
+    let last_heard = Instant::now();
     let peer = Peer::start(&network, 2, "dash");
     eventually(Duration::from_secs(3), "it says what it waits for", || {
         peer.said().contains("10.77.0.11")
     });
     assert!(!peer.started());
     eventually(Duration::from_secs(10), "it takes over", || peer.started());
+    let waited = last_heard.elapsed();
+    assert!(
+        waited < Duration::from_secs(4 + 5),
+        "{waited:?}: {}",
+        peer.said()
+    );
     assert_eq!(peer.variable("CORE_PEER_ID").unwrap(), "vp0");
     assert_eq!(
         peer.variable("CORE_PEER_ADDRESS").unwrap(),

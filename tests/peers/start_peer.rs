@@ -10,6 +10,7 @@ macro_rules! under_both_shells {
 
 mod fencing;
 mod names;
+mod older_tools;
 mod resolving;
 mod responder;
 mod script;

@@ -11,7 +11,8 @@ use crate::common::{Options, Service, simple_zone, value_in, zones};
 #[test]
 fn a_wildcard_answers_from_the_address_that_was_asked() {
     let network = Network::new(1);
-    let zones = zones(&[("t.toml", &simple_zone("", ""))]);
+    let zone = simple_zone("", "") + "DNS = \"{{ server }}\"\n";
+    let zones = zones(&[("t.toml", &zone)]);
     let data = tempfile::tempdir().unwrap();
     let _service = service_in(&network, zones.path(), data.path());
     for server in ["@10.77.0.1", "@10.77.0.2", "@fd77::1", "@fd77::2"] {
@@ -23,6 +24,11 @@ fn a_wildcard_answers_from_the_address_that_was_asked() {
                 &[server, transport, "+short", "TXT", "test.internal"],
             );
             assert!(answer.contains("peers="), "{server}: {answer}");
+            // What chaincode containers get is the address that the peer asks.
+            let name = "_env.a.test.internal";
+            let variables = dig(&network, 1, &[server, transport, "+short", "TXT", name]);
+            let asked = format!("\"DNS={}\"", &server[1..]);
+            assert!(variables.contains(&asked), "{server}: {variables}");
         }
     }
     // The name server has all addresses of the interfaces.

@@ -7,4 +7,5 @@ mod environments;
 mod further_records;
 mod master_files;
 mod names;
+mod variables;
 mod zone_files;

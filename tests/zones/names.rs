@@ -1,5 +1,5 @@
-//! Stable names: what peers are told of each other, what leads to a peer and what
-//! does not, and which variables the shipped zones set.
+//! Stable names: what peers are told of each other, and what leads to a peer and what
+//! does not.
 
 use std::{path::Path, time::Duration};
 
@@ -9,32 +9,21 @@ use crate::common::{
 
 const O: &str = "pbft.fabric.internal";
 
-/// The variables of v0.6.1-preview's core.yaml that the shipped zones may set. A
-/// variable that the peer does not read is a mistake that nobody notices.
-const READ_BY_THE_PEER: &str = "
-    CORE_PEER_ID CORE_PEER_NETWORKID CORE_PEER_ADDRESS CORE_PEER_LISTENADDRESS
-    CORE_PEER_DISCOVERY_ROOTNODE CORE_PEER_FILESYSTEMPATH
-    CORE_PEER_SYNC_BLOCKS_CHANNELSIZE CORE_PEER_SYNC_STATE_SNAPSHOT_CHANNELSIZE
-    CORE_PEER_SYNC_STATE_DELTAS_CHANNELSIZE CORE_PEER_VALIDATOR_ENABLED
-    CORE_PEER_VALIDATOR_EVENTS_ADDRESS CORE_PEER_VALIDATOR_EVENTS_BUFFERSIZE
-    CORE_PEER_VALIDATOR_CONSENSUS_PLUGIN CORE_PEER_VALIDATOR_CONSENSUS_BUFFERSIZE
-    CORE_REST_ENABLED CORE_REST_ADDRESS CORE_VM_DOCKER_HOSTCONFIG_DNS";
-const READ_BY_NOOPS: &str = "CORE_NOOPS_BLOCK_SIZE CORE_NOOPS_BLOCK_WAIT";
-const READ_BY_PBFT: &str = "CORE_PBFT_GENERAL_MODE CORE_PBFT_GENERAL_N CORE_PBFT_GENERAL_F";
-
-fn service() -> (Service, tempfile::TempDir) {
+/// The shipped zones.
+pub fn service() -> (Service, tempfile::TempDir) {
     let data = tempfile::tempdir().unwrap();
     (Service::start(&shipped_zones(), data.path()), data)
 }
 
 /// The answer to a peer that states the address, as `dig +short` prints it.
-fn ask(service: &Service, name: &str, address: &str) -> Vec<String> {
-    let subnet = format!("+subnet={address}/32");
+pub fn ask(service: &Service, name: &str, address: &str) -> Vec<String> {
+    let bits = if address.contains(':') { 128 } else { 32 };
+    let subnet = format!("+subnet={address}/{bits}");
     service.short(&["TXT", name, &subnet])
 }
 
 /// The environment of a host: its variables, in order.
-fn environment(service: &Service, host: &str, address: &str) -> Vec<(String, String)> {
+pub fn environment(service: &Service, host: &str, address: &str) -> Vec<(String, String)> {
     let lines = ask(service, &format!("_env.{host}"), address);
     let variable = |line: &String| {
         // A value of more than 255 octets goes on in the next string.
@@ -45,90 +34,38 @@ fn environment(service: &Service, host: &str, address: &str) -> Vec<(String, Str
     lines.iter().map(variable).collect()
 }
 
-fn value(variables: &[(String, String)], name: &str) -> String {
+pub fn value(variables: &[(String, String)], name: &str) -> String {
     let found = variables.iter().find(|(known, _)| known == name);
     found.map(|(_, value)| value.clone()).unwrap_or_default()
-}
-
-#[test]
-fn the_shipped_zones_set_what_the_peer_reads() {
-    let (service, _data) = service();
-    for (zone, by_consensus) in [("pbft", READ_BY_PBFT), ("noops", READ_BY_NOOPS)] {
-        for (number, role) in ["mixed", "validator", "rest"].iter().enumerate() {
-            let address = format!("10.0.1.{}", number + 1);
-            let host = format!("{role}-host.{role}.{zone}.fabric.internal");
-            let variables = environment(&service, &host, &address);
-            let mut expected: Vec<&str> = READ_BY_THE_PEER.split_whitespace().collect();
-            expected.extend(by_consensus.split_whitespace());
-            let absent: &[&str] = match *role {
-                "mixed" => &[],
-                "validator" => &["CORE_REST_ADDRESS"],
-                _ => &["CORE_PEER_VALIDATOR_EVENTS_ADDRESS"],
-            };
-            expected.retain(|name| !absent.contains(name));
-            expected.sort_unstable();
-            let mut names: Vec<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
-            names.sort_unstable();
-            assert_eq!(names, expected, "{zone} {role}");
-            let id = value(&variables, "CORE_PEER_ID");
-            for (name, expected) in [
-                ("CORE_PEER_NETWORKID", format!("{zone}-fabric-internal")),
-                (
-                    "CORE_PEER_ADDRESS",
-                    format!("{id}.{zone}.fabric.internal:7051"),
-                ),
-                (
-                    "CORE_PEER_FILESYSTEMPATH",
-                    format!("/var/hyperledger/production/{zone}.fabric.internal/{id}"),
-                ),
-                ("CORE_VM_DOCKER_HOSTCONFIG_DNS", "127.0.0.1".to_owned()),
-            ] {
-                assert_eq!(value(&variables, name), expected, "{zone} {role}");
-            }
-        }
-    }
-}
-
-#[test]
-fn every_member_is_a_root_node_registered_or_not() {
-    let (service, _data) = service();
-    let variables = environment(&service, &format!("a.{O}"), "10.0.1.1");
-    let roots = value(&variables, "CORE_PEER_DISCOVERY_ROOTNODE");
-    let expected = ["vp1", "vp2", "vp3", "nvp0", "nvp1", "nvp2", "nvp3"];
-    let expected = expected.map(|id| format!("{id}.{O}:7051"));
-    assert_eq!(roots, expected.join(","));
-    let variables = environment(&service, "a.noops.fabric.internal", "10.0.1.1");
-    let roots = value(&variables, "CORE_PEER_DISCOVERY_ROOTNODE");
-    assert!(
-        !roots.contains("vp0.noops.fabric.internal:7051,vp1"),
-        "{roots}"
-    );
-    assert!(
-        roots.starts_with("vp1.noops.fabric.internal:7051,"),
-        "{roots}"
-    );
 }
 
 #[test]
 fn a_name_leads_to_nobody_once_the_lease_has_ended() {
     let (service, _data) = service();
     ask(&service, &format!("a.{O}"), "10.0.1.1");
-    for name in ["a", "vp0"] {
-        assert_eq!(service.short(&["A", &format!("{name}.{O}")]), ["10.0.1.1"]);
-    }
-    ask(&service, &format!("_leave.a.{O}"), "10.0.1.1");
-    for name in ["a", "vp0", "A"] {
-        let answer = service.dig(&["A", &format!("{name}.{O}")]);
-        assert!(answer.contains("status: NOERROR"), "{answer}");
-        assert!(answer.contains("ANSWER: 0, AUTHORITY: 1"), "{answer}");
-        assert!(
-            answer.contains("(the lease of a (vp0) has ended)"),
-            "{answer}"
-        );
+    ask(&service, &format!("six.{O}"), "fd00::5");
+    for (host, id, kind, address) in [
+        ("a", "vp0", "A", "10.0.1.1"),
+        ("six", "vp1", "AAAA", "fd00::5"),
+    ] {
+        for name in [host, id] {
+            assert_eq!(service.short(&[kind, &format!("{name}.{O}")]), [address]);
+        }
+        ask(&service, &format!("_leave.{host}.{O}"), address);
+        for name in [host, id, &host.to_uppercase()] {
+            for kind in ["A", "AAAA"] {
+                let answer = service.dig(&[kind, &format!("{name}.{O}")]);
+                assert!(answer.contains("status: NOERROR"), "{answer}");
+                assert!(answer.contains("ANSWER: 0, AUTHORITY: 1"), "{answer}");
+                let ended = format!("(the lease of {host} ({id}) has ended)");
+                assert!(answer.contains(&ended), "{answer}");
+            }
+        }
     }
     let server = service.address.to_string();
     let dump = run(PARAMD, &["dump", O, "--server", &server]);
     assert!(!dump.contains("10.0.1.1\n"), "{dump}");
+    assert!(!dump.contains("fd00::5\n"), "{dump}");
     // The same ID at another address.
     ask(&service, &format!("a.{O}"), "10.0.1.7");
     assert_eq!(service.short(&["A", &format!("vp0.{O}")]), ["10.0.1.7"]);
@@ -177,6 +114,25 @@ fn a_heartbeat_counts_while_no_root_node_lives() {
         assert!(ask(&service, "r.test.internal", "10.0.1.9").is_empty());
         assert_eq!(service.short(&["A", "r.test.internal"]), ["10.0.1.9"]);
     }
+}
+
+#[test]
+fn a_service_name_leads_to_the_peers_that_offer_the_port() {
+    let (service, _data) = service();
+    ask(&service, &format!("v.{O}"), "10.0.1.1");
+    ask(&service, &format!("r.rest.{O}"), "10.0.1.9");
+    let peers = |port: &str| {
+        let mut peers = service.short(&["SRV", &format!("_{port}._tcp.{O}")]);
+        peers.sort();
+        peers
+    };
+    let at = |id: &str, port: u16| format!("0 0 {port} {id}.{O}.");
+    assert_eq!(peers("events"), [at("vp0", 7053)]);
+    assert_eq!(peers("grpc"), [at("nvp0", 7051), at("vp0", 7051)]);
+    assert_eq!(peers("rest"), [at("nvp0", 7050), at("vp0", 7050)]);
+    // Nothing listens at the port that the earlier system announced.
+    let answer = service.dig(&["SRV", &format!("_cli._tcp.{O}")]);
+    assert!(answer.contains("status: NXDOMAIN"), "{answer}");
 }
 
 /// An address is used again while the lease of its last holder still runs.
@@ -263,7 +219,7 @@ fn templates_have_names_and_lists_and_numbers() {
 NAME = "{{ name }} {{ server }} {{ epoch + 0 }}"
 QUORUM = "{{ n - f }} {{ number + 1 }} {{ ports.grpc + 1 }}"
 MEMBERS = "{% for m in members %}{{ m.number + 1 }}:{{ m.id }}:{{ m.name }}:{{ m.address }}:{{ m.live }} {% endfor %}"
-ROOTS = "{% for r in roots %}{{ r.id }}@{{ r.address }} {% endfor %}"
+ROOTS = "{% for r in roots %}{{ r.id }} {{ r.number + 1 }} {{ r.name }} {{ r.address }} {{ r.live }}; {% endfor %}"
 RANGE = "{% for k in range(n) %}{{ k }}{% endfor %}"
 "#;
     let zones = zones(&[("t.toml", &zone)]);
@@ -283,6 +239,12 @@ RANGE = "{% for k in range(n) %}{{ k }}{% endfor %}"
     );
     assert_eq!(value(&variables, "ROOTS"), "");
     assert_eq!(value(&variables, "RANGE"), "0123");
+    ask(&service, "c.test.internal", "10.0.1.3");
+    let variables = environment(&service, "b.test.internal", "10.0.1.2");
+    assert_eq!(
+        value(&variables, "ROOTS"),
+        "vp2 3 vp2.test.internal 10.0.1.3 True; "
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::{
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const SERVICE: &str = "10.77.0.1";
-/// How long a network may take to heal.
+/// How long a network may take to heal, from the fault.
 pub const HEALED: Duration = Duration::from_secs(60);
 /// How often a peer dials the peers that it has lost.
 pub const TOUCH: Duration = Duration::from_secs(6);
@@ -37,6 +37,43 @@ pub struct Peer {
     child: Child,
     log: PathBuf,
     pub host: usize,
+}
+
+/// The end of the time that a network has to heal. It counts from the fault, however
+/// many steps are awaited until then.
+#[derive(Clone, Copy)]
+pub struct Deadline {
+    began: Instant,
+    within: Duration,
+}
+
+impl Deadline {
+    /// Of a network that something has just happened to.
+    pub fn healed() -> Self {
+        Self::within(HEALED)
+    }
+
+    pub fn within(within: Duration) -> Self {
+        Self {
+            began: Instant::now(),
+            within,
+        }
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Fails if it is over and what it is for does not hold.
+    pub fn allow(&self, what: &str, logs: impl FnOnce() -> String) {
+        let within = self.within;
+        assert!(
+            self.elapsed() < within,
+            "not within {within:?}: {what}: {}",
+            logs()
+        );
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// What a container is started with.
@@ -152,9 +189,7 @@ impl Fabric {
     pub fn start_all(&self, starts: &[Start<'_>]) -> Vec<Peer> {
         let start = |(index, start)| {
             let peer = self.start(index + 1, start);
-            peer.until(HEALED, "it is registered", |log| {
-                log.contains(&format!("start_peer: {} is ", start.name))
-            });
+            peer.until_registered(start.name);
             peer
         };
         starts.iter().enumerate().map(start).collect()
@@ -186,7 +221,7 @@ impl Fabric {
     }
 
     /// Like `sysctls:` of a service.
-    pub fn tcp_retries(&self, retries: u32) {
+    pub fn tcp_retries(&self, retries: &str) {
         for host in 1..=self.hosts {
             let set = format!("echo {retries} >/proc/sys/net/ipv4/tcp_retries2");
             self.network.run(host, &["sh", "-c", &set]);
@@ -194,10 +229,9 @@ impl Fabric {
     }
 
     /// Waits until this many peers of the zone are live.
-    pub fn until_live(&self, zone: &str, live: usize) {
+    pub fn until_live(&self, zone: &str, live: usize, deadline: Deadline) {
         let origin = format!("{zone}.fabric.internal");
         let server = format!("@{SERVICE}");
-        let deadline = Instant::now() + HEALED;
         loop {
             let answer = self
                 .network
@@ -205,15 +239,12 @@ impl Fabric {
             if answer.contains(&format!("\"live={live}\"")) {
                 return;
             }
-            assert!(Instant::now() < deadline, "not {live} live: {answer}");
-            thread::sleep(Duration::from_millis(200));
+            deadline.allow(&format!("{live} are live"), || answer);
         }
     }
 
-    /// Waits until these peers see each other and nobody else. Returns the time
-    /// that it took.
-    pub fn until_they_meet(&self, peers: &[&Peer], within: Duration) -> Duration {
-        let began = Instant::now();
+    /// Waits until these peers see each other and nobody else.
+    pub fn until_they_meet(&self, peers: &[&Peer], deadline: Deadline) {
         loop {
             let ids: Vec<String> = peers.iter().map(|peer| peer.id()).collect();
             let apart = peers.iter().zip(&ids).find(|(peer, id)| {
@@ -222,16 +253,10 @@ impl Fabric {
                 others.sort_unstable();
                 peer.sees() != others || id.is_empty()
             });
-            let Some((apart, _)) = apart else {
-                return began.elapsed();
-            };
-            assert!(
-                began.elapsed() < within,
-                "not one network after {within:?}: {}\nservice: {}",
-                apart.log(),
-                self.service.log()
-            );
-            thread::sleep(Duration::from_millis(200));
+            let Some((apart, _)) = apart else { return };
+            deadline.allow(&format!("{ids:?} meet"), || {
+                format!("{}\nservice: {}", apart.log(), self.service.log())
+            });
         }
     }
 }
@@ -289,16 +314,16 @@ impl Peer {
     }
 
     /// Waits until the log meets a condition.
-    pub fn until(&self, within: Duration, what: &str, holds: impl Fn(&str) -> bool) {
-        let deadline = Instant::now() + within;
+    pub fn until(&self, deadline: Deadline, what: &str, holds: impl Fn(&str) -> bool) {
         while !holds(&self.log()) {
-            assert!(
-                Instant::now() < deadline,
-                "not within {within:?}: {what}: {}",
-                self.log()
-            );
-            thread::sleep(Duration::from_millis(100));
+            deadline.allow(what, || self.log());
         }
+    }
+
+    pub fn until_registered(&self, name: &str) {
+        self.until(Deadline::healed(), "it is registered", |log| {
+            log.contains(&format!("start_peer: {name} is "))
+        });
     }
 
     /// Sends SIGTERM, as an orderly replacement does.

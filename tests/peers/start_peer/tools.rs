@@ -1,13 +1,13 @@
-//! The tools that an image has: old ones, broken ones, and those that
+//! The tools that an image has: too old ones, broken ones, and those that
 //! `Dockerfile.peer` adds.
 
 use std::fs;
 use std::process::Command;
 
 use hickory_proto::op::ResponseCode;
-use tempfile::TempDir;
 
 use super::NETWORK;
+use super::older_tools::{old_curl, old_dig};
 use super::responder::{Answer, Peer, Responder};
 use super::script::{Script, Shell, fake, seconds, until};
 
@@ -18,61 +18,11 @@ under_both_shells! {
     a_broken_tool_is_named_at_once
     whatever_dig_says_instead_of_an_answer_is_told
     nothing_from_the_network_controls_the_terminal
-    tells_the_extended_errors_of_older_digs
-    an_older_dig_goes_on_to_the_next_server
     the_tools_of_the_folder_come_first
 }
 
-/// dig of BIND 9.9.5, as in Ubuntu 14.04, where `+subnet` is concerned.
-fn old_dig() -> TempDir {
-    fake(
-        "dig",
-        r#"for argument; do
-    case $argument in
-        +subnet=*)
-            printf 'Invalid option: %s\n' "$argument" >&2
-            cat >&2 <<'USAGE'
-Usage:  dig [@global-server] [domain] [q-type] [q-class] {q-opt}
-            {global-d-opt} host [@local-server] {local-d-opt}
-            [ host [@local-server] {local-d-opt} [...]]
-
-Use "dig -h" (or "dig -h | more") for complete list of options
-USAGE
-            exit 1
-            ;;
-        -v)
-            echo 'DiG 9.9.5-3ubuntu0.19-Ubuntu' >&2
-            exit 0
-            ;;
-    esac
-done
-exec REAL "$@""#,
-    )
-}
-
-/// curl 7.35, as in Ubuntu 14.04.
-fn old_curl() -> TempDir {
-    fake(
-        "curl",
-        r#"for argument; do
-    case $argument in
-        --unix-socket)
-            echo 'curl: option --unix-socket: is unknown' >&2
-            echo "curl: try 'curl --help' or 'curl --manual' for more information" >&2
-            exit 2
-            ;;
-        -V | --version)
-            echo 'curl 7.35.0 (x86_64-pc-linux-gnu) libcurl/7.35.0 OpenSSL/1.0.1f zlib/1.2.8'
-            exit 0
-            ;;
-    esac
-done
-exec REAL "$@""#,
-    )
-}
-
 /// The one line that it says before it ends with status 1.
-fn only_line(script: &mut Script) -> String {
+pub fn only_line(script: &mut Script) -> String {
     assert_eq!(script.end(), Some(1));
     let said = script.read("err");
     assert_eq!(said.lines().count(), 1, "{said}");
@@ -169,64 +119,6 @@ fn nothing_from_the_network_controls_the_terminal(shell: Shell) {
         let said = fs::read(script.dir.path().join("err")).unwrap();
         let printable = |byte: &u8| *byte == b'\n' || (b' '..=b'~').contains(byte);
         assert!(said.iter().all(printable), "{}", said.escape_ascii());
-    }
-}
-
-/// dig of BIND 9.10 to 9.16.9, which knows the option of extended errors only by its
-/// number, and calls silence by another name. Some print the octets of the option.
-fn older_dig(prints_octets: bool) -> TempDir {
-    let octets = if prints_octets { "$octets" } else { "" };
-    fake(
-        "dig",
-        &r#"case " $* " in *' -v '*) exec REAL "$@" ;; esac
-REAL "$@" | while IFS= read -r line; do
-    case $line in
-        '; EDE: '*)
-            text=${line#*: (}
-            text=${text%?}
-            octets=$(printf '\0\22%s' "$text" | od -An -v -tx1 | tr -d '\n')
-            printf '; OPT=15:%s ("..%s")\n' "OCTETS" "$text"
-            ;;
-        ';; communications error '*) ;;
-        ';; no servers could be reached')
-            echo ';; connection timed out; no servers could be reached'
-            ;;
-        *) printf '%s\n' "$line" ;;
-    esac
-done"#
-            .replace("OCTETS", octets),
-    )
-}
-
-fn tells_the_extended_errors_of_older_digs(shell: Shell) {
-    let why = "all \"4\" numbers (vp) are taken; the next is free in 17 s";
-    for prints_octets in [true, false] {
-        let dig = older_dig(prints_octets);
-        let service = Responder::start(Answer::Code(ResponseCode::Refused, why));
-        let once = [("PARAM_TIMEOUT", "0")];
-        let mut script = Script::start_among(shell, Some(&dig), service.port, "touch ran", &once);
-        let said = only_line(&mut script);
-        let expected = format!(": 127.0.0.1 answers REFUSED: {why}\n");
-        assert!(said.ends_with(&expected), "{said}");
-    }
-}
-
-fn an_older_dig_goes_on_to_the_next_server(shell: Shell) {
-    let failing = Answer::Code(ResponseCode::ServFail, "no quorum");
-    for (answer, why) in [
-        (failing, "127.0.0.1 answers SERVFAIL: no quorum"),
-        (
-            Answer::Silence,
-            "no answer from 127.0.0.1: connection timed out; no servers could be reached",
-        ),
-    ] {
-        let [first, second] = Responder::several([answer, Peer::held_by(super::MINE)]);
-        let (dig, at) = (older_dig(true), ("127.0.0.1,127.0.0.2", first.port));
-        let mut script = Script::start_with(shell, Some(&dig), at, "exit 5", &[]);
-        assert_eq!(script.end(), Some(5), "{}", script.read("err"));
-        let why = format!("going on with 127.0.0.2: {why}\n");
-        assert_eq!(script.said(&why), 1, "{}", script.read("err"));
-        assert_eq!((first.queries(), second.count("_leave.h1")), (1, 1));
     }
 }
 
