@@ -338,4 +338,18 @@ fn origin_of(folder: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_origin_has_a_folder_of_its_own() {
+        let origins = ["a.b.", "a/b.", "%2f.", "a%2fb.", "..", "\\047."];
+        let names: BTreeSet<String> = origins.iter().map(|it| folder_name(it)).collect();
+        assert_eq!(names.len(), origins.len());
+        assert!(names.iter().all(|name| !name.contains('/')));
+        for origin in ["a.b.", "a/b.", "%2f.", "\\047."] {
+            assert_eq!(origin_of(&folder_name(origin)).unwrap(), origin);
+        }
+        assert_eq!(origin_of("..").or(origin_of(".hidden")), None);
+    }
+}
