@@ -24,10 +24,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{
-    Contents, Identity, Pin, Registration,
-    checksum::{self, ChecksumWriter},
-};
+use crate::store::{Contents, Identity, Pin, Registration, checksum};
 
 /// The version that is written.
 pub const VERSION: u32 = 2;
@@ -195,34 +192,36 @@ impl Dump {
         }
     }
 
-    pub fn write(&self, out: impl Write) -> io::Result<()> {
-        let mut out = ChecksumWriter::new(out);
+    pub fn write(&self, mut out: impl Write) -> io::Result<()> {
+        out.write_all(&self.to_bytes()?)
+    }
+
+    /// The whole file.
+    pub fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
         let head = serde_json::to_string(&self.head)?;
-        writeln!(out, "{},", head.trim_end_matches('}'))?;
-        list(&mut out, "peers", &self.peers)?;
-        list(&mut out, "pins", &self.pins)?;
-        let checksum = out.checksum();
-        let mut out = out.into_inner();
-        writeln!(out, "{CHECKSUM}{checksum}{END}")
+        writeln!(bytes, "{},", head.trim_end_matches('}'))?;
+        list(&mut bytes, "peers", &self.peers)?;
+        list(&mut bytes, "pins", &self.pins)?;
+        let checksum = checksum::of(&bytes);
+        writeln!(bytes, "{CHECKSUM}{checksum}{END}")?;
+        Ok(bytes)
     }
 
     /// Reads a dump of any version.
     pub fn read(bytes: &[u8], missing_checksum: MissingChecksum) -> Result<Self, DumpError> {
-        let sound = verify(bytes);
-        let whole: Whole = serde_json::from_slice(bytes).map_err(|error| {
-            match serde_json::from_slice::<Versioned>(bytes) {
-                Ok(Versioned { version }) if version > VERSION => {
-                    DumpError::UnknownVersion(version)
-                }
-                // Damage usually breaks the format as well, and the checksum
-                // tells more.
-                _ if matches!(sound, Err(DumpError::Checksum)) => DumpError::Checksum,
-                _ => DumpError::NotADump(error),
+        match serde_json::from_slice(bytes) {
+            Ok(Versioned { version }) if version > VERSION => {
+                return Err(DumpError::UnknownVersion(version));
             }
-        })?;
-        if whole.version > VERSION {
-            return Err(DumpError::UnknownVersion(whole.version));
+            _ => {}
         }
+        let sound = verify(bytes);
+        let whole: Whole = serde_json::from_slice(bytes).map_err(|error| match sound {
+            // Damage usually breaks the format as well, and the checksum tells more.
+            Err(DumpError::Checksum) => DumpError::Checksum,
+            _ => DumpError::NotADump(error),
+        })?;
         match sound {
             Err(DumpError::NoChecksum) if missing_checksum == MissingChecksum::Accept => {}
             sound => sound?,
@@ -252,27 +251,20 @@ pub fn verify(bytes: &[u8]) -> Result<(), DumpError> {
     // other bytes.
     let text = bytes.trim_ascii_end();
     let length = CHECKSUM.len() + checksum::DIGITS + END.len();
-    let Some((summed, last)) = text.split_at_checked(text.len().saturating_sub(length)) else {
-        return Err(DumpError::NoChecksum);
-    };
+    let (summed, last) = text.split_at(text.len().saturating_sub(length));
     let stated = last
         .strip_prefix(CHECKSUM.as_bytes())
         .and_then(|rest| rest.strip_suffix(END.as_bytes()));
+    let mut windows = bytes.windows(CHECKSUM.len());
     match stated {
         Some(stated) if stated == checksum::of(summed).as_bytes() => Ok(()),
-        Some(_) => Err(DumpError::Checksum),
-        None if bytes
-            .windows(CHECKSUM.len())
-            .any(|it| it == CHECKSUM.as_bytes()) =>
-        {
-            Err(DumpError::Checksum)
-        }
-        None => Err(DumpError::NoChecksum),
+        None if !windows.any(|it| it == CHECKSUM.as_bytes()) => Err(DumpError::NoChecksum),
+        _ => Err(DumpError::Checksum),
     }
 }
 
 /// Writes a list with one line for each item.
-fn list<T: Serialize>(out: &mut impl Write, name: &str, items: &[T]) -> io::Result<()> {
+fn list<T: Serialize>(out: &mut Vec<u8>, name: &str, items: &[T]) -> io::Result<()> {
     writeln!(out, "\"{name}\":[")?;
     for (place, item) in items.iter().enumerate() {
         serde_json::to_writer(&mut *out, item)?;
