@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
             Item::Record(record) => {
                 assert!(record.number > last, "the numbers rise");
                 last = record.number;
-                let line = journal::record_line(record.number, &record.writes());
+                let line = journal::record_line(record.number, &record.writes);
                 written.extend(line.expect("a commit can be written"));
                 read += 1;
             }
@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(again.records().count(), read);
     let commits = |segment: &Segment| -> Vec<_> {
         let records = segment.records();
-        records.map(|it| (it.number, it.writes())).collect()
+        records.map(|it| (it.number, it.writes.clone())).collect()
     };
     assert_eq!(commits(&again), commits(&segment), "read as it was written");
     assert!(!again.is_torn());

@@ -10,7 +10,7 @@ use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize, de::Error as _};
 
-use super::Registration;
+use super::{Registration, Write};
 
 /// The size of a block.
 pub const NUMBERS: u32 = 32;
@@ -56,6 +56,15 @@ impl Block {
     pub fn remove(&mut self, number: u32, host: &str) {
         if self.0.get(&number).is_some_and(|it| it.host == host) {
             self.0.remove(&number);
+        }
+    }
+
+    /// Applies a write to a registration of this block.
+    pub fn apply(&mut self, write: &Write) {
+        match write {
+            Write::Put { registration, .. } => self.put(registration.clone()),
+            Write::Delete { host, number, .. } => self.remove(*number, host),
+            _ => {}
         }
     }
 

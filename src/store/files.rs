@@ -51,26 +51,20 @@ pub const SHARED: u32 = 0o644;
 pub const PRIVATE: u32 = 0o600;
 
 /// Replaces or creates a file as a whole or not at all, even if the power fails:
-/// `fill` writes to a file with the extension `part`, which is synced and then
-/// renamed.
+/// the content is written to a file with the extension `part`, which is synced and
+/// then renamed.
 ///
 /// The crates that do the same choose a random temporary name, so a process that
 /// is killed would leave a file which nothing overwrites or removes.
-pub fn replace(
-    path: &Path,
-    mode: u32,
-    fill: impl FnOnce(File) -> io::Result<File>,
-) -> io::Result<()> {
+pub fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
     let part = path.with_extension("part");
-    let written = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&part)
-        .and_then(fill)
-        .and_then(|file| file.sync_all())
-        .and_then(|()| fs::rename(&part, path));
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(mode);
+    let written = options.open(&part).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&part, path)
+    });
     if let Err(error) = written {
         // A full disk needs the space.
         let _ = fs::remove_file(&part);
@@ -79,21 +73,25 @@ pub fn replace(
     sync_directory(parent_of(path))
 }
 
-/// Replaces or creates a file with this content.
-pub fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
-    replace(path, mode, |mut file| {
-        file.write_all(content)?;
-        Ok(file)
-    })
+/// Opens or creates a file, without changing its content.
+pub fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path)
+}
+
+/// The path with something added to its name.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 /// The first of `PATH-1`, `PATH-2` and so on that does not exist, and its number.
 pub fn next_free(path: &Path) -> (PathBuf, usize) {
     let mut number = 1;
     loop {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!("-{number}"));
-        let free = PathBuf::from(name);
+        let free = beside(path, &format!("-{number}"));
         if fs::symlink_metadata(&free).is_err() {
             return (free, number);
         }

@@ -1,6 +1,6 @@
 //! The identity of a data directory.
 
-use std::{fmt, fs, io, path::Path, str::FromStr};
+use std::{fmt, fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,10 +33,18 @@ impl Identity {
     /// The file exists and cannot be read.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
         match fs::read(path) {
-            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().parse().ok()),
+            Ok(bytes) => Ok(Self::parse(String::from_utf8_lossy(&bytes).trim())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // `from_str_radix` accepts a sign.
+        let is_hexadecimal = text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let is_whole = text.len() == 32 && is_hexadecimal;
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| is_whole)?;
+        Some(Self(number.to_be_bytes()))
     }
 
     pub fn write(self, path: &Path) -> io::Result<()> {
@@ -50,23 +58,11 @@ impl fmt::Display for Identity {
     }
 }
 
-impl FromStr for Identity {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let is_hexadecimal = text.bytes().all(|digit| digit.is_ascii_hexdigit());
-        match u128::from_str_radix(text, 16) {
-            Ok(number) if text.len() == 32 && is_hexadecimal => Ok(Self(number.to_be_bytes())),
-            _ => Err("an identity is 32 hexadecimal digits"),
-        }
-    }
-}
-
 impl TryFrom<String> for Identity {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+        Self::parse(&text).ok_or("an identity is 32 hexadecimal digits")
     }
 }
 

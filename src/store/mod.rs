@@ -41,6 +41,7 @@ mod sled;
 mod witness;
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -180,6 +181,17 @@ impl Write {
         }
     }
 
+    /// The sequence and number of the registration that it concerns.
+    fn registered_id(&self) -> Option<(&str, u32)> {
+        match self {
+            Self::Put { registration, .. } => Some((&registration.sequence, registration.number)),
+            Self::Delete {
+                sequence, number, ..
+            } => Some((sequence, *number)),
+            _ => None,
+        }
+    }
+
     /// Whether it concerns a registration or a pin.
     pub fn is_change(&self) -> bool {
         !matches!(self, Self::Serial { .. })
@@ -192,9 +204,7 @@ impl Write {
 /// [`OtherCluster`](Self::OtherCluster).
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    #[error(
-        "{} is in use by another process", path.display()
-    )]
+    #[error("{} is in use by another process", path.display())]
     Locked { path: PathBuf },
     /// It cannot be read, or lacks acknowledged commits.
     #[error("{} is damaged: {reason}", path.display())]
@@ -239,4 +249,20 @@ pub enum StoreError {
     /// Another replica is the writer, where this one cannot wait.
     #[error("the writer of {store} is {writer}")]
     Led { store: String, writer: String },
+}
+
+/// The error of a database that cannot be read or lacks something.
+fn damaged(path: &Path, reason: impl ToString) -> StoreError {
+    StoreError::Corrupt {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// Adds the path to an error that prevents a start.
+fn unusable(path: &Path) -> impl Fn(io::Error) -> StoreError {
+    |error| StoreError::Unusable {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
 }

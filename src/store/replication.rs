@@ -9,7 +9,7 @@ use super::{Pin, Registration};
 
 /// The number of registrations in a block: those of consecutive numbers are stored
 /// together.
-pub const BLOCK: u32 = super::block::NUMBERS;
+pub use super::block::NUMBERS as BLOCK;
 
 /// The place of a block: its sequence, and its first number divided by [`BLOCK`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

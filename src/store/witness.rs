@@ -46,11 +46,7 @@ impl<T: Entry> Witness<T> {
     /// Opens or creates the file.
     pub fn open(path: &Path) -> io::Result<Self> {
         let is_there = path.exists();
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)?;
+        let file = files::open(path)?;
         if !is_there {
             files::sync_directory(files::parent_of(path))?;
         }

@@ -76,7 +76,7 @@ fn journal(commits: &[Vec<Write>], refused: usize) -> (tempfile::TempDir, Vec<u8
         if place == refused {
             journal.undo();
         } else {
-            journal.keep();
+            journal.keep(number, writes);
             numbers.push(number);
         }
     }
@@ -96,7 +96,7 @@ fn read(octets: &[u8], commits: &[Vec<Write>]) -> (Vec<u64>, Segment) {
     let mut numbers = Vec::new();
     for record in segment.records() {
         let committed = &commits[(record.number - 4) as usize];
-        assert_eq!(record.writes(), by_zone(committed), "nothing is invented");
+        assert_eq!(record.writes, by_zone(committed), "nothing is invented");
         numbers.push(record.number);
     }
     (numbers, segment)
@@ -194,7 +194,7 @@ fn a_segment_goes_when_every_zone_has_it_in_a_dump() {
         let writes = long(ORIGINS[origin], number);
         journal.write(number, &writes).unwrap();
         journal.wait().unwrap();
-        journal.keep();
+        journal.keep(number, &writes);
     }
     let firsts = || -> Vec<u64> {
         let segments = journal::segments(&directory).unwrap();

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod dumps;
 mod durability;
 mod fit;
 mod journal;

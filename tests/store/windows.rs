@@ -2,7 +2,7 @@
 //! replayed on copies of their files: acknowledged commits are there, others are
 //! there as a whole or not at all, and dumps and journal restore the same.
 
-mod model;
+pub mod model;
 
 use crate::common;
 use std::{collections::BTreeSet, fs, path::Path};

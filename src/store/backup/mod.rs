@@ -26,10 +26,10 @@ use super::{
 
 /// The dumps and the journal of a data directory.
 pub struct Backup {
-    dumps: Dumps,
+    pub(super) dumps: Dumps,
     files: Vec<JournalFile>,
-    /// The last commit that is known to have been acknowledged.
-    acknowledged: u64,
+    /// The last commit that a dump or the witness proves to have been acknowledged.
+    pub(super) acknowledged: u64,
 }
 
 /// A file of the journal.
@@ -105,17 +105,14 @@ impl Backup {
         })
     }
 
-    pub fn dumps(&self) -> &Dumps {
-        &self.dumps
-    }
-
     /// The origins that occur in the backup.
     pub fn origins(&self) -> BTreeSet<String> {
         let mut origins = self.dumps.origins();
         for segment in self.segments() {
-            let heads = segment.head.iter().flat_map(|head| head.zones.keys());
-            let records = segment.records().flat_map(|record| record.zones.keys());
-            origins.extend(heads.chain(records).cloned());
+            let head = segment.head.iter();
+            origins.extend(head.flat_map(|head| head.zones.keys().cloned()));
+            let writes = segment.records().flat_map(|record| &record.writes);
+            origins.extend(writes.map(|write| write.origin().to_string()));
         }
         origins
     }
@@ -125,15 +122,9 @@ impl Backup {
         self.segments().map(Segment::last).max().unwrap_or(0)
     }
 
-    /// The last commit that a dump or the witness proves to have been
-    /// acknowledged.
-    pub fn acknowledged(&self) -> u64 {
-        self.acknowledged
-    }
-
     /// The last commit that is known to have been attempted.
     pub fn last(&self) -> u64 {
-        self.journaled().max(self.acknowledged())
+        self.journaled().max(self.acknowledged)
     }
 
     /// The commits in the journal after this one.
@@ -172,13 +163,13 @@ impl Backup {
                 }
             }
             for record in segment.records() {
-                for (origin, entries) in &record.zones {
+                for write in &record.writes {
+                    let origin = &**write.origin();
                     seen.insert(origin, record.number);
-                    if entries.iter().any(|entry| entry.is_change()) {
-                        changes.zones.insert(origin.clone(), record.number);
-                    } else {
-                        let others = changes.others;
-                        changes.zones.entry(origin.clone()).or_insert(others);
+                    let last = changes.zones.entry(origin.to_owned());
+                    let last = last.or_insert(changes.others);
+                    if write.is_change() {
+                        *last = record.number;
                     }
                 }
             }
@@ -201,19 +192,15 @@ impl Backup {
     /// The last state of a zone.
     pub fn zone(&self, origin: &str) -> RecoveredZone {
         let mut notes = Vec::new();
-        let mut state = State::default();
-        let mut base = None;
-        for generation in self.dumps.of(origin) {
-            match self.dumps.read(&generation, origin) {
-                Ok(dump) => {
-                    state = State::from(dump.contents());
-                    base = Some(generation);
-                    break;
-                }
-                Err(problem) => notes.push(generation.problem(&problem)),
-            }
-        }
-        let commit = base.as_ref().map_or(0, |base| base.commit);
+        let base = self.dumps.of(origin).into_iter().find_map(|generation| {
+            let dump = self.dumps.read(&generation, origin);
+            let dump = dump.inspect_err(|problem| notes.push(generation.problem(problem)));
+            Some((dump.ok()?.contents(), generation))
+        });
+        let (contents, dump) = base.unzip();
+        let contents = contents.unwrap_or_default();
+        let commit = contents.commit;
+        let mut state = State::from(contents);
         let mut missing = self.replay(origin, commit, &mut state);
         if !missing.is_empty() {
             missing.extend(state.settle());
@@ -225,7 +212,7 @@ impl Backup {
         RecoveredZone {
             origin: origin.to_owned(),
             contents,
-            dump: base,
+            dump,
             missing,
             notes,
         }
@@ -251,9 +238,11 @@ impl Backup {
             for (item, following) in file.segment.items.iter().zip(1..) {
                 match item {
                     Item::Record(record) if record.number > known => {
-                        for entry in record.zones.get(origin).into_iter().flatten() {
-                            state.apply(entry);
-                            known = record.number;
+                        for write in &record.writes {
+                            if &**write.origin() == origin {
+                                state.apply(write);
+                                known = record.number;
+                            }
                         }
                     }
                     Item::Record(_) => {}
@@ -261,10 +250,8 @@ impl Backup {
                         // A commit that a dump includes is not missing. One at
                         // the end of the journal was acknowledged only if the
                         // witness says so.
-                        if self
-                            .next(place, following)
-                            .is_some_and(|next| next > base + 1)
-                        {
+                        let next = self.next(place, following);
+                        if next.is_some_and(|next| next > base + 1) {
                             hidden.push(file.damage(range));
                         }
                     }
@@ -277,7 +264,7 @@ impl Backup {
         let last = self.journaled().max(base);
         if self.acknowledged > last {
             let last_file = self.files.last();
-            let torn = last_file.map_or_else(Vec::new, |file| file.damages(false));
+            let torn = last_file.map_or(Vec::new(), |file| file.damages(false));
             missing.push(lost(last, self.acknowledged, &torn));
         }
         missing
@@ -286,11 +273,8 @@ impl Backup {
     /// The first readable commit from this item of a file on.
     fn next(&self, place: usize, item: usize) -> Option<u64> {
         let within = self.files[place].segment.items[item..].iter();
-        let mut within = within.filter_map(|item| match item {
-            Item::Record(record) => Some(record.number),
-            Item::Damage(..) => None,
-        });
-        within.next().or_else(|| {
+        let within = within.filter_map(Item::record).next();
+        within.map(|record| record.number).or_else(|| {
             let mut later = self.files[place + 1..].iter();
             later.find_map(|file| match &file.segment.head {
                 Some(head) => Some(head.after + 1),
@@ -329,38 +313,29 @@ fn lost(known: u64, last: u64, damages: &[String]) -> String {
 
 /// Reads a segment; `None` if it has been removed in the meantime.
 fn read_file(path: PathBuf, network: Identity) -> io::Result<Option<JournalFile>> {
-    let (segment, problem) = match fs::read(&path) {
-        Ok(bytes) => match Segment::parse(&bytes) {
-            Ok(segment) => match &segment.head {
-                Some(head) if head.network != network => {
-                    (empty(), Some("it belongs to another data directory".into()))
-                }
-                Some(_) => (segment, None),
-                None => (segment, Some("its first line is damaged".into())),
-            },
-            Err(UnknownVersion(version)) => {
-                return Err(io::Error::other(format!(
-                    "{} was written by a later release: version {version} of its format is not supported",
-                    path.display()
-                )));
+    let (segment, problem) = match fs::read(&path).map(|bytes| Segment::parse(&bytes)) {
+        Ok(Ok(segment)) => match &segment.head {
+            Some(head) if head.network != network => {
+                let elsewhere = "it belongs to another data directory";
+                (Segment::default(), Some(elsewhere.to_owned()))
             }
+            Some(_) => (segment, None),
+            None => (segment, Some("its first line is damaged".to_owned())),
         },
+        Ok(Err(UnknownVersion(version))) => {
+            return Err(io::Error::other(format!(
+                "{} was written by a later release: version {version} of its format is not supported",
+                path.display()
+            )));
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => (empty(), Some(error.to_string())),
+        Err(error) => (Segment::default(), Some(error.to_string())),
     };
     Ok(Some(JournalFile {
         path,
         segment,
         problem,
     }))
-}
-
-fn empty() -> Segment {
-    Segment {
-        head: None,
-        items: Vec::new(),
-        end: 0,
-    }
 }
 
 impl JournalFile {

@@ -1,8 +1,8 @@
 //! A zone while commits are applied to it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::store::{Contents, Pin, Registration, journal::Entry};
+use crate::store::{Contents, Pin, Registration, Write};
 
 /// Each host has one ID, and each ID one host, whichever commits are missing.
 #[derive(Default)]
@@ -33,28 +33,29 @@ impl From<Contents> for State {
 impl State {
     /// Applies a write. A write that was applied before changes nothing, so a
     /// dump may contain some writes after the commit that it names.
-    pub fn apply(&mut self, entry: &Entry<'_>) {
-        match entry {
-            Entry::Put(registration) => self.put(registration.clone().into_owned()),
-            Entry::Delete {
+    pub fn apply(&mut self, write: &Write) {
+        match write {
+            Write::Put { registration, .. } => self.put(registration.clone()),
+            Write::Delete {
                 host,
                 sequence,
                 number,
+                ..
             } => {
-                let id = (sequence.clone().into_owned(), *number);
-                if self.ids.get(&**host) == Some(&id) {
-                    self.ids.remove(&**host);
+                let id = (sequence.clone(), *number);
+                if self.ids.get(host) == Some(&id) {
+                    self.ids.remove(host);
                     self.registrations.remove(&id);
                 }
             }
-            Entry::Pin(pin) => {
-                self.pins.insert(pin.host.clone(), pin.clone().into_owned());
+            Write::Pin { pin, .. } => {
+                self.pins.insert(pin.host.clone(), pin.clone());
             }
-            Entry::Unpin { host } => {
-                self.pins.remove(&**host);
+            Write::Unpin { host, .. } => {
+                self.pins.remove(host);
             }
             // Never decreases, whatever the order.
-            Entry::Serial(serial) => self.serial = self.serial.max(*serial),
+            Write::Serial { serial, .. } => self.serial = self.serial.max(*serial),
         }
     }
 
@@ -76,23 +77,23 @@ impl State {
     /// Removes the pins that contradict the registrations because commits are
     /// missing, and describes them.
     pub fn settle(&mut self) -> Vec<String> {
-        let mut taken = Vec::new();
-        let mut seen: HashMap<(String, u32), String> = HashMap::new();
-        for (host, pin) in &self.pins {
+        let mut removed = Vec::new();
+        let mut seen = HashSet::new();
+        self.pins.retain(|host, pin| {
             let id = (pin.sequence.clone(), pin.number);
             let holder = self.registrations.get(&id).map(|it| &it.host);
             let is_own = self.ids.get(host).is_none_or(|own| *own == id);
             let is_free = holder.is_none_or(|holder| holder == host);
-            if !is_own || !is_free || seen.insert(id, host.clone()).is_some() {
-                taken.push(host.clone());
+            let is_kept = is_own && is_free && seen.insert(id);
+            if !is_kept {
+                removed.push(format!(
+                    "the pin of {}{} to {host}",
+                    pin.sequence, pin.number
+                ));
             }
-        }
-        let said = |host: String| {
-            let pin = self.pins.remove(&host)?;
-            let id = format!("{}{}", pin.sequence, pin.number);
-            Some(format!("the pin of {id} to {host}"))
-        };
-        taken.into_iter().filter_map(said).collect()
+            is_kept
+        });
+        removed
     }
 
     pub fn into_contents(self) -> Contents {

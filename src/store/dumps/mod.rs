@@ -13,9 +13,8 @@ mod form;
 use std::{
     cmp::Reverse,
     collections::BTreeSet,
-    ffi::OsStr,
     fs::{self, File},
-    io::{self, BufReader, BufWriter, Write as _},
+    io::{self, BufReader},
     path::{Path, PathBuf},
 };
 
@@ -56,7 +55,7 @@ pub struct SoundDump {
 }
 
 /// The result of a search for the newest dump of a zone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Newest {
     pub sound: Option<SoundDump>,
     /// What is wrong with newer dumps.
@@ -80,20 +79,19 @@ impl Dumps {
     /// The identity that is stored in the dumps of a data directory.
     pub fn network_in(data: &Path) -> Option<Identity> {
         // The identity makes no difference here.
-        let dumps = Self::new(data, Identity::default());
-        let origins = dumps.origins().into_iter();
-        let mut generations = origins.flat_map(|origin| dumps.of(&origin));
-        generations.find_map(|generation| generation.head().ok()?.network)
+        let all = Self::new(data, Identity::default()).all();
+        all.iter().find_map(|it| it.head().ok()?.network)
     }
 
     /// The highest commit that a file is named by.
     pub fn highest(&self) -> u64 {
-        let origins = self.origins().into_iter();
-        let commits = origins.flat_map(|origin| self.of(&origin));
-        commits
-            .map(|generation| generation.commit)
-            .max()
-            .unwrap_or(0)
+        self.all().iter().map(|it| it.commit).max().unwrap_or(0)
+    }
+
+    /// The dumps of all zones.
+    fn all(&self) -> Vec<Generation> {
+        let origins = self.origins();
+        origins.iter().flat_map(|it| self.of(it)).collect()
     }
 
     /// The origins that have dumps.
@@ -165,17 +163,13 @@ impl Dumps {
     /// The newest dump of a zone with the right checksum, and what is wrong with
     /// newer ones.
     pub fn newest_sound(&self, origin: &str) -> Newest {
-        let mut newest = Newest::default();
-        for generation in self.of(origin) {
-            match self.verify(&generation, origin) {
-                Ok(head) => {
-                    newest.sound = Some(SoundDump { generation, head });
-                    break;
-                }
-                Err(problem) => newest.problems.push(generation.problem(&problem)),
-            }
-        }
-        newest
+        let mut problems = Vec::new();
+        let sound = self.of(origin).into_iter().find_map(|generation| {
+            let head = self.verify(&generation, origin);
+            let head = head.inspect_err(|problem| problems.push(generation.problem(problem)));
+            head.ok().map(|head| SoundDump { generation, head })
+        });
+        Newest { sound, problems }
     }
 
     fn verify(&self, generation: &Generation, origin: &str) -> Result<Head, String> {
@@ -184,9 +178,7 @@ impl Dumps {
         }
         let bytes = fs::read(&generation.path).map_err(|error| error.to_string())?;
         form::verify(&bytes).map_err(|error| error.to_string())?;
-        let head = Head::read(&bytes[..]).map_err(|error| error.to_string())?;
-        self.check(generation, &head, origin)?;
-        Ok(head)
+        self.head(generation, origin)
     }
 
     /// Writes a dump of a zone, and removes dumps that need not be kept.
@@ -216,12 +208,7 @@ impl Dumps {
         files::make_directory(&self.directory)?;
         files::make_directory(&folder)?;
         let path = folder.join(format!("{commit:012}.json"));
-        files::replace(&path, files::SHARED, |file| {
-            let mut out = BufWriter::new(file);
-            dump.write(&mut out)?;
-            out.flush()?;
-            Ok(out.into_inner()?)
-        })?;
+        files::write(&path, files::SHARED, &dump.to_bytes()?)?;
         self.prune(origin);
         Ok(Generation { path, commit })
     }
@@ -234,13 +221,10 @@ impl Dumps {
         }
         let (mut days, mut bytes) = (BTreeSet::new(), 0);
         for (place, generation) in self.of(origin).into_iter().enumerate() {
-            bytes += fs::metadata(&generation.path).map_or(0, |it| it.len());
+            bytes += generation.bytes();
             let is_due = place >= RECENT_KEPT && {
-                let day = generation
-                    .head()
-                    .ok()
-                    .and_then(|head| Some(head.made?.day()));
-                days.len() >= DAYS_KEPT || !day.is_some_and(|day| days.insert(day))
+                let made = generation.head().ok().and_then(|head| head.made);
+                days.len() >= DAYS_KEPT || !made.is_some_and(|made| days.insert(made.day()))
             };
             if place >= 2 && (is_due || bytes > MAX_TOTAL_BYTES) {
                 // A file that cannot be removed does no harm beyond its size.
@@ -257,16 +241,12 @@ impl Dumps {
         if dumps.is_empty() {
             return Ok(None);
         }
-        let mut before = self.directory.as_os_str().to_owned();
-        before.push(".before");
-        let (before, _) = files::next_free(Path::new(&before));
+        let (before, _) = files::next_free(&files::beside(&self.directory, ".before"));
         files::make_directory(&before)?;
         let folder = self.folder(origin);
         for from in dumps.iter().filter(|it| !it.path.starts_with(&folder)) {
-            fs::rename(
-                &from.path,
-                before.join(from.path.file_name().unwrap_or_default()),
-            )?;
+            let name = from.path.file_name().unwrap_or_default();
+            fs::rename(&from.path, before.join(name))?;
         }
         if folder.is_dir() {
             fs::rename(&folder, before.join(folder.file_name().unwrap_or_default()))?;
@@ -333,9 +313,22 @@ fn origin_of(folder: &str) -> Option<String> {
     }
     let origin = String::from_utf8(bytes).ok()?;
     let is_whole = folder_name(&origin) == folder && !folder.is_empty();
-    let is_hidden = OsStr::new(folder) == OsStr::new("..") || folder.starts_with('.');
-    (is_whole && !is_hidden).then(|| format!("{origin}."))
+    (is_whole && !folder.starts_with('.')).then(|| format!("{origin}."))
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_origin_has_a_folder_of_its_own() {
+        let origins = ["a.b.", "a/b.", "%2f.", "a%2fb.", "..", "\\047."];
+        let names: BTreeSet<String> = origins.iter().map(|it| folder_name(it)).collect();
+        assert_eq!(names.len(), origins.len());
+        assert!(names.iter().all(|name| !name.contains('/')));
+        for origin in ["a.b.", "a/b.", "%2f.", "\\047."] {
+            assert_eq!(origin_of(&folder_name(origin)).unwrap(), origin);
+        }
+        assert_eq!(origin_of("..").or(origin_of(".hidden")), None);
+    }
+}

@@ -55,7 +55,7 @@ use std::{
 
 use super::{Write, files};
 
-pub use self::record::{Entry, Head, Record, frame, head_line, record_line};
+pub use self::record::{Head, Record, frame, head_line, note, record_line};
 pub use self::segment::{Item, Segment, UnknownVersion};
 use self::sync::Syncer;
 
@@ -106,20 +106,10 @@ pub struct Journal {
     end: u64,
     /// The length of the file.
     length: u64,
-    /// The commit that is being written.
-    pending: Option<Pending>,
-    /// Whether a refused commit may follow the last line.
-    is_dirty: bool,
+    /// The end of what was written: beyond `end` if a commit follows the last line
+    /// that is not kept yet, or may be refused.
+    written: u64,
     syncer: Syncer,
-}
-
-/// A commit that is not durable yet.
-struct Pending {
-    number: u64,
-    /// The origins that the commit is about.
-    zones: Vec<Arc<str>>,
-    /// The length of its line.
-    length: u64,
 }
 
 impl Journal {
@@ -128,75 +118,52 @@ impl Journal {
     pub fn begin(directory: &Path, head: Head) -> io::Result<Self> {
         files::make_directory(directory)?;
         let (file, end) = begin_segment(directory, &head)?;
-        Ok(Self {
-            directory: directory.to_owned(),
-            file: Arc::new(file),
-            head,
-            end,
-            length: end,
-            pending: None,
-            is_dirty: false,
-            syncer: Syncer::start()?,
-        })
+        Self::new(directory, file, head, end)
     }
 
     /// Continues the last segment, which is whole; `head` is that of its
     /// successor. Anything after the last line is truncated.
     pub fn resume(path: &Path, head: Head, segment: &Segment) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(path)?;
-        let mut journal = Self {
-            directory: path.parent().unwrap_or(Path::new("")).to_owned(),
-            length: file.metadata()?.len(),
-            file: Arc::new(file),
-            head,
-            end: segment.end as u64,
-            pending: None,
-            is_dirty: segment.is_torn(),
-            syncer: Syncer::start()?,
-        };
+        let mut journal = Self::new(files::parent_of(path), file, head, segment.end as u64)?;
+        if segment.is_torn() {
+            journal.written = journal.length;
+        }
         journal.clean()?;
         Ok(journal)
     }
 
-    fn next_segment(&mut self, head: Head) -> io::Result<()> {
-        let (file, end) = begin_segment(&self.directory, &head)?;
-        (self.file, self.end, self.length) = (Arc::new(file), end, end);
-        self.head = head;
-        self.is_dirty = false;
-        Ok(())
+    fn new(directory: &Path, file: File, head: Head, end: u64) -> io::Result<Self> {
+        Ok(Self {
+            directory: directory.to_owned(),
+            length: file.metadata()?.len(),
+            file: Arc::new(file),
+            head,
+            end,
+            written: end,
+            syncer: Syncer::start()?,
+        })
     }
 
     /// Writes a commit and starts to sync it: [`wait`](Self::wait) must follow,
-    /// and then [`keep`](Self::keep) or [`undo`](Self::undo).
+    /// and then [`keep`](Self::keep) with the same commit, or [`undo`](Self::undo).
     pub fn write(&mut self, number: u64, writes: &[Write]) -> io::Result<()> {
         self.clean()?;
-        if self.end >= SEGMENT_BYTES {
-            self.next_segment(self.head.clone())?;
-        }
         let mut line = record::record_line(number, writes)?;
-        let bytes = line.len() as u64;
-        if self.end + bytes > self.length {
-            // Extend the file with zeros to a multiple of the step.
-            let length = (self.end + bytes).next_multiple_of(GROWTH_BYTES);
-            line.resize((length - self.end) as usize, 0);
-            self.length = length;
+        if self.end >= SEGMENT_BYTES {
+            let (file, end) = begin_segment(&self.directory, &self.head)?;
+            (self.file, self.end, self.length) = (Arc::new(file), end, end);
         }
-        self.is_dirty = true;
+        self.written = self.end + line.len() as u64;
+        if self.written > self.length {
+            // Extend the file with zeros to a multiple of the step.
+            self.length = self.written.next_multiple_of(GROWTH_BYTES);
+            line.resize((self.length - self.end) as usize, 0);
+        }
         if let Err(error) = self.file.write_all_at(&line, self.end) {
             self.undo();
             return Err(error);
         }
-        let mut zones: Vec<Arc<str>> = Vec::new();
-        for write in writes {
-            if zones.last() != Some(write.origin()) {
-                zones.push(write.origin().clone());
-            }
-        }
-        self.pending = Some(Pending {
-            number,
-            zones,
-            length: bytes,
-        });
         self.syncer.begin(self.file.clone());
         Ok(())
     }
@@ -207,44 +174,27 @@ impl Journal {
     }
 
     /// Keeps the commit, which is acknowledged.
-    pub fn keep(&mut self) {
-        let Some(commit) = self.pending.take() else {
-            return;
-        };
-        self.head.after = commit.number;
-        for zone in commit.zones {
-            match self.head.zones.get_mut(&*zone) {
-                Some(last) => *last = commit.number,
-                None => {
-                    self.head.zones.insert(zone.to_string(), commit.number);
-                }
-            }
-        }
-        self.end += commit.length;
-        self.is_dirty = false;
+    pub fn keep(&mut self, number: u64, writes: &[Write]) {
+        self.head.after = number;
+        record::note(&mut self.head.zones, number, writes);
+        self.end = self.written;
     }
 
     /// Removes the commit, which is refused.
     pub fn undo(&mut self) {
-        self.pending = None;
         // The next commit tries again, and fails if that fails.
         let _ = self.clean();
     }
 
     /// Truncates a refused commit.
     fn clean(&mut self) -> io::Result<()> {
-        if self.is_dirty {
+        if self.written > self.end {
             self.file.set_len(self.end)?;
             self.length = self.end;
             self.file.sync_data()?;
-            self.is_dirty = false;
+            self.written = self.end;
         }
         Ok(())
-    }
-
-    /// The last commit in the journal.
-    pub fn last(&self) -> u64 {
-        self.head.after
     }
 }
 
@@ -252,8 +202,8 @@ impl Journal {
 /// first line.
 fn begin_segment(directory: &Path, head: &Head) -> io::Result<(File, u64)> {
     let path = directory.join(format!("{:012}.journal", head.after + 1));
-    let there = fs::read(&path).ok();
-    let there = there.and_then(|bytes| Segment::parse(&bytes).ok());
+    let bytes = fs::read(&path).ok();
+    let there = bytes.and_then(|bytes| Segment::parse(&bytes).ok());
     if there.is_some_and(|segment| segment.records().next().is_some()) {
         let reason = format!("{} already contains commits", path.display());
         return Err(io::Error::other(reason));
@@ -315,8 +265,6 @@ pub fn heads(directory: &Path) -> Vec<Head> {
 pub fn closed_bytes(directory: &Path) -> u64 {
     let mut paths = segments(directory).unwrap_or_default();
     paths.pop();
-    let lengths = paths
-        .iter()
-        .map(|it| fs::metadata(it).map_or(0, |it| it.len()));
-    lengths.sum()
+    let length = |path: &PathBuf| fs::metadata(path).map_or(0, |it| it.len());
+    paths.iter().map(length).sum()
 }

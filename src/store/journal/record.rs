@@ -47,19 +47,36 @@ impl Head {
     }
 }
 
-/// The writes of one commit.
+/// Notes the commit as the last one about the zones of these writes.
+pub fn note<'w>(
+    zones: &mut BTreeMap<String, u64>,
+    commit: u64,
+    writes: impl IntoIterator<Item = &'w Write>,
+) {
+    for origin in writes.into_iter().map(Write::origin) {
+        match zones.get_mut(&**origin) {
+            Some(last) => *last = commit,
+            None => {
+                zones.insert(origin.to_string(), commit);
+            }
+        }
+    }
+}
+
+/// One commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The number of the commit.
     pub number: u64,
-    /// By origin; the writes of a zone are in order.
-    pub zones: BTreeMap<String, Vec<Entry<'static>>>,
+    /// The writes, by zone. Those of a zone are in order, and the zones are
+    /// independent.
+    pub writes: Vec<Write>,
 }
 
 /// A write without its origin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum Entry<'a> {
+enum Entry<'a> {
     Put(Cow<'a, Registration>),
     Delete {
         host: Cow<'a, str>,
@@ -95,13 +112,8 @@ impl<'a> From<&'a Write> for Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Whether it concerns a registration or a pin.
-    pub fn is_change(&self) -> bool {
-        !matches!(self, Self::Serial(_))
-    }
-
-    fn to_write(&self, origin: Arc<str>) -> Write {
-        match self.clone() {
+    fn into_write(self, origin: Arc<str>) -> Write {
+        match self {
             Self::Put(registration) => Write::Put {
                 origin,
                 registration: registration.into_owned(),
@@ -129,22 +141,9 @@ impl Entry<'_> {
     }
 }
 
-impl Record {
-    /// The writes for a store. The zones follow one another, since they are
-    /// independent.
-    pub fn writes(&self) -> Vec<Write> {
-        let mut writes = Vec::new();
-        for (origin, entries) in &self.zones {
-            let origin: Arc<str> = origin.as_str().into();
-            writes.extend(entries.iter().map(|entry| entry.to_write(origin.clone())));
-        }
-        writes
-    }
-}
-
 /// The line of a head.
 pub fn head_line(head: &Head) -> serde_json::Result<Vec<u8>> {
-    line(|payload| serde_json::to_writer(payload, head))
+    Ok(frame(&serde_json::to_vec(head)?))
 }
 
 /// The line of a commit: its number, and its writes by zone.
@@ -154,26 +153,15 @@ pub fn record_line(number: u64, writes: &[Write]) -> serde_json::Result<Vec<u8>>
         let entries = zones.entry(write.origin()).or_default();
         entries.push(write.into());
     }
-    line(|payload| {
-        payload.extend_from_slice(format!("{number} ").as_bytes());
-        serde_json::to_writer(payload, &zones)
-    })
+    let mut payload = format!("{number} ").into_bytes();
+    serde_json::to_writer(&mut payload, &zones)?;
+    Ok(frame(&payload))
 }
 
 /// A line with this payload, which must not contain line breaks.
 pub fn frame(payload: &[u8]) -> Vec<u8> {
     let checksum = checksum::of(payload);
     [checksum.as_bytes(), b" ", payload, b"\n"].concat()
-}
-
-/// Like [`frame`], without copying the payload, which is JSON and may be long.
-fn line(fill: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>) -> serde_json::Result<Vec<u8>> {
-    let mut line = vec![b' '; checksum::DIGITS + 1];
-    fill(&mut line)?;
-    let checksum = checksum::of(&line[checksum::DIGITS + 1..]);
-    line[..checksum::DIGITS].copy_from_slice(checksum.as_bytes());
-    line.push(b'\n');
-    Ok(line)
 }
 
 /// The payload of a line, if the checksum is right.
@@ -185,10 +173,14 @@ pub fn payload(line: &[u8]) -> Option<&[u8]> {
 
 /// Parses the payload of a commit.
 pub fn record(payload: &[u8]) -> Option<Record> {
-    let place = payload.iter().position(|byte| *byte == b' ')?;
-    let number = std::str::from_utf8(&payload[..place]).ok()?;
-    Some(Record {
-        number: number.parse().ok()?,
-        zones: serde_json::from_slice(&payload[place + 1..]).ok()?,
-    })
+    let (number, zones) = std::str::from_utf8(payload).ok()?.split_once(' ')?;
+    let zones: BTreeMap<String, Vec<Entry<'_>>> = serde_json::from_str(zones).ok()?;
+    let mut writes = Vec::new();
+    for (origin, entries) in zones {
+        let origin: Arc<str> = origin.into();
+        let entries = entries.into_iter();
+        writes.extend(entries.map(|entry| entry.into_write(origin.clone())));
+    }
+    let number = number.parse().ok()?;
+    Some(Record { number, writes })
 }

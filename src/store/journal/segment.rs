@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::record::{self, Head, Record, VERSION};
 
 /// The contents of a segment.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Segment {
     /// `None` if the head cannot be read.
     pub head: Option<Head>,
@@ -22,6 +22,15 @@ pub enum Item {
     Record(Record),
     /// A range of bytes that is not a valid commit.
     Damage(Range<usize>),
+}
+
+impl Item {
+    pub fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Damage(..) => None,
+        }
+    }
 }
 
 /// The journal was written by a later release, in this version of the format.
@@ -40,35 +49,26 @@ impl Segment {
         // The file is padded with zeros.
         let length = bytes.iter().rposition(|byte| *byte != 0);
         let bytes = &bytes[..length.map_or(0, |place| place + 1)];
-        let mut segment = Self {
-            head: None,
-            items: Vec::new(),
-            end: 0,
-        };
+        let mut segment = Self::default();
         let (mut start, mut last) = (0, 0);
-        while start < bytes.len() {
-            let rest = &bytes[start..];
-            let line = rest.iter().position(|byte| *byte == b'\n');
-            let stop = start + line.map_or(rest.len(), |place| place + 1);
-            let payload = line.and_then(|place| record::payload(&rest[..place]));
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let stop = start + line.len();
+            let payload = line.strip_suffix(b"\n").and_then(record::payload);
             match payload {
                 Some(payload) if start == 0 && payload.starts_with(b"{") => {
                     segment.head = head(payload)?;
-                    last = segment.head.as_ref().map_or(0, |head| head.after);
+                    last = segment.last();
+                    segment.end = stop;
                 }
                 payload => match payload.and_then(record::record) {
                     Some(record) if record.number > last => {
                         last = record.number;
                         segment.items.push(Item::Record(record));
+                        segment.end = stop;
                     }
-                    _ => {
-                        segment.damage(start, stop);
-                        start = stop;
-                        continue;
-                    }
+                    _ => segment.damage(start, stop),
                 },
             }
-            segment.end = stop;
             start = stop;
         }
         Ok(segment)
@@ -83,10 +83,7 @@ impl Segment {
 
     /// The readable commits.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.items.iter().filter_map(|item| match item {
-            Item::Record(record) => Some(record),
-            Item::Damage(..) => None,
-        })
+        self.items.iter().filter_map(Item::record)
     }
 
     /// The last commit in the segment, or else before it.
@@ -99,9 +96,7 @@ impl Segment {
     pub fn next_head(&self) -> Option<Head> {
         let mut head = self.head.clone()?;
         for record in self.records() {
-            let zones = record.zones.keys();
-            head.zones
-                .extend(zones.map(|it| (it.clone(), record.number)));
+            record::note(&mut head.zones, record.number, &record.writes);
         }
         head.after = self.last();
         Some(head)
@@ -116,8 +111,7 @@ impl Segment {
     /// Whether everything up to the last readable line is readable.
     pub fn is_whole(&self) -> bool {
         let places = self.items.len() - usize::from(self.is_torn());
-        let lines = self.items[..places].iter();
-        self.head.is_some() && !lines.into_iter().any(|it| matches!(it, Item::Damage(..)))
+        self.head.is_some() && self.records().count() == places
     }
 }
 

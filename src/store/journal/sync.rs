@@ -14,8 +14,6 @@ use std::{
 pub struct Syncer {
     files: SyncSender<Arc<File>>,
     results: Receiver<io::Result<()>>,
-    /// Whether a result is expected.
-    is_waiting: bool,
 }
 
 impl Syncer {
@@ -26,30 +24,20 @@ impl Syncer {
         thread::Builder::new()
             .name("journal".into())
             .spawn(move || {
-                for file in jobs {
-                    if done.send(file.sync_data()).is_err() {
-                        return;
-                    }
-                }
+                let mut results = jobs.iter().map(|file| file.sync_data());
+                let _ = results.try_for_each(|result| done.send(result));
             })?;
-        Ok(Self {
-            files,
-            results,
-            is_waiting: false,
-        })
+        Ok(Self { files, results })
     }
 
-    /// Starts to sync the file.
-    pub fn begin(&mut self, file: Arc<File>) {
+    /// Starts to sync the file. [`finish`](Self::finish) must follow.
+    pub fn begin(&self, file: Arc<File>) {
         // If the thread has ended, there will be no result.
-        self.is_waiting = self.files.send(file).is_ok();
+        let _ = self.files.send(file);
     }
 
     /// Waits until the file is synced.
-    pub fn finish(&mut self) -> io::Result<()> {
-        if !std::mem::take(&mut self.is_waiting) {
-            return Err(io::Error::other("the journal's thread has ended"));
-        }
+    pub fn finish(&self) -> io::Result<()> {
         let ended = |_| io::Error::other("the journal's thread has ended");
         self.results.recv().map_err(ended)?
     }

@@ -1,28 +1,25 @@
 //! A data directory before its store is opened.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
 
-use super::{LocalStore, WITNESS, acknowledged_in, database_in, identity_in, identity_of};
+use super::{Loaded, LocalStore, WITNESS, acknowledged_in, database_in, identity_in, identity_of};
 use crate::store::{
-    Contents, Identity, Store as _, StoreError, Write,
+    Identity, Store as _, StoreError, Write,
     backup::{Backup, Changes, RecoveredZone},
     files,
     journal::{self, Head, Journal},
     sled::{self, SledStore},
+    unusable,
     witness::Witness,
 };
 
 /// How often a database is rebuilt. If it is damaged again and again, the disk is
 /// at fault, and another copy only fills it.
 const MAX_REBUILDS: usize = 5;
-
-/// The contents of the zones that have been read, by origin.
-pub type Loaded = BTreeMap<String, Contents>;
 
 /// A data directory that is locked by this process.
 pub struct LockedDirectory<'d> {
@@ -37,16 +34,12 @@ impl<'d> LockedDirectory<'d> {
     /// backup.
     pub fn lock(data: &'d Path) -> Result<Self, StoreError> {
         let lock = sled::lock(data)?;
-        let unusable = |error: io::Error| unusable(data, &error);
-        finish(data).map_err(unusable)?;
-        let network = match identity_of(data).map_err(unusable)? {
-            Some(known) => known,
-            None => Identity::new().map_err(unusable)?,
-        };
-        let backup = Backup::read(data, network, acknowledged_in(data)).map_err(unusable)?;
+        finish(data).map_err(unusable(data))?;
+        let network = identity_of(data).map_err(unusable(data))?;
+        let backup = Backup::read(data, network, acknowledged_in(data));
         Ok(Self {
             data,
-            backup,
+            backup: backup.map_err(unusable(data))?,
             lock,
             network,
         })
@@ -72,16 +65,20 @@ impl<'d> LockedDirectory<'d> {
         Ok((database, loaded))
     }
 
+    /// Like [`open`](Self::open), and applies the commit that the journal has and the
+    /// database lacks.
+    pub fn open_and_replay(&self) -> Result<(SledStore, Loaded), StoreError> {
+        let (mut database, mut loaded) = self.open()?;
+        self.replay(&mut database, &mut loaded)?;
+        Ok((database, loaded))
+    }
+
     /// Opens or creates the database.
     pub fn database(&self) -> Result<SledStore, StoreError> {
         let path = database_in(self.data);
-        let unusable = |error: io::Error| unusable(&path, &error);
-        let database = SledStore::open_at(path.clone(), self.locked().map_err(unusable)?)?;
-        let own = identity_in(self.data);
-        if Identity::read(&own).map_err(unusable)?.is_none() {
-            self.network.write(&own).map_err(unusable)?;
-        }
-        match Identity::read(&identity_in(&path)).map_err(unusable)? {
+        let database = self.database_at(&path)?;
+        self.identify(self.data).map_err(unusable(&path))?;
+        match Identity::read(&identity_in(&path)).map_err(unusable(&path))? {
             Some(identity) if identity == self.network => Ok(database),
             // It has just been created, or comes from an earlier release without
             // a journal.
@@ -90,22 +87,31 @@ impl<'d> LockedDirectory<'d> {
         }
     }
 
+    fn database_at(&self, path: &Path) -> Result<SledStore, StoreError> {
+        let lock = self.lock.try_clone().map_err(unusable(path))?;
+        SledStore::open_at(path.to_owned(), lock)
+    }
+
     /// Marks the database as that of this directory, before anything is written
     /// to it.
     fn claim(&self) -> Result<(), StoreError> {
         let path = database_in(self.data);
-        let within = identity_in(&path);
-        let claimed = match Identity::read(&within) {
-            Ok(None) => self.network.write(&within),
-            read => read.map(drop),
-        };
-        claimed.map_err(|error| unusable(&path, &error))
+        self.identify(&path).map_err(unusable(&path))
+    }
+
+    /// Writes the identity to a directory that has none.
+    fn identify(&self, directory: &Path) -> io::Result<()> {
+        let path = identity_in(directory);
+        match Identity::read(&path)? {
+            Some(_) => Ok(()),
+            None => self.network.write(&path),
+        }
     }
 
     /// Checks that the database has everything that was acknowledged.
     fn check(&self, database: &SledStore, is_empty: bool) -> Result<(), StoreError> {
         let (stored, path) = (database.last_commit(), database_in(self.data));
-        let acknowledged = self.backup.acknowledged();
+        let acknowledged = self.backup.acknowledged;
         // At most one commit was written but not acknowledged when the process
         // ended.
         let further = self.backup.records_after(stored).count();
@@ -120,15 +126,12 @@ impl<'d> LockedDirectory<'d> {
                 format!("it ends with commit {stored}, but commit {last} was acknowledged");
             return Err(StoreError::Corrupt { path, reason });
         }
-        let zones = self.zones();
-        let named = zones.iter().filter(|zone| zone.contents.names_peers());
-        let named: Vec<&str> = named.map(|zone| &*zone.origin).collect();
-        let reason = match named.as_slice() {
-            [] => format!("commits up to {last} were acknowledged, of which there is no backup"),
-            named => format!(
-                "the dumps and the journal beside it name peers of {}",
-                named.join(", ")
-            ),
+        let mut zones = self.zones();
+        zones.retain(|zone| zone.contents.names_peers());
+        let reason = if zones.is_empty() {
+            format!("commits up to {last} were acknowledged, of which there is no backup")
+        } else {
+            named_beside(&zones)
         };
         Err(StoreError::Missing { path, reason })
     }
@@ -153,19 +156,18 @@ impl<'d> LockedDirectory<'d> {
                 continue;
             }
             let stored = database.load(&origin)?;
-            if stored.serial > 0 || stored.names_peers() {
-                continue;
+            if stored.serial == 0 && !stored.names_peers() {
+                lacking.push(self.backup.zone(&origin));
             }
-            lacking.push(self.backup.zone(&origin));
         }
         Ok(lacking)
     }
 
     /// The number of a commit that is not in the journal: higher than every one
-    /// before.
-    pub fn next(&self, database: &SledStore) -> u64 {
-        let highest = self.backup.dumps().highest();
-        self.backup.last().max(highest).max(database.last_commit()) + 1
+    /// before. `stored` is the last commit of the database.
+    pub fn next(&self, stored: u64) -> u64 {
+        let highest = self.backup.dumps.highest();
+        self.backup.last().max(highest).max(stored) + 1
     }
 
     /// Applies the commit that the journal has and the database lacks.
@@ -173,8 +175,10 @@ impl<'d> LockedDirectory<'d> {
         let further: Vec<_> = self.backup.records_after(database.last_commit()).collect();
         self.claim()?;
         for record in further {
-            database.commit_as(record.number, &record.writes())?;
-            loaded.retain(|origin, _| !record.zones.contains_key(origin));
+            database.commit_as(record.number, &record.writes)?;
+            for write in &record.writes {
+                loaded.remove(&**write.origin());
+            }
         }
         Ok(())
     }
@@ -182,7 +186,7 @@ impl<'d> LockedDirectory<'d> {
     /// Sets the database aside and creates a new one with these zones, as of this
     /// commit. Returns the path of the old one.
     pub fn rebuild(&self, zones: &[RecoveredZone], commit: u64) -> Result<PathBuf, StoreError> {
-        let unusable = |error: io::Error| unusable(self.data, &error);
+        let unusable = unusable(self.data);
         let path = database_in(self.data);
         let (aside, number) = files::next_free(&self.data.join("peers.sled.damaged"));
         if number > MAX_REBUILDS {
@@ -194,96 +198,96 @@ impl<'d> LockedDirectory<'d> {
             return Err(StoreError::Unusable { path, reason });
         }
         let unfinished = self.data.join(UNFINISHED);
-        let lock = self.locked().map_err(unusable)?;
-        let mut database = SledStore::open_at(unfinished.clone(), lock)?;
-        let writes = zones.iter();
-        let writes = writes.flat_map(|zone| zone.contents.writes(&zone.origin));
-        database.commit_as(commit, &writes.collect::<Vec<_>>())?;
+        let mut database = self.database_at(&unfinished)?;
+        database.commit_as(commit, &writes(zones))?;
         let identity = self.network.write(&identity_in(&unfinished));
-        identity.map_err(unusable)?;
+        identity.map_err(&unusable)?;
         drop(database);
         // From now on, a start that finds no database uses this one.
         let finished = self.data.join(FINISHED);
-        fs::rename(&unfinished, &finished).map_err(unusable)?;
-        files::sync_directory(self.data).map_err(unusable)?;
-        fs::rename(&path, &aside).map_err(unusable)?;
-        fs::rename(&finished, &path).map_err(unusable)?;
-        files::sync_directory(self.data).map_err(unusable)?;
+        fs::rename(&unfinished, &finished).map_err(&unusable)?;
+        files::sync_directory(self.data).map_err(&unusable)?;
+        fs::rename(&path, &aside).map_err(&unusable)?;
+        fs::rename(&finished, &path).map_err(&unusable)?;
+        files::sync_directory(self.data).map_err(&unusable)?;
         Ok(aside)
     }
 
-    /// Writes zones that the database lacks, in one commit. The journal does not
-    /// have that commit, so the caller must dump them.
+    /// Writes zones that the database lacks, in one commit, and returns the store.
+    /// The journal does not have that commit, so the caller must dump the zones.
     pub fn fill(
-        &self,
-        database: &mut SledStore,
+        self,
+        mut database: SledStore,
         commit: u64,
-        zones: &[(&str, &Contents)],
-    ) -> Result<(), StoreError> {
+        zones: &[RecoveredZone],
+    ) -> Result<LocalStore, StoreError> {
         self.claim()?;
-        let writes = zones
-            .iter()
-            .flat_map(|(origin, contents)| contents.writes(origin));
-        let writes: Vec<Write> = writes.collect();
-        database.commit_as(commit, &writes)
+        database.commit_as(commit, &writes(zones))?;
+        self.join(database, zones)
     }
 
     /// Opens the journal, and returns the store. The journal continues after the
-    /// last commit of the database, which [wrote](Self::fill) the zones in
-    /// `filled` if the journal does not have it.
+    /// last commit of the database, which wrote the zones in `filled` if the
+    /// journal does not have it.
     pub fn join(
         self,
         database: SledStore,
-        loaded: Loaded,
-        filled: &[&str],
+        filled: &[RecoveredZone],
     ) -> Result<LocalStore, StoreError> {
         self.claim()?;
         let data = self.data;
         let stored = database.last_commit();
         let directory = journal::directory(data);
-        let unknown = Changes {
-            others: stored,
-            ..Changes::default()
-        };
-        let is_known = self.backup.acknowledged() <= self.backup.journaled();
-        let (changes, journal) = match self.backup.end() {
+        let is_known = self.backup.acknowledged <= self.backup.journaled();
+        let mut changes = self.backup.changes();
+        let journal = match self.backup.end() {
             Some((path, segment, head)) if head.after == stored => {
-                let journal = Journal::resume(path, head, segment);
-                (self.backup.changes(), journal)
+                Journal::resume(path, head, segment)
             }
             Some((_, _, mut head)) if is_known && !filled.is_empty() => {
                 head.after = stored;
-                let mut changes = self.backup.changes();
                 for zone in filled {
-                    head.zones.insert((*zone).to_owned(), stored);
-                    changes.zones.insert((*zone).to_owned(), stored);
+                    head.zones.insert(zone.origin.clone(), stored);
+                    changes.zones.insert(zone.origin.clone(), stored);
                 }
-                (changes, Journal::begin(&directory, head))
+                Journal::begin(&directory, head)
             }
             // The journal lacks the changes before this commit.
-            _ => (
-                unknown,
-                Journal::begin(&directory, Head::new(self.network, stored)),
-            ),
+            _ => {
+                changes = Changes {
+                    others: stored,
+                    ..Changes::default()
+                };
+                Journal::begin(&directory, Head::new(self.network, stored))
+            }
         };
         let witness = data.join(WITNESS);
-        let dumps = self.backup.dumps().clone();
         Ok(LocalStore {
             data: data.to_owned(),
-            journal: journal.map_err(|error| unusable(&directory, &error))?,
-            witness: Witness::open(&witness).map_err(|error| unusable(&witness, &error))?,
-            last: self.next(&database) - 1,
+            journal: journal.map_err(unusable(&directory))?,
+            witness: Witness::open(&witness).map_err(unusable(&witness))?,
+            last: self.next(stored) - 1,
             database,
-            dumps,
-            loaded,
+            dumps: self.backup.dumps.clone(),
+            loaded: Loaded::new(),
             changes,
-            _lock: self.lock,
         })
     }
+}
 
-    fn locked(&self) -> io::Result<File> {
-        self.lock.try_clone()
-    }
+/// The writes that create these zones.
+fn writes(zones: &[RecoveredZone]) -> Vec<Write> {
+    let zones = zones.iter();
+    zones
+        .flat_map(|zone| zone.contents.writes(&zone.origin))
+        .collect()
+}
+
+/// Says that zones are missing.
+pub fn named_beside(zones: &[RecoveredZone]) -> String {
+    let origins: Vec<&str> = zones.iter().map(|zone| &*zone.origin).collect();
+    let origins = origins.join(", ");
+    format!("the dumps and the journal beside it name peers of {origins}")
 }
 
 /// Folders of a database that is being rebuilt.
@@ -307,11 +311,4 @@ fn finish(data: &Path) -> io::Result<()> {
         fs::remove_dir_all(&unfinished)?;
     }
     Ok(())
-}
-
-fn unusable(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Unusable {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    }
 }

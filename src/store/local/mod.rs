@@ -18,7 +18,6 @@ mod restore;
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io,
     path::{Path, PathBuf},
 };
@@ -37,10 +36,12 @@ use super::{
 pub use self::opening::OpenMode;
 pub use self::restore::{Report, RestoreError, restore, restore_zone};
 
+/// The contents of the zones that have been read, by origin.
+type Loaded = BTreeMap<String, Contents>;
+
 /// The store of a data directory.
 pub struct LocalStore {
     data: PathBuf,
-    database: SledStore,
     journal: Journal,
     witness: Witness<u64>,
     dumps: Dumps,
@@ -48,10 +49,10 @@ pub struct LocalStore {
     last: u64,
     /// The contents that were read when the store was opened, until they are used
     /// or change.
-    loaded: BTreeMap<String, Contents>,
+    loaded: Loaded,
     changes: Changes,
-    /// Held for as long as the store is open, to exclude other processes.
-    _lock: File,
+    /// Holds the lock, so it is the last field: fields are dropped in this order.
+    database: SledStore,
 }
 
 impl LocalStore {
@@ -73,41 +74,24 @@ impl LocalStore {
             if self.changes.last(origin) <= dumped {
                 continue;
             }
-            let written = match self.load(origin) {
-                Ok(contents) => self.dumps.write(origin, contents),
+            match self.load(origin) {
+                Ok(contents) => self.dump(origin, contents),
                 Err(error) => return warn!("{error}"),
-            };
-            if let Err(error) = written {
-                warn!("cannot dump {origin}: {error}");
             }
         }
     }
 
-    /// The number of the next commit.
-    fn next(&mut self) -> u64 {
-        self.last += 1;
-        // The contents are out of date.
-        self.loaded.clear();
-        self.last
-    }
-
-    /// Records which zones a commit has changed.
-    fn note_changes(&mut self, number: u64, writes: &[Write]) {
-        let mut noted = None;
-        for write in writes.iter().filter(|write| write.is_change()) {
-            let origin = write.origin();
-            if noted != Some(origin) {
-                self.changes.zones.insert(origin.to_string(), number);
-                noted = Some(origin);
-            }
+    /// Dumps a zone. A failure is only logged: the next dump has the same.
+    fn dump(&self, origin: &str, contents: Contents) {
+        if let Err(error) = self.dumps.write(origin, contents) {
+            warn!("cannot dump {origin}: {error}");
         }
     }
 
-    fn unwritable(&self, name: &str, error: &io::Error) -> StoreError {
-        StoreError::Write {
-            path: self.data.join(name),
-            reason: error.to_string(),
-        }
+    /// Dumps a zone with these contents as of the last commit.
+    fn dump_filled(&self, origin: &str, mut contents: Contents) {
+        contents.commit = self.database.last_commit();
+        self.dump(origin, contents);
     }
 }
 
@@ -128,26 +112,28 @@ impl Store for LocalStore {
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError> {
-        let number = self.next();
+        self.last += 1;
+        let number = self.last;
+        // The contents are out of date.
+        self.loaded.clear();
+        let unwritable = |error: io::Error| StoreError::Write {
+            path: journal::directory(&self.data),
+            reason: error.to_string(),
+        };
         // The journal comes first, so that after a kill it has every commit of
         // the database.
-        let written = self.journal.write(number, writes);
-        written.map_err(|error| self.unwritable("journal", &error))?;
+        self.journal.write(number, writes).map_err(unwritable)?;
         let stored = self.database.commit_as(number, writes);
-        let journaled = self.journal.wait();
-        let journaled = journaled.map_err(|error| self.unwritable("journal", &error));
-        match stored.and(journaled) {
-            Ok(()) => {
-                self.journal.keep();
-                self.witness.note(&number);
-                self.note_changes(number, writes);
-                Ok(number)
-            }
-            Err(error) => {
-                self.journal.undo();
-                Err(error)
-            }
+        let journaled = self.journal.wait().map_err(unwritable);
+        if let Err(error) = stored.and(journaled) {
+            self.journal.undo();
+            return Err(error);
         }
+        self.journal.keep(number, writes);
+        self.witness.note(&number);
+        let changes = writes.iter().filter(|write| write.is_change());
+        journal::note(&mut self.changes.zones, number, changes);
+        Ok(number)
     }
 }
 
@@ -160,16 +146,19 @@ fn identity_in(directory: &Path) -> PathBuf {
     directory.join("identity")
 }
 
-/// The identity of a data directory, or else that of its contents.
-fn identity_of(data: &Path) -> io::Result<Option<Identity>> {
-    let own = Identity::read(&identity_in(data))?;
-    let in_database = || Identity::read(&identity_in(&database_in(data)));
-    match own {
-        Some(own) => Ok(Some(own)),
-        None => Ok(in_database()?
-            .or_else(|| Some(journal::heads(&journal::directory(data)).last()?.network))
-            .or_else(|| Dumps::network_in(data))),
+/// The identity of a data directory, or else that of its contents, or else a new
+/// one.
+fn identity_of(data: &Path) -> io::Result<Identity> {
+    for directory in [data, &database_in(data)] {
+        if let Some(known) = Identity::read(&identity_in(directory))? {
+            return Ok(known);
+        }
     }
+    let heads = journal::heads(&journal::directory(data));
+    let known = heads.last().map(|head| head.network);
+    known
+        .or_else(|| Dumps::network_in(data))
+        .map_or_else(Identity::new, Ok)
 }
 
 /// The last commit that was acknowledged according to the witness.
@@ -183,10 +172,8 @@ const WITNESS: &str = "witness";
 
 /// Opens the store of a data directory, if there is one. Does not create it.
 pub fn open_to_look(data: &Path) -> Result<Option<LocalStore>, StoreError> {
-    if !has_database(data) {
-        return Ok(None);
-    }
-    LocalStore::open(data, OpenMode::Tool).map(Some)
+    let open = || LocalStore::open(data, OpenMode::Tool);
+    has_database(data).then(open).transpose()
 }
 
 /// Whether a data directory has a database.
@@ -196,16 +183,11 @@ pub fn has_database(data: &Path) -> bool {
 
 /// Whether there is nothing in a data directory that a store could be opened from.
 pub fn is_empty(data: &Path) -> bool {
-    let folders = [
-        database_in(data),
-        journal::directory(data),
-        Dumps::directory_in(data),
-    ];
-    !folders.iter().any(|folder| folder.is_dir())
+    let (journal, dumps) = (journal::directory(data), Dumps::directory_in(data));
+    !(has_database(data) || journal.is_dir() || dumps.is_dir())
 }
 
 /// The backup of a data directory, read without its lock and its database.
 pub fn backup_in(data: &Path) -> io::Result<Backup> {
-    let network = identity_of(data)?.map_or_else(Identity::new, Ok)?;
-    Backup::read(data, network, acknowledged_in(data))
+    Backup::read(data, identity_of(data)?, acknowledged_in(data))
 }

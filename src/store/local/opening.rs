@@ -1,12 +1,12 @@
 //! Opens the store of a data directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
 use super::{
-    LocalStore, database_in,
-    directory::{Loaded, LockedDirectory},
+    Loaded, LocalStore, database_in,
+    directory::{LockedDirectory, named_beside},
 };
 use crate::{
     store::{
@@ -32,55 +32,37 @@ impl LocalStore {
     /// Locks a data directory, and opens or creates its store.
     pub fn open(data: &Path, mode: OpenMode) -> Result<Self, StoreError> {
         let directory = LockedDirectory::lock(data)?;
-        let opened = directory.open().and_then(|(mut database, mut loaded)| {
-            directory.replay(&mut database, &mut loaded)?;
-            Ok((database, loaded))
-        });
-        let opened = match (opened, mode) {
-            (Ok(opened), _) => Ok(opened),
-            (Err(error), OpenMode::Tool) => return Err(error),
-            (Err(error @ StoreError::Corrupt { .. }), _) => Ok(rebuilt(&directory, error)?),
-            (Err(error), _) => Err(error),
+        let is_tool = mode == OpenMode::Tool;
+        let (mut database, loaded) = match directory.open_and_replay() {
+            Err(StoreError::Corrupt { path, reason }) if !is_tool => {
+                rebuilt(&directory, path, reason)?
+            }
+            Err(error @ StoreError::Missing { .. }) if !is_tool => {
+                return begin(directory, mode, error);
+            }
+            opened => opened?,
         };
-        match opened {
-            Ok((database, loaded)) if mode == OpenMode::Tool => {
-                directory.join(database, loaded, &[])
+        let mut lacking = Vec::new();
+        if !is_tool {
+            for problem in directory.backup.problems() {
+                warn!("{problem}; nothing is lost, and new dumps will be taken");
             }
-            Ok((mut database, loaded)) => {
-                warn_of_problems(&directory);
-                let lacking = directory.lacking(&mut database, &loaded)?;
-                let (missing, idle): (Vec<_>, Vec<_>) =
-                    lacking.into_iter().partition(RecoveredZone::may_name_peers);
-                let mut store = if missing.is_empty() {
-                    directory.join(database, loaded, &[])?
-                } else if mode == OpenMode::New {
-                    begin_anew(directory, database, loaded, missing)?
-                } else {
-                    return Err(lacks(data, &missing));
-                };
-                store.go_on_with_serials(&idle)?;
-                Ok(store)
-            }
-            Err(error @ StoreError::Missing { .. }) => {
-                let zones = directory.zones();
-                if mode == OpenMode::New {
-                    let database = directory.database()?;
-                    begin_anew(directory, database, Loaded::new(), zones)
-                } else if zones.is_empty() || zones.iter().any(RecoveredZone::may_name_peers) {
-                    Err(error)
-                } else {
-                    // Nothing is lost except the serials.
-                    let mut database = directory.database()?;
-                    let filling = zones.iter();
-                    let filling: Vec<_> = filling
-                        .map(|zone| (&*zone.origin, &zone.contents))
-                        .collect();
-                    directory.fill(&mut database, directory.backup.last(), &filling)?;
-                    directory.join(database, Loaded::new(), &[])
-                }
-            }
-            Err(error) => Err(error),
+            lacking = directory.lacking(&mut database, &loaded)?;
         }
+        let (missing, idle): (Vec<_>, Vec<_>) =
+            lacking.into_iter().partition(RecoveredZone::may_name_peers);
+        let mut store = if missing.is_empty() {
+            directory.join(database, &[])?
+        } else if mode == OpenMode::New {
+            begin_anew(directory, database, missing)?
+        } else {
+            let path = database_in(data);
+            let reason = named_beside(&missing);
+            return Err(StoreError::Missing { path, reason });
+        };
+        store.loaded = loaded;
+        store.go_on_with_serials(&idle)?;
+        Ok(store)
     }
 
     /// Continues the serials of zones that have lost nothing else, since they had
@@ -100,41 +82,19 @@ impl LocalStore {
     }
 }
 
-fn warn_of_problems(directory: &LockedDirectory<'_>) {
-    for problem in directory.backup.problems() {
-        warn!("{problem}; nothing is lost, and new dumps will be taken");
-    }
-}
-
-fn lacks(data: &Path, missing: &[RecoveredZone]) -> StoreError {
-    let origins: Vec<&str> = missing.iter().map(|zone| &*zone.origin).collect();
-    StoreError::Missing {
-        path: database_in(data),
-        reason: format!(
-            "the dumps and the journal beside it name peers of {}",
-            origins.join(", ")
-        ),
-    }
-}
-
 /// Rebuilds the database, if the backup has everything that was acknowledged.
 fn rebuilt(
     directory: &LockedDirectory<'_>,
-    error: StoreError,
+    path: PathBuf,
+    reason: String,
 ) -> Result<(SledStore, Loaded), StoreError> {
-    let StoreError::Corrupt { path, reason } = error else {
-        return Err(error);
-    };
     let zones = directory.zones();
-    let lacking = if zones.is_empty() {
-        Some("everything".to_owned())
-    } else {
-        zones.iter().find_map(|zone| {
-            let missing = zone.missing.first()?;
-            Some(format!("of {} {missing}", zone.origin))
-        })
-    };
-    if let Some(lacking) = lacking {
+    let mut lacking = zones.iter().filter_map(|zone| {
+        let missing = zone.missing.first()?;
+        Some(format!("of {} {missing}", zone.origin))
+    });
+    let nothing = zones.is_empty().then(|| "everything".to_owned());
+    if let Some(lacking) = nothing.or_else(|| lacking.next()) {
         let reason = format!("{reason}; and the dumps and the journal beside it lack {lacking}");
         return Err(StoreError::Corrupt { path, reason });
     }
@@ -152,52 +112,55 @@ fn rebuilt(
     directory.open()
 }
 
+/// Starts without a database, if that loses nothing or is requested.
+fn begin(
+    directory: LockedDirectory<'_>,
+    mode: OpenMode,
+    error: StoreError,
+) -> Result<LocalStore, StoreError> {
+    let zones = directory.zones();
+    let is_lost = zones.is_empty() || zones.iter().any(RecoveredZone::may_name_peers);
+    if mode != OpenMode::New && is_lost {
+        return Err(error);
+    }
+    let database = directory.database()?;
+    if mode == OpenMode::New {
+        return begin_anew(directory, database, zones);
+    }
+    // Nothing is lost except the serials.
+    let commit = directory.backup.last();
+    directory.fill(database, commit, &zones)
+}
+
 /// Starts zones without peers. Their serials continue, and their dumps are set
 /// aside.
 fn begin_anew(
     directory: LockedDirectory<'_>,
-    mut database: SledStore,
-    loaded: Loaded,
+    database: SledStore,
     mut zones: Vec<RecoveredZone>,
 ) -> Result<LocalStore, StoreError> {
-    let commit = directory.next(&database);
     for zone in &mut zones {
-        empty(&mut zone.contents, commit);
+        zone.contents = Contents {
+            serial: zone.contents.serial + SERIAL_MARGIN,
+            ..Contents::default()
+        };
     }
-    let filling: Vec<_> = zones
-        .iter()
-        .map(|zone| (&*zone.origin, &zone.contents))
-        .collect();
     // Do this first: until it is done, the next start is refused like this one
     // was.
-    directory.fill(&mut database, commit, &filling)?;
-    let origins: Vec<&str> = filling.iter().map(|(origin, _)| *origin).collect();
-    let store = directory.join(database, loaded, &origins)?;
-    for RecoveredZone {
-        origin, contents, ..
-    } in &zones
-    {
-        let aside = store.dumps.set_aside(origin);
-        if let Ok(Some(aside)) = &aside {
-            warn!(
-                "{origin} starts without peers; its dumps were moved to {}",
-                aside.display()
-            );
-        }
-        let dumped = aside.and_then(|_| store.dumps.write(origin, contents.clone()));
-        if let Err(error) = dumped {
-            warn!("cannot dump {origin}: {error}");
+    let commit = directory.next(database.last_commit());
+    let store = directory.fill(database, commit, &zones)?;
+    for zone in zones {
+        let origin = zone.origin;
+        match store.dumps.set_aside(&origin) {
+            Ok(aside) => {
+                if let Some(aside) = aside {
+                    let aside = aside.display();
+                    warn!("{origin} starts without peers; its dumps were moved to {aside}");
+                }
+                store.dump_filled(&origin, zone.contents);
+            }
+            Err(error) => warn!("cannot dump {origin}: {error}"),
         }
     }
     Ok(store)
-}
-
-/// Removes the peers and pins.
-fn empty(contents: &mut Contents, commit: u64) {
-    *contents = Contents {
-        serial: contents.serial + SERIAL_MARGIN,
-        commit,
-        changed: commit,
-        ..Contents::default()
-    };
 }

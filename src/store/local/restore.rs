@@ -2,16 +2,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    thread,
+    slice, thread,
     time::{Duration, Instant},
 };
 
-use tracing::warn;
-
-use super::{
-    LocalStore,
-    directory::{Loaded, LockedDirectory},
-};
+use super::{LocalStore, directory::LockedDirectory};
 use crate::{
     store::{Contents, Store as _, StoreError, backup::RecoveredZone},
     text::counted,
@@ -50,7 +45,7 @@ pub enum RestoreError {
 pub fn restore(data: &Path) -> Result<Report, RestoreError> {
     let directory = locked(data)?;
     let mut aside = None;
-    let (zones, database) = match directory.open() {
+    let (zones, store) = match directory.open() {
         Ok((mut database, mut loaded)) => {
             let zones = directory.lacking(&mut database, &loaded)?;
             if !zones.iter().any(RecoveredZone::may_name_peers) {
@@ -58,60 +53,44 @@ pub fn restore(data: &Path) -> Result<Report, RestoreError> {
             }
             readable(&directory, &zones)?;
             directory.replay(&mut database, &mut loaded)?;
-            let commit = directory.next(&database);
-            directory.fill(&mut database, commit, &contents_of(&zones))?;
-            (zones, database)
+            let commit = directory.next(database.last_commit());
+            let store = directory.fill(database, commit, &zones)?;
+            (zones, store)
         }
-        Err(StoreError::Missing { .. }) => {
+        Err(error @ (StoreError::Missing { .. } | StoreError::Corrupt { .. })) => {
             let zones = directory.zones();
             readable(&directory, &zones)?;
-            let mut database = directory.database()?;
             // If nothing is missing, the journal is continued at its end.
             let commit = if is_whole(&zones) {
                 directory.backup.last()
             } else {
-                directory.next(&database)
+                directory.next(0)
             };
-            directory.fill(&mut database, commit, &contents_of(&zones))?;
-            (zones, database)
-        }
-        Err(StoreError::Corrupt { .. }) => {
-            let zones = directory.zones();
-            readable(&directory, &zones)?;
-            let commit = if is_whole(&zones) {
-                directory.backup.last()
+            let store = if let StoreError::Missing { .. } = error {
+                let database = directory.database()?;
+                directory.fill(database, commit, &zones)?
             } else {
-                directory
-                    .backup
-                    .last()
-                    .max(directory.backup.dumps().highest())
-                    + 1
+                aside = Some(directory.rebuild(&zones, commit)?);
+                let database = directory.database()?;
+                directory.join(database, &zones)?
             };
-            aside = Some(directory.rebuild(&zones, commit)?);
-            (zones, directory.database()?)
+            (zones, store)
         }
         Err(error) => return Err(error.into()),
     };
-    let commit = database.last_commit();
-    let origins: Vec<&str> = zones.iter().map(|zone| &*zone.origin).collect();
-    let store = directory.join(database, Loaded::new(), &origins)?;
     for zone in &zones {
-        dump(&store, &zone.origin, zone.contents.clone(), commit);
+        dump(&store, zone);
     }
     Ok(Report { zones, aside })
 }
 
 /// Restores a zone from a dump. The store must have no peers of it.
-pub fn restore_zone(data: &Path, origin: &str, mut contents: Contents) -> Result<(), RestoreError> {
+pub fn restore_zone(data: &Path, origin: &str, contents: Contents) -> Result<(), RestoreError> {
     let directory = locked(data)?;
-    let mut database = match directory.open() {
-        Ok((mut database, mut loaded)) => {
-            directory.replay(&mut database, &mut loaded)?;
-            database
-        }
+    let mut database = match directory.open_and_replay() {
         // Other zones may still be missing; the next start checks each of them.
         Err(StoreError::Missing { .. }) => directory.database()?,
-        Err(error) => return Err(error.into()),
+        opened => opened?.0,
     };
     let there = database.load(origin)?;
     if there.names_peers() {
@@ -120,19 +99,15 @@ pub fn restore_zone(data: &Path, origin: &str, mut contents: Contents) -> Result
             peers: there.registrations.len() + there.pins.len(),
         });
     }
-    let known = directory.backup.zone(origin).contents.serial;
-    contents.serial = contents.serial.max(known).max(there.serial);
-    let commit = directory.next(&database);
+    let mut zone = directory.backup.zone(origin);
+    let known = zone.contents.serial.max(there.serial);
+    zone.contents = contents;
+    zone.contents.serial = zone.contents.serial.max(known);
+    let commit = directory.next(database.last_commit());
     // One commit: all or nothing.
-    directory.fill(&mut database, commit, &[(origin, &contents)])?;
-    let store = directory.join(database, Loaded::new(), &[origin])?;
-    dump(&store, origin, contents, commit);
+    let store = directory.fill(database, commit, slice::from_ref(&zone))?;
+    dump(&store, &zone);
     Ok(())
-}
-
-fn contents_of(zones: &[RecoveredZone]) -> Vec<(&str, &Contents)> {
-    let zones = zones.iter();
-    zones.map(|zone| (&*zone.origin, &zone.contents)).collect()
 }
 
 /// Locks the directory.
@@ -167,14 +142,10 @@ fn readable(directory: &LockedDirectory<'_>, zones: &[RecoveredZone]) -> Result<
     Err(RestoreError::Unreadable { data, problems })
 }
 
-/// Dumps a zone, unless a dump includes the commit. If this fails, the service
-/// will do it.
-fn dump(store: &LocalStore, origin: &str, mut contents: Contents, commit: u64) {
-    (contents.commit, contents.changed) = (commit, commit);
-    let newest = store.dumps.of(origin).into_iter().next();
-    if newest.is_none_or(|newest| newest.commit < commit)
-        && let Err(error) = store.dumps.write(origin, contents)
-    {
-        warn!("cannot dump {origin}: {error}");
+/// Dumps a zone, unless a dump includes the commit.
+fn dump(store: &LocalStore, zone: &RecoveredZone) {
+    let newest = store.dumps.of(&zone.origin).into_iter().next();
+    if newest.is_none_or(|newest| newest.commit < store.database.last_commit()) {
+        store.dump_filled(&zone.origin, zone.contents.clone());
     }
 }

@@ -1,11 +1,11 @@
 //! An open sled database, guarded against sled's behaviour when the disk fails.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, File},
     io,
     os::unix::fs::MetadataExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use sled::{Batch, Db};
@@ -47,9 +47,7 @@ impl Database {
     /// Whether the path still leads to this database, so that it will be found
     /// after a restart.
     pub fn is_in_place(&self) -> bool {
-        let named = fs::metadata(self.path.join(LOG));
-        let open = self.log.metadata();
-        named.is_ok_and(|named| open.is_ok_and(|open| is_same(&named, &open)))
+        leads_to(&self.path.join(LOG), &self.log)
     }
 
     /// Makes a batch durable. After an error, the database must be closed.
@@ -84,16 +82,10 @@ impl Database {
 
     /// Closes the database. No other reference to `db` may exist.
     pub fn close(self) {
-        let Self {
-            db,
-            log,
-            watch,
-            path,
-        } = self;
-        watch.stop();
-        let closed = catch_unwind(AssertUnwindSafe(|| drop(db)));
-        if closed.is_err() || log.sync_data().is_err() {
-            renewal::demand(&path);
+        self.watch.stop();
+        let closed = catch_unwind(AssertUnwindSafe(|| drop(self.db)));
+        if closed.is_err() || self.log.sync_data().is_err() {
+            renewal::demand(&self.path);
         }
     }
 }
@@ -101,7 +93,10 @@ impl Database {
 /// The name of the log in the folder of the database.
 pub const LOG: &str = "db";
 
-/// Whether both belong to the same file.
-pub fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
+/// Whether the path leads to the open file.
+pub fn leads_to(path: &Path, file: &File) -> bool {
+    match (fs::metadata(path), file.metadata()) {
+        (Ok(named), Ok(open)) => (named.dev(), named.ino()) == (open.dev(), open.ino()),
+        _ => false,
+    }
 }

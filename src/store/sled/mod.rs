@@ -42,21 +42,23 @@ mod watch;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    fs::{self, File},
+    fs::File,
     mem,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use sled::{Batch, Db};
+use sled::{Batch, Db, IVec};
 
 pub(super) use self::opening::lock;
 use self::{
-    database::{ApplyError, Database, is_same},
+    database::{ApplyError, Database, leads_to},
     keys::{BLOCK, PIN, block_in, block_key, key, pin_key, serial_key},
     opening::open,
 };
-use super::{Contents, Pin, Store, StoreError, Write, block::Block, files::parent_of};
+use super::{
+    Contents, Pin, Store, StoreError, Write, block::Block, damaged, files::parent_of, unusable,
+};
 
 /// How long commits fail immediately after an attempt to reopen the database has
 /// failed: opening reads the whole database, and the disk is probably still full.
@@ -97,15 +99,8 @@ impl SledStore {
     /// data directory.
     pub(super) fn open_at(path: PathBuf, lock: File) -> Result<Self, StoreError> {
         let data = parent_of(&path);
-        let directory = File::open(data).map_err(|error| StoreError::Unusable {
-            path: data.to_owned(),
-            reason: error.to_string(),
-        })?;
-        let database = open_checked(&path, false, 0)?;
-        let commits = commits_in(&database.db).map_err(|reason| StoreError::Corrupt {
-            path: path.clone(),
-            reason,
-        })?;
+        let directory = File::open(data).map_err(unusable(data))?;
+        let (database, commits) = open_checked(&path, false, 0)?;
         Ok(Self {
             path,
             state: State::Open(database),
@@ -121,40 +116,38 @@ impl SledStore {
         self.durable
     }
 
-    fn db(&mut self) -> Result<Db, StoreError> {
-        let (since, pages_lost) = match &self.state {
-            State::Open(database) if database.is_in_place() => return Ok(database.db.clone()),
-            State::Open(_) => return Err(self.unwritable(MOVED.into())),
-            State::Closed { since, pages_lost } => (*since, *pages_lost),
+    /// Opens the database if it was closed after an error.
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        let State::Closed { since, pages_lost } = self.state else {
+            return Ok(());
         };
         if since.is_some_and(|since| since.elapsed() < REOPEN_INTERVAL) {
-            return Err(self.unwritable("it failed a moment ago".into()));
+            return Err(self.unwritable("it failed a moment ago"));
         }
         if !self.is_in_its_directory() {
-            return Err(self.unwritable(MOVED.into()));
+            return Err(self.unwritable(MOVED));
         }
-        match open_checked(&self.path, pages_lost, self.durable) {
-            Ok(database) => {
-                let db = database.db.clone();
-                self.state = State::Open(database);
-                Ok(db)
-            }
-            Err(error) => {
-                self.state = State::Closed {
-                    since: Some(Instant::now()),
-                    pages_lost,
-                };
-                Err(self.unwritable(error.to_string()))
-            }
+        let opened = open_checked(&self.path, pages_lost, self.durable);
+        let (database, _) = opened.map_err(|error| {
+            let since = Some(Instant::now());
+            self.state = State::Closed { since, pages_lost };
+            self.unwritable(error)
+        })?;
+        self.state = State::Open(database);
+        Ok(())
+    }
+
+    fn database(&self) -> Result<&Database, StoreError> {
+        match &self.state {
+            State::Open(database) if database.is_in_place() => Ok(database),
+            _ => Err(self.unwritable(MOVED)),
         }
     }
 
     /// Whether the path leads to the locked directory, and the database is in it.
     fn is_in_its_directory(&self) -> bool {
-        let named = fs::metadata(parent_of(&self.path));
-        let locked = self.directory.metadata();
         (self.path.is_dir() || renewal::is_interrupted(&self.path))
-            && named.is_ok_and(|named| locked.is_ok_and(|locked| is_same(&named, &locked)))
+            && leads_to(parent_of(&self.path), &self.directory)
     }
 
     /// Closes the database; the next commit opens it.
@@ -170,9 +163,15 @@ impl SledStore {
         }
     }
 
-    fn unwritable(&self, reason: String) -> StoreError {
-        let path = self.path.clone();
-        StoreError::Write { path, reason }
+    fn unwritable(&self, reason: impl ToString) -> StoreError {
+        StoreError::Write {
+            path: self.path.clone(),
+            reason: reason.to_string(),
+        }
+    }
+
+    fn damaged(&self, reason: impl ToString) -> StoreError {
+        damaged(&self.path, reason)
     }
 
     /// The records of one kind in a zone, with the rest of each key after the
@@ -182,10 +181,10 @@ impl SledStore {
         db: &Db,
         kind: u8,
         origin: &str,
-    ) -> impl Iterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + 's {
+    ) -> impl Iterator<Item = Result<(Vec<u8>, IVec), StoreError>> + 's {
         let prefix = key(kind, origin, b"");
         db.scan_prefix(&prefix).map(move |entry| {
-            let (key, value) = entry.map_err(|error| self.damaged(error.to_string()))?;
+            let (key, value) = entry.map_err(|error| self.damaged(error))?;
             Ok((key[prefix.len()..].to_vec(), value))
         })
     }
@@ -195,93 +194,99 @@ impl SledStore {
             .map_err(|error| self.damaged(format!("block {place} of {sequence}: {error}")))
     }
 
-    /// The blocks after these writes.
-    fn blocks<'w>(
-        &self,
-        db: &Db,
-        writes: &'w [Write],
-    ) -> Result<BTreeMap<(&'w str, &'w str, u32), Block>, StoreError> {
-        let mut blocks = BTreeMap::new();
+    /// What a commit changes in the database.
+    fn batch(&self, db: &Db, number: u64, writes: &[Write]) -> Result<Batch, StoreError> {
+        let mut batch = Batch::default();
+        batch.insert(COMMITS_KEY, &number.to_be_bytes());
+        let mut blocks: BTreeMap<Vec<u8>, Block> = BTreeMap::new();
         for write in writes {
-            let (origin, sequence, number) = match write {
-                Write::Put {
-                    origin,
-                    registration: it,
-                } => (origin, &it.sequence, it.number),
-                Write::Delete {
-                    origin,
-                    sequence,
-                    number,
-                    ..
-                } => (origin, sequence, *number),
-                Write::Pin { .. } | Write::Unpin { .. } | Write::Serial { .. } => continue,
+            match write {
+                Write::Pin { origin, pin } => {
+                    batch.insert(pin_key(origin, &pin.host), pin.to_value());
+                }
+                Write::Unpin { origin, host } => batch.remove(pin_key(origin, host)),
+                Write::Serial { origin, serial } => {
+                    batch.insert(serial_key(origin), &serial.to_be_bytes());
+                }
+                Write::Put { .. } | Write::Delete { .. } => {}
+            }
+            let Some((sequence, number)) = write.registered_id() else {
+                continue;
             };
             let place = Block::place(number);
-            let block = match blocks.entry((&**origin, &**sequence, place)) {
+            let block = match blocks.entry(block_key(write.origin(), sequence, place)) {
                 Entry::Occupied(block) => block.into_mut(),
                 Entry::Vacant(vacant) => {
-                    let stored = db.get(block_key(origin, sequence, place));
-                    let stored = stored.map_err(|error| self.unwritable(error.to_string()))?;
-                    vacant.insert(match stored {
-                        Some(value) => self.block(sequence, place, &value)?,
-                        None => Block::default(),
-                    })
+                    let stored = db.get(vacant.key());
+                    let stored = stored.map_err(|error| self.unwritable(error))?;
+                    let block = stored.map(|value| self.block(sequence, place, &value));
+                    vacant.insert(block.transpose()?.unwrap_or_default())
                 }
             };
-            match write {
-                Write::Put { registration, .. } => block.put(registration.clone()),
-                Write::Delete { host, number, .. } => block.remove(*number, host),
-                _ => {}
+            block.apply(write);
+        }
+        for (key, block) in blocks {
+            if block.is_empty() {
+                batch.remove(key);
+            } else {
+                batch.insert(key, block.to_value());
             }
         }
-        Ok(blocks)
+        Ok(batch)
     }
 
-    fn damaged(&self, reason: String) -> StoreError {
-        let path = self.path.clone();
-        StoreError::Corrupt { path, reason }
+    /// Commits under this number, which is higher than every earlier one.
+    pub(super) fn commit_as(&mut self, number: u64, writes: &[Write]) -> Result<(), StoreError> {
+        self.reopen()?;
+        let database = self.database()?;
+        let applied = database.apply(self.batch(&database.db, number, writes)?);
+        self.commits = number;
+        if let Err(ApplyError { reason, pages_lost }) = applied {
+            self.close(pages_lost);
+            return Err(self.unwritable(reason));
+        }
+        self.durable = number;
+        Ok(())
     }
 }
 
 impl Store for SledStore {
     fn load(&mut self, origin: &str) -> Result<Contents, StoreError> {
-        let db = self.db()?;
-        let mut contents = Contents::default();
-        for entry in self.records(&db, BLOCK, origin) {
+        self.reopen()?;
+        let db = &self.database()?.db;
+        let mut contents = Contents {
+            commit: self.durable,
+            changed: self.durable,
+            ..Contents::default()
+        };
+        for entry in self.records(db, BLOCK, origin) {
             let (key, value) = entry?;
-            let (sequence, place) = block_in(&key)
-                .ok_or_else(|| self.damaged("the key of a block is invalid".into()))?;
+            let (sequence, place) =
+                block_in(&key).ok_or_else(|| self.damaged("the key of a block is invalid"))?;
             let block = self.block(sequence, place, &value)?;
             contents.registrations.extend(block.into_registrations());
         }
-        for entry in self.records(&db, PIN, origin) {
+        for entry in self.records(db, PIN, origin) {
             let (key, value) = entry?;
             let host = String::from_utf8(key)
-                .map_err(|_| self.damaged("a host name is not valid UTF-8".into()))?;
+                .map_err(|_| self.damaged("a host name is not valid UTF-8"))?;
             let pin = Pin::from_value(host.clone(), &value)
                 .map_err(|error| self.damaged(format!("the pin of {host}: {error}")))?;
             contents.pins.push(pin);
         }
-        let serial = db
-            .get(serial_key(origin))
-            .map_err(|error| self.damaged(error.to_string()))?;
-        contents.commit = self.durable;
-        contents.changed = self.durable;
-        if let Some(serial) = serial {
-            let bytes = <[u8; 8]>::try_from(&*serial)
-                .map_err(|_| self.damaged("a serial is not eight bytes long".into()))?;
-            contents.serial = u64::from_be_bytes(bytes);
-        }
+        let serial = number(db, &serial_key(origin), "a serial");
+        contents.serial = serial.map_err(|reason| self.damaged(reason))?;
         Ok(contents)
     }
 
     fn origins(&mut self) -> Result<Vec<String>, StoreError> {
-        let db = self.db()?;
+        self.reopen()?;
+        let db = &self.database()?.db;
         let mut origins: Vec<String> = Vec::new();
         for kind in [BLOCK, PIN] {
             let mut from = vec![kind];
             while let Some(key) = db.range(from..vec![kind + 1]).keys().next() {
-                let key = key.map_err(|error| self.damaged(error.to_string()))?;
+                let key = key.map_err(|error| self.damaged(error))?;
                 let origin = key[1..].split(|byte| *byte == 0).next().unwrap_or(&[]);
                 // Skip all other records of the origin, which may be very many.
                 from = [&[kind], origin, &[1]].concat();
@@ -301,51 +306,6 @@ impl Store for SledStore {
     }
 }
 
-impl SledStore {
-    /// Commits under this number, which is higher than every earlier one.
-    pub(super) fn commit_as(&mut self, number: u64, writes: &[Write]) -> Result<(), StoreError> {
-        let db = self.db()?;
-        let blocks = self.blocks(&db, writes)?;
-        self.commits = number;
-        let mut batch = Batch::default();
-        batch.insert(COMMITS_KEY, &self.commits.to_be_bytes());
-        for ((origin, sequence, place), block) in &blocks {
-            let key = block_key(origin, sequence, *place);
-            if block.is_empty() {
-                batch.remove(key);
-            } else {
-                batch.insert(key, block.to_value());
-            }
-        }
-        for write in writes {
-            match write {
-                Write::Put { .. } | Write::Delete { .. } => {}
-                Write::Pin { origin, pin } => {
-                    batch.insert(pin_key(origin, &pin.host), pin.to_value());
-                }
-                Write::Unpin { origin, host } => batch.remove(pin_key(origin, host)),
-                Write::Serial { origin, serial } => {
-                    batch.insert(serial_key(origin), &serial.to_be_bytes());
-                }
-            }
-        }
-        let State::Open(database) = &self.state else {
-            return Err(self.unwritable("it is closed".into()));
-        };
-        match database.apply(batch) {
-            Ok(()) => {
-                self.durable = self.commits;
-                Ok(())
-            }
-            Err(ApplyError { reason, pages_lost }) => {
-                drop(db);
-                self.close(pages_lost);
-                Err(self.unwritable(reason))
-            }
-        }
-    }
-}
-
 impl Drop for SledStore {
     fn drop(&mut self) {
         self.close(false);
@@ -362,35 +322,29 @@ const COMMITS_KEY: &[u8] = b"c";
 /// The folder of the database in the data directory.
 pub(super) const FOLDER: &str = "peers.sled";
 
-/// Opens the database, and checks that it has the durable commits.
-fn open_checked(path: &Path, pages_lost: bool, durable: u64) -> Result<Database, StoreError> {
+/// Opens the database. Returns it with the number of its last commit: if that is
+/// lower than `durable`, the database has lost registrations.
+fn open_checked(
+    path: &Path,
+    pages_lost: bool,
+    durable: u64,
+) -> Result<(Database, u64), StoreError> {
     let database = open(path, pages_lost)?;
-    match check(&database.db, path, durable) {
-        Ok(()) => Ok(database),
-        Err(error) => {
-            database.close();
-            Err(error)
-        }
-    }
-}
-
-fn commits_in(db: &Db) -> Result<u64, String> {
-    match db.get(COMMITS_KEY).map_err(|error| error.to_string())? {
-        Some(value) => <[u8; 8]>::try_from(&*value)
-            .map(u64::from_be_bytes)
-            .map_err(|_| "the number of commits is not eight bytes long".to_owned()),
-        None => Ok(0),
-    }
-}
-
-/// Checks that the database has the durable commits. If not, it has lost
-/// registrations.
-fn check(db: &Db, path: &Path, durable: u64) -> Result<(), StoreError> {
-    let reason = match commits_in(db) {
-        Ok(commits) if commits >= durable => return Ok(()),
+    let reason = match number(&database.db, COMMITS_KEY, "the number of commits") {
+        Ok(commits) if commits >= durable => return Ok((database, commits)),
         Ok(commits) => format!("its commits {} to {durable} are missing", commits + 1),
         Err(reason) => reason,
     };
-    let path = path.to_owned();
-    Err(StoreError::Corrupt { path, reason })
+    database.close();
+    Err(damaged(path, reason))
+}
+
+/// A number of eight bytes; 0 if there is none. Errors call it `name`.
+fn number(db: &Db, key: &[u8], name: &str) -> Result<u64, String> {
+    let Some(value) = db.get(key).map_err(|error| error.to_string())? else {
+        return Ok(0);
+    };
+    <[u8; 8]>::try_from(&*value)
+        .map(u64::from_be_bytes)
+        .map_err(|_| format!("{name} is not eight bytes long"))
 }

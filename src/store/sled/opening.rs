@@ -17,8 +17,9 @@ use super::{
     renewal, snapshots,
 };
 use crate::store::{
-    StoreError,
-    files::{make_directory, parent_of, sync_directory},
+    StoreError, damaged,
+    files::{self, make_directory, parent_of, sync_directory},
+    unusable,
 };
 
 /// The pages that sled keeps in memory. After the start, when the registrations
@@ -31,14 +32,9 @@ const LOCK_ATTEMPTS: u32 = 300;
 
 /// Locks the data directory, which is created if it does not exist.
 pub fn lock(data: &Path) -> Result<File, StoreError> {
-    let unusable = |error: io::Error| unusable(data, &error);
-    make_directory(data).map_err(unusable)?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(data.join("lock"))
-        .map_err(unusable)?;
+    let unusable = unusable(data);
+    make_directory(data).map_err(&unusable)?;
+    let file = files::open(&data.join("lock")).map_err(&unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
@@ -53,7 +49,7 @@ pub fn lock(data: &Path) -> Result<File, StoreError> {
 /// since the machine was started, which is also detected here if another process
 /// was told.
 pub fn open(path: &Path, pages_lost: bool) -> Result<Database, StoreError> {
-    let log = prepare(path, pages_lost).map_err(|error| unusable(path, &error))?;
+    let log = prepare(path, pages_lost).map_err(unusable(path))?;
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(CACHE_BYTES)
@@ -63,13 +59,10 @@ pub fn open(path: &Path, pages_lost: bool) -> Result<Database, StoreError> {
     // A damaged file can make sled panic instead of returning an error.
     let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
     let error = match opened {
-        Ok(Ok(db)) => return settled(db, log, path).map_err(|error| unusable(path, &error)),
-        Ok(Err(sled::Error::Io(error))) => unusable(path, &error),
-        Ok(Err(error)) => corrupt(path, error.to_string()),
-        Err(_) => corrupt(
-            path,
-            "sled panicked while it opened the database".to_owned(),
-        ),
+        Ok(Ok(db)) => return settled(db, log, path).map_err(unusable(path)),
+        Ok(Err(sled::Error::Io(error))) => unusable(path)(error),
+        Ok(Err(error)) => damaged(path, error),
+        Err(_) => damaged(path, "sled panicked while it opened the database"),
     };
     // sled writes while it opens the database.
     if log.sync_data().is_err() {
@@ -84,12 +77,12 @@ pub fn open(path: &Path, pages_lost: bool) -> Result<Database, StoreError> {
 fn prepare(path: &Path, pages_lost: bool) -> io::Result<File> {
     renewal::complete(path)?;
     make_directory(path)?;
-    let mut log = log_in(path)?;
+    let mut log = files::open(&path.join(LOG))?;
     wait_for(&log)?;
     if pages_lost || renewal::is_demanded(path) || log.sync_all().is_err() {
         drop(log);
         renewal::renew(path)?;
-        log = log_in(path)?;
+        log = files::open(&path.join(LOG))?;
         log.sync_all()?;
     }
     conf::mend(path)?;
@@ -101,51 +94,22 @@ fn prepare(path: &Path, pages_lost: bool) -> io::Result<File> {
 /// Makes the names of sled's files durable.
 fn settled(db: Db, log: File, path: &Path) -> io::Result<Database> {
     let database = Database::new(db, log, path.to_owned())?;
-    let synced = sync_directory(path).and_then(|()| sync_directory(parent_of(path)));
-    match synced {
-        Ok(()) => Ok(database),
-        Err(error) => {
-            database.close();
-            Err(error)
-        }
+    if let Err(error) = sync_directory(path).and_then(|()| sync_directory(parent_of(path))) {
+        database.close();
+        return Err(error);
     }
-}
-
-fn log_in(path: &Path) -> io::Result<File> {
-    File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path.join(LOG))
+    Ok(database)
 }
 
 /// Waits until sled's threads have released the log. If this process had it open
 /// before, they may hold it for a moment.
 fn wait_for(log: &File) -> io::Result<()> {
-    let mut attempts = 0;
-    loop {
+    for _ in 0..LOCK_ATTEMPTS {
         match log.try_lock() {
             Ok(()) => return log.unlock(),
-            Err(TryLockError::WouldBlock) if attempts < LOCK_ATTEMPTS => {
-                attempts += 1;
-                thread::sleep(Duration::from_millis(10));
-            }
-            Err(error) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+            Err(TryLockError::Error(error)) => return Err(error),
         }
     }
-}
-
-fn unusable(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Unusable {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    }
-}
-
-fn corrupt(path: &Path, reason: String) -> StoreError {
-    StoreError::Corrupt {
-        path: path.to_owned(),
-        reason,
-    }
+    Err(TryLockError::WouldBlock.into())
 }

@@ -18,10 +18,10 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use crate::store::files::{parent_of, sync_directory};
+use crate::store::files::{beside, parent_of, sync_directory};
 
 /// The file that requests a renewal.
 const DEMAND: &str = "renew";
@@ -46,12 +46,6 @@ pub fn is_demanded(database: &Path) -> bool {
 /// Whether a renewal was interrupted while the database had no name.
 pub fn is_interrupted(database: &Path) -> bool {
     !database.exists() && beside(database, OLD).exists()
-}
-
-fn beside(database: &Path, ending: &str) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(ending);
-    path.into()
 }
 
 /// Replaces the database, which must not be open, by a copy.
@@ -127,6 +121,8 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn database() -> (tempfile::TempDir, PathBuf) {

@@ -63,9 +63,8 @@ impl Watch {
 
     /// Stops the thread, and releases the database.
     pub fn stop(self) {
-        let Self { end, thread, .. } = self;
-        drop(end);
+        drop(self.end);
         // The thread catches its panics.
-        let _ = thread.join();
+        let _ = self.thread.join();
     }
 }

@@ -1,20 +1,29 @@
-use super::*;
-use crate::store::Registration;
+//! Dumps: which are kept, which are taken for the newest, and what of a damaged or
+//! edited file is accepted.
+
+use std::{collections::BTreeSet, fs};
+
+use crate::windows::model;
+use param_daemon::store::{
+    Contents, Identity, Pin, Registration,
+    dumps::{
+        DAYS_KEPT, Dump, DumpError, Dumps, Generation, Head, MissingChecksum, Newest, RECENT_KEPT,
+        Timestamp,
+    },
+};
 
 const ORIGIN: &str = "test.internal.";
 
-fn contents(commit: u64, serial: u64) -> Contents {
-    let registration = Registration {
-        host: format!("host-{commit}"),
-        sequence: "vp".into(),
-        number: 0,
-        role: "mixed".into(),
-        source: [10, 0, 0, 1].into(),
-        address: [10, 0, 0, 1].into(),
+fn registration(number: u32) -> Registration {
+    Registration {
         epoch: 7,
-    };
+        ..model::registration(number, [10, 0, 0, 1].into())
+    }
+}
+
+fn contents(commit: u64, serial: u64) -> Contents {
     Contents {
-        registrations: vec![registration],
+        registrations: vec![registration(commit as u32)],
         serial,
         commit,
         changed: commit,
@@ -127,14 +136,60 @@ fn dumps_of_an_earlier_release_are_found() {
     assert!(aside.join("test.internal/000000000001.json").is_file());
 }
 
-#[test]
-fn every_origin_has_a_folder_of_its_own() {
-    let origins = ["a.b.", "a/b.", "%2f.", "a%2fb.", "..", "\\047."];
-    let names: BTreeSet<String> = origins.iter().map(|it| folder_name(it)).collect();
-    assert_eq!(names.len(), origins.len());
-    assert!(names.iter().all(|name| !name.contains('/')));
-    for origin in ["a.b.", "a/b.", "%2f.", "\\047."] {
-        assert_eq!(origin_of(&folder_name(origin)).unwrap(), origin);
+fn dump() -> Dump {
+    let mut head = Head::now(ORIGIN.into(), 7);
+    head.commit = Some(3);
+    head.network = Some(Identity::new().unwrap());
+    Dump {
+        head,
+        peers: (0..3).map(registration).collect(),
+        pins: vec![Pin {
+            host: "pinned".into(),
+            sequence: "vp".into(),
+            number: 9,
+        }],
     }
-    assert_eq!(origin_of("..").or(origin_of(".hidden")), None);
+}
+
+#[test]
+fn what_is_written_is_read_and_every_changed_byte_is_noticed() {
+    let dump = dump();
+    let mut written = Vec::new();
+    dump.write(&mut written).unwrap();
+    let read = Dump::read(&written, MissingChecksum::Reject).unwrap();
+    assert_eq!(read, dump);
+    assert_eq!(Head::read(&written[..]).unwrap(), dump.head);
+    // A line break at the end is no damage: some editors add one.
+    for place in 0..written.len() - 1 {
+        let mut damaged = written.clone();
+        damaged[place] ^= 1;
+        assert!(
+            Dump::read(&damaged, MissingChecksum::Reject).is_err(),
+            "byte {place}"
+        );
+        let cut = &written[..place];
+        assert!(
+            Dump::read(cut, MissingChecksum::Accept).is_err(),
+            "cut at {place}"
+        );
+    }
+}
+
+#[test]
+fn a_dump_without_a_checksum_is_taken_where_that_is_wanted() {
+    let mut written = Vec::new();
+    dump().write(&mut written).unwrap();
+    let text = String::from_utf8(written).unwrap();
+    let (edited, _) = text.split_once(",\n\"checksum\"").unwrap();
+    let edited = edited.replace("host-1", "other") + "}";
+    let read = Dump::read(edited.as_bytes(), MissingChecksum::Accept).unwrap();
+    assert_eq!(read.peers[1].host, "other");
+    let error = Dump::read(edited.as_bytes(), MissingChecksum::Reject).unwrap_err();
+    assert!(matches!(error, DumpError::NoChecksum), "{error}");
+    let first = r#"{"version":1,"origin":"a.","serial":1,"peers":[]}"#;
+    let read = Dump::read(first.as_bytes(), MissingChecksum::Accept).unwrap();
+    assert_eq!(read.head.commit, None);
+    let later = r#"{"version":3,"origin":"a.","more":1}"#;
+    let error = Dump::read(later.as_bytes(), MissingChecksum::Accept).unwrap_err();
+    assert!(matches!(error, DumpError::UnknownVersion(3)), "{error}");
 }
