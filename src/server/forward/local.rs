@@ -77,12 +77,11 @@ static WITHOUT_UPSTREAMS: LazyLock<Vec<Name>> = LazyLock::new(|| {
 
 /// Answers a query for a locally served name; `None` for any other name.
 pub fn answer(owner: &Name, rtype: RecordType, has_upstreams: bool) -> Option<Answer> {
-    let contains_owner = |zone: &&Name| zone.zone_of(owner);
-    let mut zone = LOCAL.iter().find(contains_owner);
-    if zone.is_none() && !has_upstreams {
-        zone = WITHOUT_UPSTREAMS.iter().find(contains_owner);
-    }
-    let zone = zone?;
+    let others = WITHOUT_UPSTREAMS.iter().filter(|_| !has_upstreams);
+    let zone = LOCAL
+        .iter()
+        .chain(others)
+        .find(|zone| zone.zone_of(owner))?;
     let Some(mut data) = data(zone, owner) else {
         return Some(negative(ResponseCode::NXDomain, zone));
     };
