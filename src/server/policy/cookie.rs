@@ -2,7 +2,7 @@
 //! returns a server cookie has shown that it receives packets at its address.
 
 use std::{
-    io,
+    fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,7 +13,7 @@ use siphasher::sip::SipHasher24;
 use tracing::warn;
 
 use super::{secrets::Secrets, tsig};
-use crate::server::config::secret::Secret;
+use crate::{server::config::secret::Secret, store::files};
 
 /// The maximum age of a server cookie, and how far ahead the clock of another
 /// server with the same secret may be (RFC 9018, section 4.3), in seconds.
@@ -79,7 +79,8 @@ impl Cookies {
     /// The operating system provides no random numbers.
     pub fn generated(data: &Path) -> io::Result<Self> {
         let file = data.join("cookie-secrets");
-        let secrets = match Secrets::read(&file) {
+        let stored = fs::read_to_string(&file).ok();
+        let secrets = match stored.and_then(|text| Secrets::parse(&text)) {
             Some(secrets) => secrets,
             None => Secrets::new(None, now())?,
         };
@@ -160,7 +161,8 @@ impl Cookies {
         let Some(file) = &self.file else {
             return;
         };
-        if let Err(error) = self.secrets.load().write(file) {
+        // Only its owner may read it.
+        if let Err(error) = files::write(file, files::PRIVATE, self.text().as_bytes()) {
             warn!("cannot write {}: {error}", file.display());
         }
     }

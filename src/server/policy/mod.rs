@@ -80,9 +80,11 @@ impl Policy {
         }
     }
 
-    /// Returns whether any key is configured.
-    pub fn has_keys(&self) -> bool {
+    /// Returns whether the message has a valid signature.
+    pub fn is_signed(&self, packet: &[u8]) -> bool {
         !self.keys.0.is_empty()
+            && Message::from_vec(packet)
+                .is_ok_and(|message| self.check_signature(packet, &message).key().is_some())
     }
 
     /// Checks the signature of a message.

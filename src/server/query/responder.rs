@@ -144,15 +144,6 @@ impl Responder {
         }
     }
 
-    /// Returns whether the message has a valid signature.
-    pub fn is_signed(&self, packet: &[u8]) -> bool {
-        self.policy.has_keys()
-            && Message::from_vec(packet).is_ok_and(|message| {
-                let tsig = self.policy.check_signature(packet, &message);
-                tsig.key().is_some()
-            })
-    }
-
     /// The current published state.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(&self.registry, &self.policy.cookies, &self.clock)

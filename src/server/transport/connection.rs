@@ -110,7 +110,7 @@ async fn read_all(
             () = sender.closed() => return,
         };
         let responder = &shared.responder;
-        if !connection.is_protected() && responder.is_signed(&message) {
+        if !connection.is_protected() && responder.policy.is_signed(&message) {
             connection.protect();
         }
         let mut reply = Vec::new();

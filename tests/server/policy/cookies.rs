@@ -164,3 +164,37 @@ fn generated_secrets_are_stored_and_rotated_without_a_gap() {
     assert!(is_valid(&after, &client, &before, here, now()));
     assert_eq!(current(&after), current(&first));
 }
+
+#[test]
+fn secrets_survive_writing_and_reading() {
+    let first = Cookies::generate_text().unwrap();
+    assert_ne!(first, Cookies::generate_text().unwrap());
+    let secret = first.lines().nth(1).unwrap();
+    let second = format!("8\n{KEY}\n{secret}\n");
+    for text in [first.as_str(), &second] {
+        assert_eq!(Cookies::shared(text).unwrap().text(), text);
+    }
+    for text in [
+        "",
+        "7\n",
+        "x\n00",
+        "7\n00\n",
+        "7\n+0000000000000000000000000000000\n",
+    ] {
+        assert!(Cookies::shared(text).is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_rotation_due() {
+    const ROTATION: u32 = 24 * 3_600;
+    for (created, is_due) in [
+        (now(), false),
+        (now() - ROTATION + 60, false),
+        (now() - ROTATION, true),
+        (now() + 60, true),
+    ] {
+        let cookies = Cookies::shared(&format!("{created}\n{KEY}\n\n")).unwrap();
+        assert_eq!(cookies.next_text().is_some(), is_due, "{created}");
+    }
+}
