@@ -76,7 +76,7 @@ impl Asked {
         // Not asked of the service: it might be wrong.
         let is_verified = source.transport != Transport::Udp
             || source.ip.is_loopback()
-            || cookie.is_some_and(|cookie| cookie.is_valid());
+            || matches!(cookie, Some(CookieStatus::Valid { .. }));
         let access = &service.access;
         let is_update = request
             .as_ref()

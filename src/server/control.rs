@@ -87,22 +87,15 @@ async fn serve(stream: UnixStream, clock: &Clock) -> io::Result<()> {
         .take(MAX_COMMAND_BYTES)
         .read_line(&mut line)
         .await?;
+    let moment = clock.moment();
     let answer = match line.trim() {
-        HEALTH => health(clock),
+        // A stalled loop receives no queries.
+        HEALTH if moment.heard_since == moment.now => {
+            format!("error: a part of the service has been stalled for more than {MAX_BREAK:?}")
+        }
+        HEALTH => "ok".to_owned(),
         other => format!("error: unknown command {other:?}"),
     };
     stream.write_all(format!("{answer}\n").as_bytes()).await?;
     stream.shutdown().await
-}
-
-/// The answer to [`HEALTH`]: an error if any loop is stalled, which then receives no
-/// queries.
-fn health(clock: &Clock) -> String {
-    let moment = clock.moment();
-    if moment.heard_since == moment.now {
-        return format!(
-            "error: a part of the service has been stalled for more than {MAX_BREAK:?}"
-        );
-    }
-    "ok".to_owned()
 }

@@ -5,6 +5,13 @@ use std::borrow::Cow;
 /// The option code of an extended error (RFC 8914, section 2).
 pub const EXTENDED_ERROR: u16 = 15;
 
+/// The client is not authorized.
+const PROHIBITED: u16 = 18;
+/// No server that could know the answer has responded.
+pub const NO_REACHABLE_AUTHORITY: u16 = 22;
+/// The network reported an error for each of these servers.
+pub const NETWORK_ERROR: u16 = 23;
+
 /// An extended error: why a query was refused or failed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExtendedError {
@@ -13,31 +20,20 @@ pub struct ExtendedError {
 }
 
 impl ExtendedError {
-    fn new(info_code: u16, text: impl Into<Cow<'static, str>>) -> Self {
+    /// An error that no info code describes better.
+    pub fn other(text: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            info_code,
+            info_code: 0,
             text: text.into(),
         }
     }
 
-    /// An error that no info code describes better.
-    pub fn other(text: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(0, text)
-    }
-
     /// The client is not authorized.
     pub fn prohibited(text: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(18, text)
-    }
-
-    /// No server that could know the answer has responded.
-    pub fn no_reachable_authority(text: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(22, text)
-    }
-
-    /// The network reported an error for each of these servers.
-    pub fn network_error(text: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(23, text)
+        Self {
+            info_code: PROHIBITED,
+            ..Self::other(text)
+        }
     }
 
     /// The length of its option with the option header, in octets.

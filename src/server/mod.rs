@@ -98,7 +98,7 @@ impl Server {
             for socket in listener.udp {
                 let (shared, stopping) = (shared.clone(), stopping.clone());
                 let runtime = Handle::current();
-                loops.spawn_blocking(move || udp::run(socket, &shared, &stopping, &runtime));
+                loops.spawn_blocking(move || udp::run(socket, &shared, &stopping, runtime));
             }
             let tcp = tcp::run(listener.tcp, None, shared.clone(), stopping.clone());
             loops.spawn(tcp);

@@ -7,6 +7,11 @@
 
 use std::net::IpAddr;
 
+use hickory_proto::{
+    rr::Name,
+    serialize::binary::{BinDecodable as _, BinDecoder},
+};
+
 use super::record_place::RecordPlace;
 
 /// The length of a header (RFC 1035, section 4.1.1).
@@ -175,6 +180,11 @@ impl<'p> Query<'p> {
         self.edns.as_ref()?.subnet
     }
 
+    /// The name in the question; `None` if it is longer than a name can be.
+    pub fn owner(&self) -> Option<Name> {
+        Name::read(&mut BinDecoder::new(self.name)).ok()
+    }
+
     /// The question: name, type and class.
     pub fn question(&self) -> &'p [u8] {
         &self.header_and_question()[HEADER..]
@@ -306,32 +316,4 @@ pub fn push_framed(octets: &mut Vec<u8>, message: &[u8]) {
     let length = message.len().min(u16::MAX.into());
     octets.extend((length as u16).to_be_bytes());
     octets.extend(&message[..length]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_subnet_is_as_long_as_its_prefix_requires() {
-        for (data, expected) in [
-            (&[0, 1, 32, 0, 10, 0, 0, 1][..], Some(("10.0.0.1", 32))),
-            (&[0, 1, 24, 0, 10, 0, 1], Some(("10.0.1.0", 24))),
-            (&[0, 1, 20, 0, 10, 0, 0x10], Some(("10.0.16.0", 20))),
-            (&[0, 1, 0, 0], Some(("0.0.0.0", 0))),
-            (&[0, 2, 16, 0, 0xfd, 0], Some(("fd00::", 16))),
-            // Too many octets, too few, a bit after the prefix, a scope, an invalid
-            // prefix, an unknown family, and an incomplete option.
-            (&[0, 1, 24, 0, 10, 0, 1, 0], None),
-            (&[0, 1, 32, 0, 10, 0, 0], None),
-            (&[0, 1, 20, 0, 10, 0, 0x18], None),
-            (&[0, 1, 24, 24, 10, 0, 1], None),
-            (&[0, 1, 33, 0, 10, 0, 0, 0, 0], None),
-            (&[0, 3, 0, 0], None),
-            (&[0, 1, 0], None),
-        ] {
-            let expected = expected.map(|(address, prefix)| (address.parse().unwrap(), prefix));
-            assert_eq!(parse_subnet(data), expected, "{data:?}");
-        }
-    }
 }

@@ -16,6 +16,7 @@ mod malformed;
 mod memory;
 mod network;
 mod places;
+mod policy;
 mod queries;
 mod replay;
 mod resolvers;

@@ -94,33 +94,28 @@ impl Access {
 fn read(texts: &[Spanned<String>], keys: &[Key], document: &mut Document<'_>) -> AccessList {
     let mut list = AccessList::default();
     for text in texts {
-        match entry(text.get_ref(), keys) {
-            Ok(Entry::Network(network)) => list.networks.push(network),
-            Ok(Entry::Key(name)) => list.keys.push(name),
-            Err(message) => document.problem(text.span(), message),
+        if let Err(message) = list.add(text.get_ref(), keys) {
+            document.problem(text.span(), message);
         }
     }
     list
 }
 
-enum Entry {
-    Network(IpNet),
-    Key(Name),
-}
-
-fn entry(text: &str, keys: &[Key]) -> Result<Entry, String> {
-    if let Some(name) = text.strip_prefix(KEY_PREFIX) {
-        let name = keys::name(name)?;
-        let is_known = keys.iter().any(|key| key.name == name);
-        return if is_known {
-            Ok(Entry::Key(name))
-        } else {
-            Err(keys::unknown(&name))
-        };
+impl AccessList {
+    /// Adds a network, or one of the `keys`.
+    fn add(&mut self, text: &str, keys: &[Key]) -> Result<(), String> {
+        if let Some(name) = text.strip_prefix(KEY_PREFIX) {
+            let name = keys::name(name)?;
+            if !keys.iter().any(|key| key.name == name) {
+                return Err(keys::unknown(&name));
+            }
+            self.keys.push(name);
+            return Ok(());
+        }
+        let single = text.parse::<IpAddr>().map(IpNet::from);
+        self.networks.push(text.parse().or(single).map_err(|_| {
+            format!("invalid network `{text}`: write \"10.0.0.0/8\", \"fd00::/8\" or \"key:NAME\"")
+        })?);
+        Ok(())
     }
-    let single = text.parse::<IpAddr>().map(IpNet::from);
-    let network = text.parse().or(single);
-    network.map(Entry::Network).map_err(|_| {
-        format!("invalid network `{text}`: write \"10.0.0.0/8\", \"fd00::/8\" or \"key:NAME\"")
-    })
 }

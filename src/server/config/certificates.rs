@@ -2,6 +2,7 @@
 //! configuration of handshakes.
 
 use std::{
+    fmt::Display,
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -49,18 +50,17 @@ pub struct FileError {
     pub message: String,
 }
 
-/// Metadata by which a changed or replaced file is recognized. No program can set the
-/// time of the last change of the inode (`ctime`), so that a copy with preserved times
-/// is recognized, too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileStamp {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    /// In seconds and nanoseconds, as is `ctime`.
-    mtime: (i64, i64),
-    ctime: (i64, i64),
+impl FileError {
+    fn new(kind: FileKind, path: &Path, problem: impl Display) -> Self {
+        let message = format!("{} {problem}", path.display());
+        Self { kind, message }
+    }
 }
+
+/// Metadata by which a changed or replaced file is recognized: its device, inode and
+/// length, and the times of its last changes in seconds and nanoseconds. No program can
+/// set that of the inode (`ctime`), so that a copy with preserved times is recognized, too.
+pub type FileStamp = [i64; 7];
 
 /// The stamps of the certificate, the key and the CA; `None` for a missing file.
 pub type FileStamps = [Option<FileStamp>; 3];
@@ -68,11 +68,11 @@ pub type FileStamps = [Option<FileStamp>; 3];
 /// The credentials of the server, and its requirements for those of clients.
 #[derive(Debug)]
 pub struct Credentials {
-    files: TlsFiles,
+    pub files: TlsFiles,
     /// The stamps of the files when they were first read.
-    stamps: FileStamps,
+    pub stamps: FileStamps,
     /// The configuration of new connections. Existing connections keep theirs.
-    current: ArcSwap<ServerConfig>,
+    pub current: ArcSwap<ServerConfig>,
 }
 
 impl Credentials {
@@ -91,25 +91,6 @@ impl Credentials {
             stamps,
             current,
         })
-    }
-
-    pub fn files(&self) -> &TlsFiles {
-        &self.files
-    }
-
-    /// The stamps of the files when they were first read.
-    pub fn stamps(&self) -> FileStamps {
-        self.stamps
-    }
-
-    /// The configuration of new connections.
-    pub fn current(&self) -> Arc<ServerConfig> {
-        self.current.load_full()
-    }
-
-    /// Replaces the configuration of new connections.
-    pub fn replace(&self, config: ServerConfig) {
-        self.current.store(Arc::new(config));
     }
 }
 
@@ -154,16 +135,15 @@ impl TlsFiles {
     }
 
     fn key(&self) -> Result<PrivateKeyDer<'static>, FileError> {
-        let shown = self.key.display();
         let text = read(FileKind::Key, &self.key)?;
-        PrivateKeyDer::from_pem_slice(&text).map_err(|error| FileError {
-            kind: FileKind::Key,
-            message: match error {
+        PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+            let problem = match error {
                 pem::Error::NoItemsFound => {
-                    format!("{shown} has no private key: it must be PEM, without a passphrase")
+                    "has no private key: it must be PEM, without a passphrase".to_owned()
                 }
-                error => format!("{shown} is not a valid PEM file: {error}"),
-            },
+                error => format!("is not a valid PEM file: {error}"),
+            };
+            FileError::new(FileKind::Key, &self.key, problem)
         })
     }
 
@@ -175,60 +155,53 @@ impl TlsFiles {
         let Some(path) = &self.client_ca else {
             return Ok(WebPkiClientVerifier::no_client_auth());
         };
-        let unusable = |error: String| FileError {
-            kind: FileKind::ClientCa,
-            message: format!("{} has no usable CA: {error}", path.display()),
+        let unusable = |error: &dyn Display| {
+            let problem = format!("has no usable CA: {error}");
+            FileError::new(FileKind::ClientCa, path, problem)
         };
         let mut roots = RootCertStore::empty();
         for certificate in certificates(FileKind::ClientCa, path)? {
-            roots
-                .add(certificate)
-                .map_err(|error| unusable(error.to_string()))?;
+            roots.add(certificate).map_err(|error| unusable(&error))?;
         }
-        let builder =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-        let builder = if self.require_client_certificate {
-            builder
-        } else {
-            builder.allow_unauthenticated()
-        };
-        builder.build().map_err(|error| unusable(error.to_string()))
+        let roots = Arc::new(roots);
+        let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
+        if !self.require_client_certificate {
+            builder = builder.allow_unauthenticated();
+        }
+        builder.build().map_err(|error| unusable(&error))
     }
 
     /// Why TLS rejects the certificate and the key.
     fn rejected(&self, error: &Error) -> FileError {
-        let (certificate, key) = (self.certificate.display(), self.key.display());
-        let (kind, message) = match error {
-            Error::InconsistentKeys(_) => (
-                FileKind::Key,
-                format!("{key} is not the key of the first certificate in {certificate}"),
-            ),
-            Error::InvalidCertificate(_) => (
-                FileKind::Certificate,
-                format!("{certificate} has no usable certificate: {error}"),
-            ),
-            _ => (FileKind::Key, format!("{key} has no usable key: {error}")),
-        };
-        FileError { kind, message }
+        let certificate = self.certificate.display();
+        match error {
+            Error::InconsistentKeys(_) => {
+                let problem = format!("is not the key of the first certificate in {certificate}");
+                FileError::new(FileKind::Key, &self.key, problem)
+            }
+            Error::InvalidCertificate(_) => {
+                let problem = format!("has no usable certificate: {error}");
+                FileError::new(FileKind::Certificate, &self.certificate, problem)
+            }
+            _ => {
+                let problem = format!("has no usable key: {error}");
+                FileError::new(FileKind::Key, &self.key, problem)
+            }
+        }
     }
 }
 
 fn stamp(path: &Path) -> Option<FileStamp> {
-    let metadata = fs::metadata(path).ok()?;
-    Some(FileStamp {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        bytes: metadata.len(),
-        mtime: (metadata.mtime(), metadata.mtime_nsec()),
-        ctime: (metadata.ctime(), metadata.ctime_nsec()),
-    })
+    let file = fs::metadata(path).ok()?;
+    let [device, inode, bytes] = [file.dev(), file.ino(), file.len()].map(u64::cast_signed);
+    let (mtime, ctime) = (file.mtime(), file.ctime());
+    let [mtime_nsec, ctime_nsec] = [file.mtime_nsec(), file.ctime_nsec()];
+    Some([device, inode, bytes, mtime, mtime_nsec, ctime, ctime_nsec])
 }
 
 fn read(kind: FileKind, path: &Path) -> Result<Vec<u8>, FileError> {
-    fs::read(path).map_err(|error| FileError {
-        kind,
-        message: format!("{} cannot be read: {error}", path.display()),
-    })
+    fs::read(path)
+        .map_err(|error| FileError::new(kind, path, format_args!("cannot be read: {error}")))
 }
 
 /// Reads all certificates in the file, which must contain at least one.
@@ -240,8 +213,5 @@ fn certificates(kind: FileKind, path: &Path) -> Result<Vec<CertificateDer<'stati
         Ok(_) => "has no certificate: it must be PEM".to_owned(),
         Err(error) => format!("is not a valid PEM file: {error}"),
     };
-    Err(FileError {
-        kind,
-        message: format!("{} {problem}", path.display()),
-    })
+    Err(FileError::new(kind, path, problem))
 }

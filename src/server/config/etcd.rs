@@ -75,21 +75,19 @@ impl Default for Etcd {
 impl Etcd {
     /// Reads the table.
     pub fn take(table: &mut Table<'_>, source: &mut Document<'_>) -> Self {
-        let default = Self::default();
         let prefix = table.text("prefix", source);
         let lease = table.duration("lease", LEASE, source);
         let hold = table.duration("hold", HOLD, source);
         let channel = table.text("channel", source);
         let channel = channel.and_then(|text| {
-            let address = text.get_ref().parse().ok();
-            if address.is_none() {
+            let report = |_| {
                 let message = format!(
                     "invalid address `{}`: write \"10.0.0.2:{CHANNEL_PORT}\" or \"[::]:{CHANNEL_PORT}\"",
                     text.get_ref()
                 );
                 source.problem(text.span(), message);
-            }
-            address
+            };
+            text.get_ref().parse().map_err(report).ok()
         });
         let tls = tls(table, source);
         let login = login(table, source);
@@ -101,6 +99,7 @@ impl Etcd {
                            digits, `.`, `-`, `_` and `/`: write prefix = \"/paramd\"";
             source.problem(prefix.span(), message);
         }
+        let default = Self::default();
         Self {
             prefix: prefix.map_or(default.prefix, Spanned::into_inner),
             lease: lease.unwrap_or(default.lease),
@@ -157,17 +156,14 @@ fn both(
 ) -> (Option<Spanned<String>>, Option<Spanned<String>>) {
     let has_first = table.span(first).is_some();
     let has_second = table.span(second).is_some();
-    match (has_first, has_second) {
-        (true, _) => (
-            table.text(first, source),
-            table.required(second, example, source),
-        ),
-        (false, true) => (
-            table.required(first, example, source),
-            table.text(second, source),
-        ),
-        (false, false) => (table.text(first, source), table.text(second, source)),
-    }
+    let mut text = |key, is_required| {
+        if is_required {
+            table.required(key, example, source)
+        } else {
+            table.text(key, source)
+        }
+    };
+    (text(first, has_second), text(second, has_first))
 }
 
 /// The content of a file, whose path starts where the configuration file is.
@@ -179,17 +175,12 @@ fn file(
     let directory = source.path().parent().unwrap_or(Path::new(""));
     let path = directory.join(name.get_ref());
     let read = fs::read(&path).map_err(|error| format!("cannot be read: {error}"));
-    let checked = read.and_then(|content| match check(&content) {
-        Ok(()) => Ok(content),
-        Err(problem) => Err(problem.to_owned()),
+    let checked = read.and_then(|content| {
+        check(&content)?;
+        Ok(content)
     });
-    match checked {
-        Ok(content) => Some(content),
-        Err(problem) => {
-            source.problem(name.span(), format!("{} {problem}", path.display()));
-            None
-        }
-    }
+    let report = |problem| source.problem(name.span(), format!("{} {problem}", path.display()));
+    checked.map_err(report).ok()
 }
 
 fn has_certificate(text: &[u8]) -> Result<(), &'static str> {
@@ -201,10 +192,8 @@ fn has_certificate(text: &[u8]) -> Result<(), &'static str> {
 }
 
 fn has_key(text: &[u8]) -> Result<(), &'static str> {
-    match PrivateKeyDer::from_pem_slice(text) {
-        Ok(_) => Ok(()),
-        Err(_) => Err("has no private key: it must be PEM, without a passphrase"),
-    }
+    let key = PrivateKeyDer::from_pem_slice(text).map(drop);
+    key.map_err(|_| "has no private key: it must be PEM, without a passphrase")
 }
 
 fn has_text(text: &[u8]) -> Result<(), &'static str> {

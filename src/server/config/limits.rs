@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::settings::{Document, Spanned, Table};
+use crate::settings::{Document, Table};
 
 /// A day, in seconds.
 const DAY: u64 = 86_400;
@@ -28,22 +28,6 @@ impl Default for TransferLimits {
             time: Duration::from_secs(600),
             bytes: 8_192 << 20,
             count: 8,
-        }
-    }
-}
-
-impl TransferLimits {
-    /// Reads the keys in `[limits]` that concern transfers.
-    fn take(&mut self, table: &mut Table<'_>, document: &mut Document<'_>) {
-        if let Some(time) = table.duration("transfer_time", 1..DAY + 1, document) {
-            self.time = time;
-        }
-        let mebibytes = table.number("transfer_mebibytes", 1..MAX_MEBIBYTES + 1, document);
-        if let Some(mebibytes) = mebibytes {
-            self.bytes = u64::from(mebibytes.into_inner()) << 20;
-        }
-        if let Some(count) = table.number("transfers", 1..MAX_TRANSFERS + 1, document) {
-            self.count = count.into_inner() as usize;
         }
     }
 }
@@ -86,36 +70,43 @@ impl Default for Limits {
 impl Limits {
     /// Reads the table `[limits]`.
     pub fn take(table: &mut Table<'_>, document: &mut Document<'_>) -> Self {
-        let default = Self::default();
-        let mut number = |key, max: u64, default| {
-            let number = table.number(key, 0..max + 1, document);
-            number.map_or(default, Spanned::into_inner)
-        };
-        let responses_per_second = number(
-            "responses_per_second",
-            1_000_000,
-            default.responses_per_second,
-        );
-        let slip = number("slip", 10, default.slip);
-        let new_hosts_per_source = number(
-            "new_hosts_per_source",
-            1_000_000,
-            default.new_hosts_per_source,
-        );
-        let changes_per_host = number("changes_per_host", 1_000_000, default.changes_per_host);
-        let every = table.duration("new_host_every", 1..DAY + 1, document);
-        let change_every = table.duration("change_every", 1..DAY + 1, document);
-        let mut transfers = default.transfers;
-        transfers.take(table, document);
-        table.finish(document);
-        Self {
-            responses_per_second,
-            slip,
-            new_hosts_per_source,
-            new_host_every: every.unwrap_or(default.new_host_every),
-            changes_per_host,
-            change_every: change_every.unwrap_or(default.change_every),
-            transfers,
+        let mut limits = Self::default();
+        for (key, max, limit) in [
+            (
+                "responses_per_second",
+                1_000_000,
+                &mut limits.responses_per_second,
+            ),
+            ("slip", 10, &mut limits.slip),
+            (
+                "new_hosts_per_source",
+                1_000_000,
+                &mut limits.new_hosts_per_source,
+            ),
+            ("changes_per_host", 1_000_000, &mut limits.changes_per_host),
+        ] {
+            if let Some(number) = table.number(key, 0..max + 1, document) {
+                *limit = number.into_inner();
+            }
         }
+        let transfers = &mut limits.transfers;
+        for (key, limit) in [
+            ("new_host_every", &mut limits.new_host_every),
+            ("change_every", &mut limits.change_every),
+            ("transfer_time", &mut transfers.time),
+        ] {
+            if let Some(duration) = table.duration(key, 1..DAY + 1, document) {
+                *limit = duration;
+            }
+        }
+        let mebibytes = table.number("transfer_mebibytes", 1..MAX_MEBIBYTES + 1, document);
+        if let Some(mebibytes) = mebibytes {
+            transfers.bytes = u64::from(mebibytes.into_inner()) << 20;
+        }
+        if let Some(count) = table.number("transfers", 1..MAX_TRANSFERS + 1, document) {
+            transfers.count = count.into_inner() as usize;
+        }
+        table.finish(document);
+        limits
     }
 }

@@ -18,7 +18,7 @@ use std::{
 
 use self::{
     access::Access,
-    certificates::{Credentials, FileKind, TlsFiles},
+    certificates::{Credentials, FileError, FileKind, TlsFiles},
     etcd::Etcd,
     keys::Keys,
     limits::Limits,
@@ -120,21 +120,19 @@ fn tls(table: &mut Table<'_>, document: &mut Document<'_>) -> Option<Tls> {
             "`listen` is empty: omit it to listen on all addresses",
         );
     }
-    let listen = listen
-        .into_iter()
-        .flatten()
-        .filter_map(|text| {
-            let address = tls_address(text.get_ref());
-            if address.is_none() {
-                let message = format!(
-                    "invalid address `{}`: write \"10.0.0.2\", \"10.0.0.2:853\", \"fd00::2\" or \"[fd00::2]:853\"",
-                    text.get_ref()
-                );
-                document.problem(text.span(), message);
-            }
-            address
-        })
-        .collect();
+    let address = |text: Spanned<String>| {
+        let report = |_| {
+            let message = format!(
+                "invalid address `{}`: write \"10.0.0.2\", \"10.0.0.2:853\", \"fd00::2\" or \"[fd00::2]:853\"",
+                text.get_ref()
+            );
+            document.problem(text.span(), message);
+        };
+        let ip = text.get_ref().parse::<IpAddr>();
+        let alone = |_| ip.map(|ip| (ip, TLS_PORT).into());
+        text.get_ref().parse().or_else(alone).map_err(report).ok()
+    };
+    let listen = listen.into_iter().flatten().filter_map(address).collect();
     let (certificate, key) = certificate.zip(key)?;
     // A relative path starts in the directory of the configuration file.
     let directory = document.path().parent().unwrap_or(Path::new(""));
@@ -145,31 +143,21 @@ fn tls(table: &mut Table<'_>, document: &mut Document<'_>) -> Option<Tls> {
         client_ca: client_ca.as_ref().map(path),
         require_client_certificate,
     };
-    match Credentials::read(files) {
-        Ok(credentials) => Some(Tls {
-            listen,
-            credentials,
-        }),
-        Err(problems) => {
-            for problem in problems {
-                let span = match (problem.kind, &client_ca) {
-                    (FileKind::ClientCa, Some(client_ca)) => client_ca.span(),
-                    (FileKind::Key, _) => key.span(),
-                    _ => certificate.span(),
-                };
-                document.problem(span, problem.message);
-            }
-            None
+    let credentials = Credentials::read(files);
+    let report = |problems: Vec<FileError>| {
+        for problem in problems {
+            let span = match (problem.kind, &client_ca) {
+                (FileKind::ClientCa, Some(client_ca)) => client_ca.span(),
+                (FileKind::Key, _) => key.span(),
+                _ => certificate.span(),
+            };
+            document.problem(span, problem.message);
         }
-    }
-}
-
-/// Parses `ADDR` or `ADDR:PORT`.
-fn tls_address(text: &str) -> Option<SocketAddr> {
-    let alone = || text.parse::<IpAddr>().ok();
-    text.parse()
-        .ok()
-        .or_else(|| alone().map(|ip| SocketAddr::new(ip, TLS_PORT)))
+    };
+    Some(Tls {
+        listen,
+        credentials: credentials.map_err(report).ok()?,
+    })
 }
 
 fn identity(table: &mut Table<'_>, document: &mut Document<'_>) -> Identity {
@@ -191,25 +179,22 @@ fn cookies(table: &mut Table<'_>, document: &mut Document<'_>) -> Option<CookieS
     let texts = table.texts("secrets", document);
     table.finish(document);
     let texts = texts?;
-    let secrets: Vec<Secret> = texts
-        .iter()
-        .filter_map(|text| {
-            let secret = secret::secret(text.get_ref());
-            if secret.is_none() {
-                document.problem(text.span(), "a secret must have 32 hexadecimal digits");
-            }
-            secret
-        })
-        .collect();
-    if let [.., last] = texts.as_slice()
-        && texts.len() > 2
-    {
+    let mut secrets = texts.iter().filter_map(|text| {
+        let secret = secret::secret(text.get_ref());
+        if secret.is_none() {
+            document.problem(text.span(), "a secret must have 32 hexadecimal digits");
+        }
+        secret
+    });
+    let (current, previous) = (secrets.next(), secrets.next());
+    // The rest is read for its problems.
+    secrets.for_each(drop);
+    if let [_, _, .., last] = texts.as_slice() {
         let message = "too many secrets: write the secret for new cookies and the previous one";
         document.problem(last.span(), message);
     }
-    let mut secrets = secrets.into_iter();
     Some(CookieSecrets {
-        current: secrets.next()?,
-        previous: secrets.next(),
+        current: current?,
+        previous,
     })
 }

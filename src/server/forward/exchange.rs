@@ -51,31 +51,21 @@ pub async fn query_upstream(
     query: &UpstreamQuery,
     end: Instant,
 ) -> Result<Response, UpstreamError> {
+    let exchange = async |with_edns| match by_udp(upstream, query, with_edns, end).await? {
+        Some(response) => Ok(response),
+        None => by_tcp(upstream, query, with_edns).await,
+    };
     let attempt = async {
-        let response = query_with(upstream, query, true, end).await?;
+        let response = exchange(true).await?;
         // This is the response of a server that does not support EDNS (RFC 6891, section
         // 7). If it concerns the question instead, the second response is the same.
         match response.code {
-            ResponseCode::FormErr | ResponseCode::NotImp => {
-                query_with(upstream, query, false, end).await
-            }
+            ResponseCode::FormErr | ResponseCode::NotImp => exchange(false).await,
             _ => Ok(response),
         }
     };
     let response = timeout_at(end, attempt).await;
     response.unwrap_or(Err(UpstreamError::Timeout))
-}
-
-async fn query_with(
-    upstream: SocketAddr,
-    query: &UpstreamQuery,
-    with_edns: bool,
-    end: Instant,
-) -> Result<Response, UpstreamError> {
-    match by_udp(upstream, query, with_edns, end).await? {
-        Some(response) => Ok(response),
-        None => by_tcp(upstream, query, with_edns).await,
-    }
 }
 
 /// Sends the query by UDP, from an unused port that the kernel chooses at random. The

@@ -77,12 +77,11 @@ static WITHOUT_UPSTREAMS: LazyLock<Vec<Name>> = LazyLock::new(|| {
 
 /// Answers a query for a locally served name; `None` for any other name.
 pub fn answer(owner: &Name, rtype: RecordType, has_upstreams: bool) -> Option<Answer> {
-    let contains_owner = |zone: &&Name| zone.zone_of(owner);
-    let mut zone = LOCAL.iter().find(contains_owner);
-    if zone.is_none() && !has_upstreams {
-        zone = WITHOUT_UPSTREAMS.iter().find(contains_owner);
-    }
-    let zone = zone?;
+    let others = WITHOUT_UPSTREAMS.iter().filter(|_| !has_upstreams);
+    let zone = LOCAL
+        .iter()
+        .chain(others)
+        .find(|zone| zone.zone_of(owner))?;
     let Some(mut data) = data(zone, owner) else {
         return Some(negative(ResponseCode::NXDomain, zone));
     };
@@ -101,23 +100,21 @@ pub fn answer(owner: &Name, rtype: RecordType, has_upstreams: bool) -> Option<An
 /// name that does not exist.
 fn data(zone: &Name, owner: &Name) -> Option<Vec<RData>> {
     let localhost = name(LOCALHOST);
-    let mut data = Vec::new();
-    let has_addresses = *zone == localhost;
-    let has_name = [LOOPBACK_ADDRESS, LOOPBACK_ADDRESS_V6]
-        .map(name)
-        .contains(owner);
     let is_above = owner.zone_of(&name(LOOPBACK_ADDRESS));
+    if zone != owner && *zone != localhost && !is_above {
+        return None;
+    }
+    let mut data = Vec::new();
     if zone == owner {
         data.push(RData::SOA(soa(zone)));
         data.push(RData::NS(NS(zone.clone())));
-    } else if !has_addresses && !is_above {
-        return None;
     }
-    if has_addresses {
+    if *zone == localhost {
         data.push(RData::A(A(Ipv4Addr::LOCALHOST)));
         data.push(RData::AAAA(AAAA(Ipv6Addr::LOCALHOST)));
     }
-    if has_name {
+    let with_names = [LOOPBACK_ADDRESS, LOOPBACK_ADDRESS_V6].map(name);
+    if with_names.contains(owner) {
         data.push(RData::PTR(PTR(localhost)));
     }
     Some(data)

@@ -21,7 +21,7 @@ pub mod response;
 mod shift;
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -44,7 +44,7 @@ use self::{
 
 pub use self::query::UpstreamQuery;
 
-use super::extended_error::ExtendedError;
+use super::extended_error::{ExtendedError, NETWORK_ERROR, NO_REACHABLE_AUTHORITY};
 
 /// The time limit for all upstreams together. `dig` gives up after 5 s.
 const TOTAL: Duration = Duration::from_millis(4_500);
@@ -59,7 +59,7 @@ pub struct Forwarder {
     /// The upstream that answered last, which is queried first, so that a dead upstream
     /// rarely delays a query.
     preferred: AtomicUsize,
-    admission: Admission,
+    pub(super) admission: Admission,
 }
 
 /// The result of forwarding a query.
@@ -89,15 +89,6 @@ impl Forwarder {
             preferred: AtomicUsize::new(0),
             admission: Admission::new(upstreams.len()),
         }
-    }
-
-    /// Returns a permit to forward a query of this client.
-    ///
-    /// # Errors
-    ///
-    /// The reason, at a limit.
-    pub fn admit(&self, client: IpAddr) -> Result<ForwardPermit, &'static str> {
-        self.admission.admit(client)
     }
 
     /// Queries the upstreams.
@@ -183,11 +174,14 @@ fn without_answer(attempts: Vec<Attempt>) -> ForwardResult {
         ResponseCode::Refused => 2,
         _ => 1,
     });
-    let error = match &response {
-        Some(_) => ExtendedError::other(text),
-        None if all_are_unreachable => ExtendedError::network_error(text),
-        None => ExtendedError::no_reachable_authority(text),
-    };
+    let mut error = ExtendedError::other(text);
+    if response.is_none() {
+        error.info_code = if all_are_unreachable {
+            NETWORK_ERROR
+        } else {
+            NO_REACHABLE_AUTHORITY
+        };
+    }
     ForwardResult {
         response,
         error: Some(error),

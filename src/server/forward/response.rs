@@ -126,25 +126,22 @@ fn without_opt(octets: &[u8], start: usize, counts: [u16; 3]) -> Option<Response
     if end != octets.len() {
         return None;
     }
-    let mut message = octets.to_vec();
     let low = octets[3] & 0xf;
-    let Some(opt) = opt else {
-        return Some(Response {
-            message,
-            code: ResponseCode::from_low(low),
-            errors: Vec::new(),
-        });
+    let mut response = Response {
+        message: octets.to_vec(),
+        code: ResponseCode::from_low(low),
+        errors: Vec::new(),
     };
-    let gap = opt.owner.start..opt.data.end;
-    shift::shift_names(&mut message, &gap)?;
-    message.drain(gap);
-    let additional = (counts[2] - 1).to_be_bytes();
-    message[10..12].copy_from_slice(&additional);
-    Some(Response {
-        message,
-        code: ResponseCode::from(opt.ttl[0], low),
-        errors: errors(&octets[opt.data])?,
-    })
+    if let Some(opt) = opt {
+        let message = &mut response.message;
+        let gap = opt.owner.start..opt.data.end;
+        shift::shift_names(message, &gap)?;
+        message.drain(gap);
+        message[10..12].copy_from_slice(&(counts[2] - 1).to_be_bytes());
+        response.code = ResponseCode::from(opt.ttl[0], low);
+        response.errors = errors(&octets[opt.data])?;
+    }
+    Some(response)
 }
 
 /// Reads the extended errors among the options; `None` if the options are malformed.

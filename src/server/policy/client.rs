@@ -8,7 +8,11 @@ use super::{
     cookie::{CLIENT_COOKIE_OCTETS, CookieSnapshot, CookieStatus},
     source::Source,
 };
-use crate::server::wire::{self, Query};
+use crate::server::{
+    config::access::AccessList,
+    extended_error::ExtendedError,
+    wire::{self, Query},
+};
 
 /// The client that sent a message, with the options that concern it.
 #[derive(Clone, Copy)]
@@ -69,13 +73,18 @@ impl<'p> Client<'p> {
         client
     }
 
+    /// Returns whether the list allows messages of the client.
+    pub fn is_allowed(&self, list: &AccessList) -> bool {
+        list.allows(self.source.ip, self.key)
+    }
+
     /// The address that the client states with EDNS CLIENT-SUBNET (RFC 7871) and a
     /// full prefix, or else its source address.
     ///
     /// # Errors
     ///
-    /// The address, if no peer can have it.
-    pub fn address(&self) -> Result<IpAddr, IpAddr> {
+    /// No peer can have the address.
+    pub fn address(&self) -> Result<IpAddr, ExtendedError> {
         let source = self.source.ip;
         let Some((address, prefix)) = self.subnet.and_then(wire::parse_subnet) else {
             return Ok(source);
@@ -89,9 +98,11 @@ impl<'p> Client<'p> {
         } else {
             source
         };
-        is_peer_address(stated, source)
-            .then_some(stated)
-            .ok_or(address)
+        if !is_peer_address(stated, source) {
+            let text = format!("no peer can have the address {address}");
+            return Err(ExtendedError::other(text));
+        }
+        Ok(stated)
     }
 }
 

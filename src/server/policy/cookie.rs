@@ -2,7 +2,7 @@
 //! returns a server cookie has shown that it receives packets at its address.
 
 use std::{
-    io,
+    fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,7 +13,7 @@ use siphasher::sip::SipHasher24;
 use tracing::warn;
 
 use super::{secrets::Secrets, tsig};
-use crate::server::config::secret::Secret;
+use crate::{server::config::secret::Secret, store::files};
 
 /// The maximum age of a server cookie, and how far ahead the clock of another
 /// server with the same secret may be (RFC 9018, section 4.3), in seconds.
@@ -46,13 +46,6 @@ pub enum CookieStatus {
     },
 }
 
-impl CookieStatus {
-    /// Returns whether the client receives packets at its address.
-    pub fn is_valid(&self) -> bool {
-        matches!(self, Self::Valid { .. })
-    }
-}
-
 /// A text contains no secrets of cookies.
 #[derive(Debug, thiserror::Error)]
 #[error("the shared cookie secrets cannot be read")]
@@ -70,14 +63,12 @@ impl Cookies {
     /// Uses configured secrets: the current one for new cookies, the previous one to
     /// verify older cookies. All replicas of a service have the same ones.
     pub fn configured(current: Secret, previous: Option<Secret>) -> Self {
-        Self {
-            secrets: ArcSwap::from_pointee(Secrets {
-                current,
-                previous,
-                created: now(),
-            }),
-            file: None,
-        }
+        let created = now();
+        Self::of(Secrets {
+            current,
+            previous,
+            created,
+        })
     }
 
     /// Uses generated secrets, which are stored in the data directory, so that
@@ -88,13 +79,14 @@ impl Cookies {
     /// The operating system provides no random numbers.
     pub fn generated(data: &Path) -> io::Result<Self> {
         let file = data.join("cookie-secrets");
-        let secrets = match Secrets::read(&file) {
+        let stored = fs::read_to_string(&file).ok();
+        let secrets = match stored.and_then(|text| Secrets::parse(&text)) {
             Some(secrets) => secrets,
             None => Secrets::new(None, now())?,
         };
         let cookies = Self {
-            secrets: ArcSwap::from_pointee(secrets),
             file: Some(file),
+            ..Self::of(secrets)
         };
         cookies.save();
         Ok(cookies)
@@ -106,11 +98,14 @@ impl Cookies {
     ///
     /// The text contains none.
     pub fn shared(text: &str) -> Result<Self, NoSecrets> {
-        let secrets = Secrets::parse(text).ok_or(NoSecrets)?;
-        Ok(Self {
+        Secrets::parse(text).map(Self::of).ok_or(NoSecrets)
+    }
+
+    fn of(secrets: Secrets) -> Self {
+        Self {
             secrets: ArcSwap::from_pointee(secrets),
             file: None,
-        })
+        }
     }
 
     /// New secrets, as a text for [`shared`](Self::shared).
@@ -136,28 +131,27 @@ impl Cookies {
     }
 
     /// The next secrets, if the current one is due for rotation.
-    pub fn next_text(&self) -> Option<String> {
+    fn next(&self) -> Option<io::Result<Secrets>> {
         let secrets = self.secrets.load();
-        if !secrets.are_due(now()) {
-            return None;
-        }
-        let next = Secrets::new(Some(secrets.current), now()).ok()?;
-        Some(next.text())
+        let is_due = secrets.are_due(now());
+        is_due.then(|| Secrets::new(Some(secrets.current), now()))
+    }
+
+    /// The next secrets as a text, if the current one is due for rotation.
+    pub fn next_text(&self) -> Option<String> {
+        Some(self.next()?.ok()?.text())
     }
 
     /// Generates a new secret if the current one is due for rotation. The server
     /// calls this periodically.
     pub fn rotate(&self) {
-        let secrets = self.secrets.load();
-        if self.file.is_none() || !secrets.are_due(now()) {
-            return;
-        }
-        match Secrets::new(Some(secrets.current), now()) {
-            Ok(secrets) => {
+        match self.file.as_ref().and_then(|_| self.next()) {
+            Some(Ok(secrets)) => {
                 self.secrets.store(Arc::new(secrets));
                 self.save();
             }
-            Err(error) => warn!("cannot generate a new cookie secret: {error}"),
+            Some(Err(error)) => warn!("cannot generate a new cookie secret: {error}"),
+            None => {}
         }
     }
 
@@ -167,7 +161,8 @@ impl Cookies {
         let Some(file) = &self.file else {
             return;
         };
-        if let Err(error) = self.secrets.load().write(file) {
+        // Only its owner may read it.
+        if let Err(error) = files::write(file, files::PRIVATE, self.text().as_bytes()) {
             warn!("cannot write {}: {error}", file.display());
         }
     }
@@ -232,29 +227,20 @@ impl CookieSnapshot {
         })
     }
 
-    /// Generates a server cookie.
+    /// Generates a server cookie (RFC 9018, section 4): the head and the hash.
     pub fn server(
         &self,
         client: &[u8; CLIENT_COOKIE_OCTETS],
         source: IpAddr,
     ) -> [u8; SERVER_COOKIE_OCTETS] {
-        server_cookie(client, self.now, source, &self.secrets.current)
+        // The three octets after the version are reserved.
+        let head = (u64::from(VERSION) << 56 | u64::from(self.now)).to_be_bytes();
+        let mut cookie = [0; SERVER_COOKIE_OCTETS];
+        cookie[..HEAD_OCTETS].copy_from_slice(&head);
+        let hash = hash_of(client, &head, &source, &self.secrets.current);
+        cookie[HEAD_OCTETS..].copy_from_slice(&hash);
+        cookie
     }
-}
-
-/// Generates a server cookie (RFC 9018, section 4): the head and the hash.
-fn server_cookie(
-    client: &[u8; CLIENT_COOKIE_OCTETS],
-    time: u32,
-    source: IpAddr,
-    secret: &Secret,
-) -> [u8; SERVER_COOKIE_OCTETS] {
-    // The three octets after the version are reserved.
-    let head = (u64::from(VERSION) << 56 | u64::from(time)).to_be_bytes();
-    let mut cookie = [0; SERVER_COOKIE_OCTETS];
-    cookie[..HEAD_OCTETS].copy_from_slice(&head);
-    cookie[HEAD_OCTETS..].copy_from_slice(&hash_of(client, &head, &source, secret));
-    cookie
 }
 
 /// The hash that authenticates a server cookie with this head, for this client
@@ -286,6 +272,3 @@ fn hash_of(
 pub fn now() -> u32 {
     tsig::now() as u32
 }
-
-#[cfg(test)]
-mod tests;

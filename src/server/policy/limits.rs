@@ -1,7 +1,7 @@
 //! Rate limits: responses to unverified sources (response rate limiting), new
 //! hosts of one source, and changes of one host.
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{hash::Hash, io, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use tracing::info;
@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     network::{Hostname, Time},
-    server::config::{limits::Limits, secret},
+    server::{
+        config::{limits::Limits, secret},
+        extended_error::ExtendedError,
+    },
     text::counted,
 };
 
@@ -35,20 +38,58 @@ pub enum Verdict {
 
 /// The rate limits with their current use. Nothing of this survives a restart.
 pub struct Limiter {
-    /// By network; `None` for no limit.
-    responses: Option<Rate>,
+    /// By network.
+    responses: Limit,
     slip: u64,
-    limited_responses: Tally,
-    /// By source; `None` for no limit.
-    new_hosts: Option<Rate>,
-    refused_hosts: Tally,
-    /// The reason given to a source that registers too many new hosts.
-    new_host_refusal: String,
-    /// By host; `None` for no limit.
-    changes: Option<Rate>,
-    refused_changes: Tally,
-    /// The reason given to a host that changes too often.
-    change_refusal: String,
+    /// By source.
+    new_hosts: Limit,
+    /// By host.
+    changes: Limit,
+}
+
+/// A rate limit, and what it has refused since the last report.
+struct Limit {
+    /// `None` for no limit.
+    rate: Option<Rate>,
+    refused: Tally,
+    /// The reason given to a client. It is always the same, since scripts log a text when
+    /// it changes.
+    reason: String,
+}
+
+impl Limit {
+    fn new(burst: u32, interval: Duration, reason: String) -> io::Result<Self> {
+        let rate = match burst {
+            0 => None,
+            _ => Some(Rate::new(secret::random()?, burst, interval)),
+        };
+        Ok(Self {
+            rate,
+            refused: Tally::default(),
+            reason,
+        })
+    }
+
+    /// Takes a token for the key, `None` without a limit. At the limit it counts the
+    /// network, and returns how often it has refused since the last report.
+    fn take(&self, key: &impl Hash, network: IpNet, now: Time) -> Result<Option<Token>, u64> {
+        let Some(rate) = &self.rate else {
+            return Ok(None);
+        };
+        let token = rate.take(key, now);
+        token.map(Some).ok_or_else(|| self.refused.add(network))
+    }
+
+    fn error(&self) -> ExtendedError {
+        ExtendedError::other(self.reason.clone())
+    }
+
+    fn report(&self, subject: &str, effect: impl Fn(u64) -> String) {
+        if let Some((network, count)) = self.refused.take() {
+            let (effect, seconds) = (effect(count), REPORT_INTERVAL.as_secs());
+            info!("{subject}: {network} and perhaps others, {effect} in the last {seconds} s");
+        }
+    }
 }
 
 impl Limiter {
@@ -56,65 +97,46 @@ impl Limiter {
     ///
     /// The operating system provides no random numbers.
     pub fn new(limits: &Limits) -> io::Result<Self> {
-        let rate = |burst: u32, interval: Duration| match burst {
-            0 => Ok(None),
-            _ => secret::random().map(|secret| Some(Rate::new(secret, burst, interval))),
-        };
         let per_second = limits.responses_per_second;
-        let new_host_every = limits.new_host_every;
+        let burst = per_second.saturating_mul(BURST_SECONDS);
+        let interval = Duration::from_secs(1) / per_second.max(1);
+        let new_host_reason = format!(
+            "too many new hosts from your address: it may register one more every {}",
+            humantime::format_duration(limits.new_host_every)
+        );
+        let change_reason = format!(
+            "the host has changed its holder or left too often: it may do so once every {}",
+            humantime::format_duration(limits.change_every)
+        );
+        let new_hosts = limits.new_hosts_per_source;
         Ok(Self {
-            responses: rate(
-                per_second.saturating_mul(BURST_SECONDS),
-                Duration::from_secs(1) / per_second.max(1),
-            )?,
+            responses: Limit::new(burst, interval, String::new())?,
             slip: u64::from(limits.slip),
-            limited_responses: Tally::default(),
-            new_hosts: rate(limits.new_hosts_per_source, new_host_every)?,
-            refused_hosts: Tally::default(),
-            // The text is always the same, since scripts log a text when it changes.
-            new_host_refusal: format!(
-                "too many new hosts from your address: it may register one more every {}",
-                humantime::format_duration(new_host_every)
-            ),
-            changes: rate(limits.changes_per_host, limits.change_every)?,
-            refused_changes: Tally::default(),
-            change_refusal: format!(
-                "the host has changed its holder or left too often: it may do so once every {}",
-                humantime::format_duration(limits.change_every)
-            ),
+            new_hosts: Limit::new(new_hosts, limits.new_host_every, new_host_reason)?,
+            changes: Limit::new(limits.changes_per_host, limits.change_every, change_reason)?,
         })
     }
 
     /// Decides what to do with the response to a message. Verified sources are not
     /// limited: a response to them cannot reach anybody else.
-    pub fn verdict(&self, source: Source, is_verified: bool, now: Time) -> Verdict {
-        let Some(responses) = self.responses.as_ref().filter(|_| !is_verified) else {
-            return Verdict::Send;
-        };
-        let network = network_of(source.ip);
-        if responses.take(&network, now).is_some() {
+    pub fn verdict(&self, source: &Source, is_verified: bool, now: Time) -> Verdict {
+        if is_verified {
             return Verdict::Send;
         }
-        let limited = self.limited_responses.add(network);
-        if self.slip > 0 && limited.is_multiple_of(self.slip) {
-            Verdict::Truncate
-        } else {
-            Verdict::Drop
+        let network = network_of(source.ip);
+        match self.responses.take(&network, network, now) {
+            Ok(_) => Verdict::Send,
+            Err(limited) if self.slip > 0 && limited.is_multiple_of(self.slip) => Verdict::Truncate,
+            Err(_) => Verdict::Drop,
         }
     }
 
-    /// Returns a permit for the source to register a new host, or the reason why it may
-    /// not.
-    pub fn new_host(&self, source: IpAddr, now: Time) -> Result<NewHostPermit, &str> {
-        let Some(new_hosts) = &self.new_hosts else {
-            return Ok(NewHostPermit(None));
-        };
+    /// Returns a token with which the source registers a new host, `None` without a
+    /// limit, or the reason why it may not.
+    pub fn new_host(&self, source: IpAddr, now: Time) -> Result<Option<Token>, ExtendedError> {
         let network = network(source, 32, 64);
-        let token = new_hosts.take(&network, now).ok_or_else(|| {
-            self.refused_hosts.add(network);
-            self.new_host_refusal.as_str()
-        })?;
-        Ok(NewHostPermit(Some(token)))
+        let token = self.new_hosts.take(&network, network, now);
+        token.map_err(|_| self.new_hosts.error())
     }
 
     /// Returns whether the host may get another holder or leave at the request of the
@@ -126,53 +148,32 @@ impl Limiter {
         host: &Hostname,
         source: IpAddr,
         now: Time,
-    ) -> Result<(), &str> {
+    ) -> Result<(), ExtendedError> {
         // This token is never refunded.
-        if let Some(changes) = &self.changes
-            && changes.take(&(zone, host), now).is_none()
-        {
-            self.refused_changes.add(network(source, 32, 64));
-            return Err(&self.change_refusal);
-        }
-        Ok(())
+        let token = self
+            .changes
+            .take(&(zone, host), network(source, 32, 64), now);
+        token.map(drop).map_err(|_| self.changes.error())
     }
 
-    /// Refunds a permit: the host was not registered, or was not new.
-    pub fn refund(&self, new_host: NewHostPermit) {
-        if let Some((new_hosts, token)) = self.new_hosts.as_ref().zip(new_host.0) {
-            new_hosts.refund(token);
+    /// Refunds a token: the host was not registered, or was not new.
+    pub fn refund(&self, new_host: Token) {
+        if let Some(rate) = &self.new_hosts.rate {
+            rate.refund(new_host);
         }
     }
 
     /// Logs what was limited since the last report.
     pub fn report(&self) {
-        let seconds = REPORT_INTERVAL.as_secs();
-        if let Some((network, count)) = self.limited_responses.take() {
+        self.responses.report("rate limiting", |count| {
             let responses = counted(count as usize, "response");
-            info!(
-                "rate limiting: {network} and perhaps others, {responses} dropped or truncated in \
-                 the last {seconds} s"
-            );
-        }
-        if let Some((network, count)) = self.refused_hosts.take() {
-            info!(
-                "too many new hosts: {network} and perhaps others, {count} refused in the \
-                 last {seconds} s"
-            );
-        }
-        if let Some((network, count)) = self.refused_changes.take() {
-            info!(
-                "hosts that change too often: {network} and perhaps others, {count} refused in \
-                 the last {seconds} s"
-            );
-        }
+            format!("{responses} dropped or truncated")
+        });
+        let refused = |count| format!("{count} refused");
+        self.new_hosts.report("too many new hosts", refused);
+        self.changes.report("hosts that change too often", refused);
     }
 }
-
-/// A permit for a source to register a new host.
-#[derive(Debug)]
-#[must_use]
-pub struct NewHostPermit(Option<Token>);
 
 /// The network that an address counts for: the smallest that one customer or one
 /// site is usually assigned.
@@ -184,109 +185,4 @@ pub fn network_of(address: IpAddr) -> IpNet {
 fn network(address: IpAddr, v4: u8, v6: u8) -> IpNet {
     let bits = if address.is_ipv4() { v4 } else { v6 };
     IpNet::new(address, bits).map_or(address.into(), |network| network.trunc())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use super::*;
-    use crate::server::policy::source::Transport;
-
-    fn limiter(limits: Limits) -> Limiter {
-        Limiter::new(&limits).unwrap()
-    }
-
-    fn from(address: &str) -> Source {
-        let address = SocketAddr::new(address.parse().unwrap(), 53);
-        Source::new(address, Transport::Udp, address.ip())
-    }
-
-    #[test]
-    fn above_the_rate_one_in_slip_answers_is_sent_truncated() {
-        for (slip, truncated) in [(0, 0), (1, 600), (2, 300), (3, 200), (10, 60)] {
-            let limiter = limiter(Limits {
-                responses_per_second: 20,
-                slip,
-                ..Limits::default()
-            });
-            let mut verdicts = [0; 3];
-            for _ in 0..700 {
-                let verdict = limiter.verdict(from("10.0.0.1"), false, Time(1));
-                verdicts[verdict as usize] += 1;
-            }
-            assert_eq!(verdicts, [100, truncated, 600 - truncated], "slip {slip}");
-        }
-    }
-
-    #[test]
-    fn a_network_shares_one_limit_and_verified_sources_have_none() {
-        let limiter = limiter(Limits {
-            responses_per_second: 1,
-            slip: 0,
-            ..Limits::default()
-        });
-        let verdict =
-            |address: &str, is_verified| limiter.verdict(from(address), is_verified, Time(1));
-        for (inside, outside) in [
-            ("10.0.0", "10.0.1.0"),
-            ("2001:db8:0:0:", "2001:db8:0:100::"),
-        ] {
-            let colon = inside.contains(':');
-            let address = |host: u32| {
-                if colon {
-                    format!("{inside}:{host:x}")
-                } else {
-                    format!("{inside}.{host}")
-                }
-            };
-            for host in 1..=5 {
-                assert_eq!(verdict(&address(host), false), Verdict::Send);
-            }
-            assert_eq!(verdict(&address(6), false), Verdict::Drop);
-            assert_eq!(verdict(&address(6), true), Verdict::Send);
-            assert_eq!(verdict(outside, false), Verdict::Send);
-        }
-        // The same network, as a dual-stack socket shows it.
-        assert_eq!(verdict("::ffff:10.0.0.7", false), Verdict::Drop);
-    }
-
-    #[test]
-    fn new_hosts_are_limited_by_address_or_by_64_bits_of_one() {
-        let limiter = limiter(Limits {
-            new_hosts_per_source: 2,
-            new_host_every: Duration::from_secs(60),
-            ..Limits::default()
-        });
-        let new_host = |address: &str, now| limiter.new_host(address.parse().unwrap(), Time(now));
-        for (address, same, other) in [
-            ("10.0.0.1", "10.0.0.1", "10.0.0.2"),
-            ("fd00::1", "fd00::2", "fd00:0:0:1::1"),
-        ] {
-            let refunded = new_host(address, 1).unwrap();
-            let _used = new_host(address, 1).unwrap();
-            let reason = new_host(same, 1).unwrap_err();
-            assert!(reason.ends_with("one more every 1m"), "{reason}");
-            assert!(new_host(other, 1).is_ok());
-            limiter.refund(refunded);
-            assert!(new_host(same, 1).is_ok());
-            assert!(new_host(same, 60_000).is_err());
-            assert!(new_host(same, 60_001).is_ok());
-        }
-    }
-
-    #[test]
-    fn zero_is_no_limit() {
-        let limiter = limiter(Limits {
-            responses_per_second: 0,
-            new_hosts_per_source: 0,
-            ..Limits::default()
-        });
-        for _ in 0..100_000 {
-            let verdict = limiter.verdict(from("10.0.0.1"), false, Time(1));
-            assert_eq!(verdict, Verdict::Send);
-            let permit = limiter.new_host([10, 0, 0, 1].into(), Time(1)).unwrap();
-            limiter.refund(permit);
-        }
-    }
 }

@@ -9,20 +9,20 @@
 //! * `access`: evaluates access lists.
 //! * [`cookie`]: DNS cookies, which verify sources by UDP; `secrets`: their secrets.
 //! * [`tsig`]: signed messages; `replay`: rejects those that are received again.
-//! * [`limits`]: rate limits, implemented by `rate`; `tally`: counts for the log.
+//! * [`limits`]: rate limits, implemented by [`rate`]; `tally`: counts for the log.
 
 mod access;
 pub mod client;
 pub mod cookie;
 pub mod limits;
-mod rate;
+pub mod rate;
 mod replay;
 mod secrets;
 pub mod source;
 mod tally;
 pub mod tsig;
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use hickory_proto::op::Message;
 
@@ -30,9 +30,9 @@ use self::{
     access::are_networks_of,
     client::Client,
     cookie::Cookies,
-    limits::{Limiter, NewHostPermit, Verdict},
-    replay::{ReplayCache, ReplayError},
-    source::Source,
+    limits::Limiter,
+    rate::Token,
+    replay::ReplayCache,
     tsig::{Signature, TsigStatus},
 };
 use super::{
@@ -46,11 +46,11 @@ use crate::{
 
 /// Makes the decisions about clients.
 pub struct Policy {
-    access: Access,
+    pub access: Access,
     keys: Keys,
     replays: ReplayCache,
     pub cookies: Arc<Cookies>,
-    limiter: Arc<Limiter>,
+    pub limiter: Arc<Limiter>,
 }
 
 /// Why the policy rejects a request.
@@ -69,17 +69,6 @@ impl PolicyError {
     }
 }
 
-impl From<ReplayError> for PolicyError {
-    fn from(error: ReplayError) -> Self {
-        Self::prohibited(error.to_string())
-    }
-}
-
-/// The extended error for a refusal by a limit.
-fn refused(reason: &str) -> ExtendedError {
-    ExtendedError::other(reason.to_owned())
-}
-
 impl Policy {
     pub fn new(config: &Config, cookies: Arc<Cookies>, limiter: Arc<Limiter>) -> Self {
         Self {
@@ -91,43 +80,16 @@ impl Policy {
         }
     }
 
-    /// Returns whether any key is configured.
-    pub fn has_keys(&self) -> bool {
+    /// Returns whether the message has a valid signature.
+    pub fn is_signed(&self, packet: &[u8]) -> bool {
         !self.keys.0.is_empty()
+            && Message::from_vec(packet)
+                .is_ok_and(|message| self.check_signature(packet, &message).key().is_some())
     }
 
     /// Checks the signature of a message.
     pub fn check_signature(&self, packet: &[u8], message: &Message) -> TsigStatus {
         self.keys.check(packet, message, tsig::now())
-    }
-
-    /// Applies response rate limiting to the response to this client.
-    pub fn verdict(&self, client: &Client<'_>, now: Time) -> Verdict {
-        self.limiter
-            .verdict(*client.source, client.is_verified, now)
-    }
-
-    /// Like [`verdict`](Self::verdict), for a message that cannot be parsed: nothing
-    /// in it verifies its source.
-    pub fn verdict_unparsed(&self, source: &Source, now: Time) -> Verdict {
-        self.limiter.verdict(*source, source.is_verified(), now)
-    }
-
-    /// Returns whether a query from this source can be allowed at all.
-    pub fn may_connect(&self, source: Source) -> bool {
-        self.access.query.may_allow(source.ip)
-    }
-
-    pub fn may_query(&self, client: &Client<'_>) -> bool {
-        self.access.query.allows(client.source.ip, client.key)
-    }
-
-    pub fn may_transfer(&self, client: &Client<'_>) -> bool {
-        self.access.transfer.allows(client.source.ip, client.key)
-    }
-
-    pub fn may_forward(&self, client: &Client<'_>) -> bool {
-        self.access.forward.allows(client.source.ip, client.key)
     }
 
     /// Returns whether the client may query a name that registers, and the holder that it
@@ -143,9 +105,10 @@ impl Policy {
             return Err(PolicyError::Unverified);
         }
         if let Some(signature) = signature {
-            self.replays.admit(signature, tsig::now())?;
+            let admitted = self.replays.admit(signature, tsig::now());
+            admitted.map_err(PolicyError::prohibited)?;
         }
-        if !self.access.register.allows(client.source.ip, client.key) {
+        if !client.is_allowed(&self.access.register) {
             return Err(PolicyError::prohibited("your network may not register"));
         }
         if let Some(required) = required
@@ -154,23 +117,17 @@ impl Policy {
             let text = "registration in this zone requires a signature with its key";
             return Err(PolicyError::prohibited(text));
         }
-        let address = client.address().map_err(|address| {
-            let text = format!("no peer can have the address {address}");
-            PolicyError::Refused(ExtendedError::other(text))
-        })?;
-        let source = self.source_elsewhere(client.source);
-        Ok(Holder { source, address })
-    }
-
-    /// The source address that a server on another node would see. A client in a network
-    /// that this node masquerades has the address of the node there, at which it asks the
-    /// server on this node.
-    fn source_elsewhere(&self, source: &Source) -> IpAddr {
-        if are_networks_of(&self.access.masqueraded, source.ip) {
-            source.server
+        let address = client.address().map_err(PolicyError::Refused)?;
+        // The source address that a server on another node would see. A client in a
+        // network that this node masquerades has the address of the node there, at which
+        // it asks the server on this node.
+        let is_masqueraded = are_networks_of(&self.access.masqueraded, client.source.ip);
+        let source = if is_masqueraded {
+            client.source.server
         } else {
-            source.ip
-        }
+            client.source.ip
+        };
+        Ok(Holder { source, address })
     }
 
     /// Returns whether the client may update zones.
@@ -179,7 +136,7 @@ impl Policy {
         client: &Client<'_>,
         signature: Option<&Signature>,
     ) -> Result<(), PolicyError> {
-        if !self.access.update.allows(client.source.ip, client.key) {
+        if !client.is_allowed(&self.access.update) {
             return Err(match client.key {
                 Some(key) => PolicyError::prohibited(format!(
                     "neither your network nor the key {key} may update zones"
@@ -190,7 +147,8 @@ impl Policy {
         // An unsigned update needs no such check: a client that may update by its
         // address alone may repeat an update as often as it wants.
         if let Some(signature) = signature {
-            self.replays.admit_update(signature, tsig::now())?;
+            let admitted = self.replays.admit_update(signature, tsig::now());
+            admitted.map_err(PolicyError::prohibited)?;
         }
         Ok(())
     }
@@ -205,32 +163,14 @@ impl Policy {
         asker: &Holder,
         network: &Network,
         now: Time,
-    ) -> Result<Option<NewHostPermit>, ExtendedError> {
+    ) -> Result<Option<Token>, ExtendedError> {
         let Some(peer) = network.host(host) else {
-            let permit = self.limiter.new_host(asker.source, now);
-            return permit.map(Some).map_err(refused);
+            return self.limiter.new_host(asker.source, now);
         };
         // While the lease is running, no other client gets it.
         if peer.holder != *asker && !peer.lease.is_running(now, network.rules().lease) {
-            self.may_change(zone, host, asker, now)?;
+            self.limiter.may_change(zone, host, asker.source, now)?;
         }
         Ok(None)
-    }
-
-    /// Returns whether the host may get another holder, or leave.
-    pub fn may_change(
-        &self,
-        zone: usize,
-        host: &Hostname,
-        asker: &Holder,
-        now: Time,
-    ) -> Result<(), ExtendedError> {
-        let result = self.limiter.may_change(zone, host, asker.source, now);
-        result.map_err(refused)
-    }
-
-    /// Refunds a permit for a host that was not new.
-    pub fn refund(&self, new_host: NewHostPermit) {
-        self.limiter.refund(new_host);
     }
 }

@@ -28,15 +28,9 @@ pub struct ReplayCache {
 }
 
 /// Why a signed message is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ReplayError {
-    #[error("this signed message has been received before: sign it anew")]
-    Replayed,
-    #[error("this update was signed before the service started: sign it anew")]
-    BeforeStart,
-    #[error("too many signed messages in the last five minutes")]
-    Full,
-}
+const REPLAYED: &str = "this signed message has been received before: sign it anew";
+const BEFORE_START: &str = "this update was signed before the service started: sign it anew";
+const FULL: &str = "too many signed messages in the last five minutes";
 
 impl ReplayCache {
     /// `now` is in seconds since 1970.
@@ -50,25 +44,25 @@ impl ReplayCache {
 
     /// Admits a message with a valid signature the first time that it is received.
     /// `now` is in seconds since 1970.
-    pub fn admit(&self, signature: &Signature, now: u64) -> Result<(), ReplayError> {
+    pub fn admit(&self, signature: &Signature, now: u64) -> Result<(), &'static str> {
         let mut expiries = self.expiries.lock().unwrap_or_else(PoisonError::into_inner);
-        if expiries.contains_key(signature.request_mac()) {
-            return Err(ReplayError::Replayed);
+        if expiries.contains_key(&signature.mac) {
+            return Err(REPLAYED);
         }
         if expiries.len() >= self.capacity {
             expiries.retain(|_, expiry| *expiry >= now);
         }
         if expiries.len() >= self.capacity {
-            return Err(ReplayError::Full);
+            return Err(FULL);
         }
-        expiries.insert(signature.request_mac().to_vec(), signature.expiry());
+        expiries.insert(signature.mac.clone(), signature.expiry());
         Ok(())
     }
 
     /// Like [`admit`](Self::admit), for an update.
-    pub fn admit_update(&self, signature: &Signature, now: u64) -> Result<(), ReplayError> {
-        if signature.time() < self.started {
-            return Err(ReplayError::BeforeStart);
+    pub fn admit_update(&self, signature: &Signature, now: u64) -> Result<(), &'static str> {
+        if signature.time < self.started {
+            return Err(BEFORE_START);
         }
         self.admit(signature, now)
     }
@@ -88,11 +82,8 @@ mod tests {
         let first = signature(1, 1_010);
         assert_eq!(replays.admit_update(&first, 1_011), Ok(()));
         for now in [1_011, 1_200, 1_310] {
-            assert_eq!(
-                replays.admit_update(&first, now),
-                Err(ReplayError::Replayed)
-            );
-            assert_eq!(replays.admit(&first, now), Err(ReplayError::Replayed));
+            assert_eq!(replays.admit_update(&first, now), Err(REPLAYED));
+            assert_eq!(replays.admit(&first, now), Err(REPLAYED));
         }
         assert_eq!(replays.admit(&signature(2, 1_010), 1_011), Ok(()));
     }
@@ -101,10 +92,7 @@ mod tests {
     fn an_update_signed_before_the_start_is_refused() {
         let replays = ReplayCache::new(1_000);
         let earlier = signature(1, 999);
-        assert_eq!(
-            replays.admit_update(&earlier, 1_001),
-            Err(ReplayError::BeforeStart)
-        );
+        assert_eq!(replays.admit_update(&earlier, 1_001), Err(BEFORE_START));
         assert_eq!(replays.admit(&earlier, 1_001), Ok(()));
     }
 
@@ -117,10 +105,7 @@ mod tests {
         for mac in [1, 2] {
             assert_eq!(replays.admit(&signature(mac, 1_010), 1_010), Ok(()));
         }
-        assert_eq!(
-            replays.admit(&signature(3, 1_310), 1_310),
-            Err(ReplayError::Full)
-        );
+        assert_eq!(replays.admit(&signature(3, 1_310), 1_310), Err(FULL));
         assert_eq!(replays.admit(&signature(3, 1_311), 1_311), Ok(()));
     }
 }

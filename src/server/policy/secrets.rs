@@ -1,11 +1,8 @@
-//! The secrets of server cookies, and the file that stores them.
+//! The secrets of server cookies, and their text form.
 
-use std::{fs, io, path::Path};
+use std::io;
 
-use crate::{
-    server::config::secret::{Secret, hexadecimal, random, secret},
-    store::files,
-};
+use crate::server::config::secret::{Secret, hexadecimal, random, secret};
 
 /// How long a generated secret is used for new cookies, in seconds.
 const ROTATION: u32 = 24 * 3_600;
@@ -43,20 +40,6 @@ impl Secrets {
         age >= ROTATION
     }
 
-    /// Reads the secrets from the file; `None` if it contains no valid ones.
-    pub fn read(file: &Path) -> Option<Self> {
-        Self::parse(&fs::read_to_string(file).ok()?)
-    }
-
-    /// Replaces the file atomically. Only its owner may read it.
-    ///
-    /// # Errors
-    ///
-    /// Those of the file system.
-    pub fn write(&self, file: &Path) -> io::Result<()> {
-        files::write(file, files::PRIVATE, self.text().as_bytes())
-    }
-
     /// One line each: the creation time of the current secret, the current secret,
     /// and the previous one.
     pub fn text(&self) -> String {
@@ -65,6 +48,7 @@ impl Secrets {
         format!("{}\n{current}\n{previous}\n", self.created)
     }
 
+    /// Reads the text; `None` if it contains no valid secrets.
     pub fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         Some(Self {
@@ -72,50 +56,5 @@ impl Secrets {
             current: secret(lines.next()?)?,
             previous: lines.next().and_then(secret),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_survive_writing_and_reading() {
-        let data = tempfile::tempdir().unwrap();
-        let file = data.path().join("secrets");
-        assert!(Secrets::read(&file).is_none());
-        let first = Secrets::new(None, 7).unwrap();
-        let second = Secrets::new(Some(first.current), 8).unwrap();
-        assert_ne!(first.current, second.current);
-        for secrets in [first, second] {
-            secrets.write(&file).unwrap();
-            let read = Secrets::read(&file).unwrap();
-            assert_eq!(read.current, secrets.current);
-            assert_eq!(read.previous, secrets.previous);
-            assert_eq!(read.created, secrets.created);
-        }
-        for text in [
-            "",
-            "7\n",
-            "x\n00",
-            "7\n00\n",
-            "7\n+0000000000000000000000000000000\n",
-        ] {
-            fs::write(&file, text).unwrap();
-            assert!(Secrets::read(&file).is_none(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_clock_that_was_set_back_makes_rotation_due() {
-        let secrets = Secrets::new(None, 1_000_000).unwrap();
-        for (now, are_due) in [
-            (1_000_000, false),
-            (1_000_000 + ROTATION - 1, false),
-            (1_000_000 + ROTATION, true),
-            (999_999, true),
-        ] {
-            assert_eq!(secrets.are_due(now), are_due, "{now}");
-        }
     }
 }

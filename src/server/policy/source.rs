@@ -31,9 +31,7 @@ pub struct Source {
 
 impl Source {
     /// `server` is the local address of the socket or of the packet. A loopback
-    /// address counts as local; see [`received_on_loopback`].
-    ///
-    /// [`received_on_loopback`]: Self::received_on_loopback
+    /// address counts as local.
     pub fn new(address: SocketAddr, transport: Transport, server: IpAddr) -> Self {
         let ip = address.ip().to_canonical();
         Self {
@@ -43,24 +41,6 @@ impl Source {
             server: server.to_canonical(),
             is_local: ip.is_loopback(),
             idle_timeout: None,
-        }
-    }
-
-    /// Sets whether the message was received on the loopback interface. A kernel
-    /// that routes loopback addresses (`route_localnet`) accepts packets from other
-    /// machines that claim such a source.
-    pub fn received_on_loopback(self, is_loopback: bool) -> Self {
-        Self {
-            is_local: self.is_local && is_loopback,
-            ..self
-        }
-    }
-
-    /// Sets the idle timeout of the connection.
-    pub fn with_idle_timeout(self, timeout: Duration) -> Self {
-        Self {
-            idle_timeout: Some(timeout),
-            ..self
         }
     }
 

@@ -56,11 +56,11 @@ pub struct Signature {
     key: Option<Key>,
     /// The MAC of the request or of the last reply, which the MAC of the next reply
     /// covers.
-    mac: Vec<u8>,
+    pub(super) mac: Vec<u8>,
     /// The ID that the message had before a forwarder changed it.
     id: u16,
     /// When the request was signed, in seconds since 1970.
-    time: u64,
+    pub(super) time: u64,
     /// By how many seconds the clocks may differ.
     fudge: u64,
     error: Option<TsigError>,
@@ -96,9 +96,16 @@ impl Keys {
             return TsigStatus::Malformed;
         }
         let tsig = &record.data;
+        // Names of algorithms are case-insensitive, but hickory recognizes them in lower
+        // case only.
+        let algorithm = match &tsig.algorithm {
+            TsigAlgorithm::Unknown(name) => TsigAlgorithm::from_name(name.to_lowercase()),
+            known => known.clone(),
+        };
+        let full = mac_octets(&algorithm);
         let mut signature = Signature {
             name: record.name.clone(),
-            algorithm: to_lower_case(&tsig.algorithm),
+            algorithm,
             key: None,
             mac: Vec::new(),
             id: tsig.oid,
@@ -106,20 +113,11 @@ impl Keys {
             fudge: u64::from(tsig.fudge).min(MAX_FUDGE),
             error: None,
         };
-        let mut invalid = |error, key, mac| {
-            signature.error = Some(error);
-            signature.key = key;
-            signature.mac = mac;
-            TsigStatus::Invalid(signature.clone())
+        let key = self.get(&record.name);
+        let Some(key) = key.filter(|key| *key.signer.algorithm() == signature.algorithm) else {
+            signature.error = Some(TsigError::BadKey);
+            return TsigStatus::Invalid(signature);
         };
-        let algorithm = to_lower_case(&tsig.algorithm);
-        let key = self
-            .get(&record.name)
-            .filter(|key| *key.signer.algorithm() == algorithm);
-        let Some(key) = key else {
-            return invalid(TsigError::BadKey, None, Vec::new());
-        };
-        let full = mac_octets(&algorithm);
         if tsig.mac.len() > full || tsig.mac.len() < MIN_MAC_OCTETS.max(full / 2) {
             return TsigStatus::Malformed;
         }
@@ -130,28 +128,20 @@ impl Keys {
         covered[2..4].copy_from_slice(&packet[2..4]);
         // A truncated MAC is not accepted here: no truncation is permitted.
         if key.signer.verify(&covered, &tsig.mac).is_err() {
-            return invalid(TsigError::BadSig, None, Vec::new());
-        }
-        if now.abs_diff(tsig.time) > u64::from(tsig.fudge).min(MAX_FUDGE) {
-            return invalid(TsigError::BadTime, Some(key.clone()), tsig.mac.clone());
+            signature.error = Some(TsigError::BadSig);
+            return TsigStatus::Invalid(signature);
         }
         signature.key = Some(key.clone());
         signature.mac.clone_from(&tsig.mac);
+        if now.abs_diff(tsig.time) > signature.fudge {
+            signature.error = Some(TsigError::BadTime);
+            return TsigStatus::Invalid(signature);
+        }
         TsigStatus::Valid(signature)
     }
 }
 
 impl Signature {
-    /// The MAC of the request.
-    pub fn request_mac(&self) -> &[u8] {
-        &self.mac
-    }
-
-    /// When the request was signed, in seconds since 1970.
-    pub fn time(&self) -> u64 {
-        self.time
-    }
-
     /// Until when the signature remains valid, in seconds since 1970.
     pub fn expiry(&self) -> u64 {
         self.time.saturating_add(self.fudge)
@@ -238,25 +228,8 @@ impl Signature {
             Some(_) => (self.time, Vec::new()),
             None => (now(), Vec::new()),
         };
-        let algorithm = self.algorithm.clone();
-        TSIG::new(
-            algorithm,
-            time,
-            FUDGE,
-            Vec::new(),
-            self.id,
-            self.error,
-            other,
-        )
-    }
-}
-
-/// Names of algorithms are case-insensitive, but hickory recognizes them in lower
-/// case only.
-fn to_lower_case(algorithm: &TsigAlgorithm) -> TsigAlgorithm {
-    match algorithm {
-        TsigAlgorithm::Unknown(name) => TsigAlgorithm::from_name(name.to_lowercase()),
-        known => known.clone(),
+        let (algorithm, mac) = (self.algorithm.clone(), Vec::new());
+        TSIG::new(algorithm, time, FUDGE, mac, self.id, self.error, other)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The replies that had to wait for the registry or an upstream.
 
+use std::borrow::Cow;
+
 use hickory_proto::op::ResponseCode;
 
 use super::{
@@ -7,62 +9,46 @@ use super::{
     responder::Responder,
 };
 use crate::{
-    network::{Holder, Hostname, LeaveRefusal, Refusal, Role},
+    network::{Hostname, LeaveRefusal, Refusal, Role},
     registry::{Action, Decision, Denial, Grant},
     server::{
         extended_error::ExtendedError,
-        forward::ForwardResult,
-        policy::{client::Client, cookie, limits::NewHostPermit, tsig::Signature},
+        policy::{client::Client, cookie, rate::Token, tsig::Signature},
         reply::Reply,
     },
-    zone::{Answer, Lookup},
+    zone::{Lookup, Zone},
 };
 
 /// The initial capacity of a reply, which suffices for most.
 const REPLY_OCTETS: usize = 320;
 
-/// The content of a reply.
-enum ReplyContent {
-    /// The parameters of a registered peer.
-    Granted(Grant),
-    Answer(Answer),
-    Error(ResponseCode, Option<ExtendedError>),
-    Forwarded(ForwardResult),
-}
-
-impl ReplyContent {
-    fn refused(error: ExtendedError) -> Self {
-        Self::Error(ResponseCode::Refused, Some(error))
-    }
-}
-
 impl Responder {
     /// Completes the operation, and returns the reply.
     pub async fn finish(&self, mut pending: Pending) -> Option<Vec<u8>> {
-        let (zone, action, new_host) = match &mut pending.operation {
-            Operation::Register(request) => match self.admit(request) {
-                Ok(new_host) => (request.zone, request.action(), new_host),
-                Err(error) => return self.reply_refused(&pending, error),
-            },
-            Operation::Leave { zone, host, asker } => {
-                if let Err(error) = self.may_leave(*zone, host, asker) {
-                    return self.reply_refused(&pending, error);
-                }
-                let (host, asker) = (host.clone(), *asker);
-                (
-                    *zone,
-                    Action::Leave {
-                        host,
-                        client: asker,
-                    },
-                    None,
-                )
+        let (zone, action, admitted) = match &mut pending.operation {
+            Operation::Register(request) => (request.zone, request.action(), self.admit(request)),
+            Operation::Change { zone, action } => {
+                let allowed = self.may_change(*zone, action);
+                (*zone, action.clone(), allowed.map(|()| None))
             }
-            Operation::Update { zone, update } => (*zone, Action::Update(update.clone()), None),
             Operation::Forward(forwarding) => {
-                let content = ReplyContent::Forwarded(forwarding.await);
-                return self.reply(&pending, content);
+                let result = forwarding.await;
+                return self.reply(&pending, |reply, out| {
+                    match result.response {
+                        Some(response) => {
+                            let errors: Vec<_> =
+                                response.errors.into_iter().chain(result.error).collect();
+                            reply.forwarded(&response.message, response.code, &errors, out);
+                        }
+                        None => reply.error(ResponseCode::ServFail, result.error, out),
+                    }
+                    Some(())
+                });
             }
+        };
+        let new_host = match admitted {
+            Ok(new_host) => new_host,
+            Err(error) => return self.reply_refused(&pending, error),
         };
         let decision = self.registry.request(zone, action).await;
         self.refund_unless_new(new_host, &decision);
@@ -70,160 +56,163 @@ impl Responder {
     }
 
     /// Applies the limits of new hosts and of changes to a registration.
-    pub fn admit(
-        &self,
-        request: &RegistrationRequest,
-    ) -> Result<Option<NewHostPermit>, ExtendedError> {
+    pub fn admit(&self, request: &RegistrationRequest) -> Result<Option<Token>, ExtendedError> {
         let network = self.registry.zones()[request.zone].network();
         let (host, now) = (&request.host, self.clock.now());
         self.policy
             .admit(request.zone, host, &request.asker, &network, now)
     }
 
-    /// Refunds the permit unless a new host was registered.
-    pub fn refund_unless_new(&self, new_host: Option<NewHostPermit>, decision: &Decision) {
+    /// Refunds the token unless a new host was registered.
+    pub fn refund_unless_new(&self, new_host: Option<Token>, decision: &Decision) {
         let is_new = matches!(decision, Ok(Grant::Peer { is_new: true, .. }));
         if let Some(new_host) = new_host.filter(|_| !is_new) {
-            self.policy.refund(new_host);
+            self.policy.limiter.refund(new_host);
         }
     }
 
-    /// Returns whether the client may release the host. The release of a running
-    /// lease counts as a change of its holder.
-    fn may_leave(&self, zone: usize, host: &Hostname, asker: &Holder) -> Result<(), ExtendedError> {
+    /// Applies the limit of changes: the release of a running lease counts as a change of
+    /// its holder.
+    fn may_change(&self, zone: usize, action: &Action) -> Result<(), ExtendedError> {
+        let Action::Leave { host, client } = action else {
+            return Ok(());
+        };
         let network = self.registry.zones()[zone].network();
-        let peer = network.host(host).filter(|peer| peer.holder == *asker);
+        let peer = network.host(host).filter(|peer| peer.holder == *client);
         if peer.is_some_and(|peer| network.is_live(peer.id)) {
+            let now = self.clock.now();
             self.policy
-                .may_change(zone, host, asker, self.clock.now())?;
+                .limiter
+                .may_change(zone, host, client.source, now)?;
         }
         Ok(())
     }
 
-    /// The reply to a registration that a limit refuses.
+    /// The reply to a request that a limit refuses.
     pub fn reply_refused(&self, pending: &Pending, error: ExtendedError) -> Option<Vec<u8>> {
-        self.reply(pending, ReplyContent::refused(error))
+        self.reply(pending, |reply, out| {
+            reply.error(ResponseCode::Refused, Some(error), out);
+            Some(())
+        })
     }
 
     /// The reply with the decision of the registry.
     pub fn reply_to_decision(&self, pending: &Pending, decision: Decision) -> Option<Vec<u8>> {
-        let content = match (&pending.operation, decision) {
-            (Operation::Register(_), Ok(granted @ Grant::Peer { .. })) => {
-                ReplyContent::Granted(granted)
+        let zones = self.registry.zones();
+        self.reply(pending, |reply, out| {
+            match (&pending.operation, decision) {
+                (Operation::Register(request), Ok(Grant::Peer { peer, view, .. })) => {
+                    let lookup = Lookup::Host {
+                        peer: &peer,
+                        in_role: request.role.is_some(),
+                    };
+                    reply.begin(out);
+                    let (rtype, server) = (reply.query.rtype(), pending.source.server);
+                    match view.write(&lookup, request.form, rtype, server, out) {
+                        Ok(written) => reply.records(written, None, out),
+                        Err(reason) => {
+                            let answer =
+                                view.without_records(&lookup, reason, &reply.query.owner()?);
+                            reply.answer(answer, out);
+                        }
+                    }
+                }
+                (Operation::Change { zone, .. }, Ok(Grant::Peer { peer, .. })) => {
+                    let answer = zones[*zone].zone.left_answer(&peer, &reply.query.owner()?);
+                    reply.answer(answer, out);
+                }
+                (Operation::Change { .. }, Ok(Grant::Updated)) => {
+                    reply.error(ResponseCode::NoError, None, out);
+                }
+                (
+                    Operation::Change { zone, .. },
+                    Err(Denial::CannotLeave(LeaveRefusal::Unknown)),
+                ) => {
+                    let zone = &zones[*zone];
+                    reply.answer(zone.zone.nx_domain(&zone.network()), out);
+                }
+                (operation, Err(denial)) => {
+                    let (code, reason) = self.reason(operation, denial);
+                    reply.error(code, Some(ExtendedError::other(reason)), out);
+                }
+                (_, Ok(_)) => reply.error(ResponseCode::ServFail, None, out),
             }
-            (Operation::Leave { zone, .. }, Ok(Grant::Peer { peer, .. })) => {
-                let zone = &self.registry.zones()[*zone].zone;
-                ReplyContent::Answer(zone.left_answer(&peer, &pending.owner()?))
-            }
-            (Operation::Update { .. }, Ok(_)) => ReplyContent::Error(ResponseCode::NoError, None),
-            (_, Ok(_)) => ReplyContent::Error(ResponseCode::ServFail, None),
-            (Operation::Register(RegistrationRequest { zone, host, .. }), Err(denial))
-            | (Operation::Leave { zone, host, .. }, Err(denial)) => {
-                self.denial_reply(*zone, host, denial)
-            }
-            (_, Err(denial)) => failure_reply(denial),
-        };
-        self.reply(pending, content)
+            Some(())
+        })
     }
 
-    /// Writes the reply.
-    fn reply(&self, pending: &Pending, content: ReplyContent) -> Option<Vec<u8>> {
+    /// Returns the reply that `write` has written; `None` if it is empty.
+    fn reply(
+        &self,
+        pending: &Pending,
+        write: impl FnOnce(&Reply<'_>, &mut Vec<u8>) -> Option<()>,
+    ) -> Option<Vec<u8>> {
         let query = pending.query()?;
         let signature = pending.signature.as_ref();
         let cookies = self.policy.cookies.snapshot(cookie::now());
         let key = signature.and_then(Signature::key);
-        let client = Client::of(&query, &pending.source, key, &cookies);
         let reply = Reply {
             query: &query,
-            client: &client,
+            client: &Client::of(&query, &pending.source, key, &cookies),
             cookies: &cookies,
             server_info: &self.server_info,
             signature,
             depends_on_subnet: pending.depends_on_subnet,
         };
         let mut out = Vec::with_capacity(REPLY_OCTETS);
-        match content {
-            ReplyContent::Granted(granted) => {
-                let (Grant::Peer { peer, view, .. }, Operation::Register(registration)) =
-                    (&granted, &pending.operation)
-                else {
-                    return None;
-                };
-                let lookup = Lookup::Host {
-                    peer,
-                    in_role: registration.role.is_some(),
-                };
-                reply.begin(&mut out);
-                let (form, rtype) = (registration.form, query.rtype());
-                match view.write(&lookup, form, rtype, pending.source.server, &mut out) {
-                    Ok(written) => reply.records(written, None, &mut out),
-                    Err(reason) => {
-                        let answer = view.without_records(&lookup, reason, &pending.owner()?);
-                        reply.answer(answer, &mut out);
-                    }
-                }
-            }
-            ReplyContent::Answer(answer) => reply.answer(answer, &mut out),
-            ReplyContent::Error(code, error) => reply.error(code, error, &mut out),
-            ReplyContent::Forwarded(ForwardResult { response, error }) => match response {
-                Some(response) => {
-                    let errors: Vec<_> = response.errors.into_iter().chain(error).collect();
-                    reply.forwarded(&response.message, response.code, &errors, &mut out);
-                }
-                None => reply.error(ResponseCode::ServFail, error, &mut out),
-            },
-        }
+        write(&reply, &mut out)?;
         (!out.is_empty()).then_some(out)
     }
 
-    fn denial_reply(&self, zone: usize, host: &Hostname, denial: Denial) -> ReplyContent {
-        let published = &self.registry.zones()[zone];
-        let rules = &published.zone.rules;
-        let error = match denial {
-            Denial::Refused(Refusal::OtherRole(role)) => self.other_role(zone, host, role),
-            Denial::Refused(Refusal::NoRoot(role)) => {
-                ExtendedError::other(published.zone.no_root_text(role))
-            }
+    /// The response code and the reason of a denial.
+    fn reason(&self, operation: &Operation, denial: Denial) -> (ResponseCode, Cow<'static, str>) {
+        let (Operation::Register(RegistrationRequest { zone, host, .. })
+        | Operation::Change {
+            zone,
+            action: Action::Leave { host, .. },
+        }) = operation
+        else {
+            return failure(denial);
+        };
+        let zone = &self.registry.zones()[*zone].zone;
+        let reason = match denial {
+            Denial::Refused(Refusal::OtherRole(role)) => other_role(zone, host, role),
+            Denial::Refused(Refusal::NoRoot(role)) => zone.no_root_text(role),
             Denial::Refused(Refusal::Pinned(id)) => {
-                let id = rules.id_text(id);
-                let text = format!("{host} is pinned to {id}, which its role does not use");
-                ExtendedError::other(text)
+                let id = zone.rules.id_text(id);
+                format!("{host} is pinned to {id}, which its role does not use")
             }
             Denial::Refused(Refusal::Full { sequence, limit }) => {
-                let name = &rules.sequence(sequence).name;
+                let name = &zone.rules.sequence(sequence).name;
                 // The text is always the same, since scripts log a text when it changes.
-                let reclaim = match rules.reclaim {
+                let reclaim = match zone.rules.reclaim {
                     Some(reclaim) => format!(
                         "a number is reassigned {} after its lease expires",
                         humantime::format_duration(reclaim)
                     ),
                     None => "numbers are never reassigned: release one".to_owned(),
                 };
-                let text = format!("all {limit} numbers of {name} are assigned; {reclaim}");
-                ExtendedError::other(text)
-            }
-            Denial::CannotLeave(LeaveRefusal::Unknown) => {
-                let network = published.network();
-                return ReplyContent::Answer(published.zone.nx_domain(&network));
+                format!("all {limit} numbers of {name} are assigned; {reclaim}")
             }
             Denial::CannotLeave(LeaveRefusal::NotTheHolder) => {
-                ExtendedError::other(format!("another client holds the lease of {host}"))
+                format!("another client holds the lease of {host}")
             }
-            denial => return failure_reply(denial),
+            denial => return failure(denial),
         };
-        ReplyContent::refused(error)
+        (ResponseCode::Refused, reason.into())
     }
+}
 
-    pub(super) fn other_role(&self, zone: usize, host: &Hostname, role: Role) -> ExtendedError {
-        let role = &self.registry.zones()[zone].zone.rules.role(role).name;
-        ExtendedError::other(format!("{host} is registered with the role {role}"))
-    }
+/// The reason why the host, which is registered with this role, gets no other.
+pub(super) fn other_role(zone: &Zone, host: &Hostname, role: Role) -> String {
+    let role = &zone.rules.role(role).name;
+    format!("{host} is registered with the role {role}")
 }
 
 /// SERVFAIL with the reason, since the operation may succeed later; for an update,
 /// the code and the reason of its refusal.
-fn failure_reply(denial: Denial) -> ReplyContent {
-    let text = match denial {
+fn failure(denial: Denial) -> (ResponseCode, Cow<'static, str>) {
+    let reason = match denial {
         Denial::NotWritten => "the service cannot write to its store",
         Denial::BeingReleased => {
             "not all replicas know yet that the host was released or has left: ask again"
@@ -231,12 +220,9 @@ fn failure_reply(denial: Denial) -> ReplyContent {
         Denial::NoWriter => "this replica of the service has no contact with the writer",
         Denial::Stopping => "the service is stopping",
         Denial::Busy => "too many changes are waiting",
-        Denial::CannotUpdate(refusal) => {
-            let error = ExtendedError::other(refusal.text);
-            return ReplyContent::Error(refusal.code, Some(error));
-        }
-        // `denial_reply` answers these.
+        Denial::CannotUpdate(refusal) => return (refusal.code, refusal.text.into()),
+        // These have been answered.
         Denial::Refused(_) | Denial::CannotLeave(_) => "refused",
     };
-    ReplyContent::Error(ResponseCode::ServFail, Some(ExtendedError::other(text)))
+    (ResponseCode::ServFail, reason.into())
 }

@@ -10,12 +10,11 @@
 //! * `peer`: names in a zone, some of which register; `update`: changes of a zone by
 //!   administrators; `transfer`: zone transfers; `outside`: names outside all zones;
 //!   `identity`: the server's own name and version.
-//! * [`pending`]: queries that wait for the registry or an upstream; `finish`: their
-//!   replies.
+//! * [`pending`]: outcomes, and queries that wait for the registry or an upstream;
+//!   `finish`: their replies.
 
 mod finish;
 mod identity;
-mod outcome;
 mod outside;
 mod peer;
 pub mod pending;
@@ -24,4 +23,4 @@ pub mod snapshot;
 mod transfer;
 mod update;
 
-pub use outcome::Outcome;
+pub use pending::Outcome;

@@ -10,10 +10,7 @@ use super::{
     pending::Operation,
     responder::{Exchange, Responder},
 };
-use crate::server::{
-    extended_error::ExtendedError,
-    forward::{self, local},
-};
+use crate::server::forward::{self, local};
 
 impl Responder {
     pub(super) fn answer_outside(
@@ -24,13 +21,10 @@ impl Responder {
     ) -> Outcome {
         let (query, client) = (exchange.query(), exchange.client());
         let rtype = RecordType::from(query.rtype());
-        let no_such_zone = |out| {
-            let error = ExtendedError::other("no zone of this service has that name");
-            exchange.error(ResponseCode::Refused, Some(error), out)
-        };
+        let no_such_zone = "no zone of this service has that name";
         // Zone transfers are not forwarded.
         if matches!(rtype, RecordType::AXFR | RecordType::IXFR) {
-            return no_such_zone(out);
+            return exchange.failed(ResponseCode::Refused, no_such_zone, out);
         }
         if let Some(answer) = local::answer(owner, rtype, self.forwarder.is_some()) {
             exchange.reply.answer(answer, out);
@@ -39,17 +33,14 @@ impl Responder {
         // A client that requests no recursion queries other servers itself.
         let forwarder = self.forwarder.as_ref();
         let Some(forwarder) = forwarder.filter(|_| query.is_recursive()) else {
-            return no_such_zone(out);
+            return exchange.failed(ResponseCode::Refused, no_such_zone, out);
         };
-        if !self.policy.may_forward(client) {
+        if !client.is_allowed(&self.policy.access.forward) {
             return exchange.prohibited("queries are not forwarded for your network", out);
         }
-        let permit = match forwarder.admit(client.source.ip) {
+        let permit = match forwarder.admission.admit(client.source.ip) {
             Ok(permit) => permit,
-            Err(reason) => {
-                let error = ExtendedError::other(reason);
-                return exchange.error(ResponseCode::ServFail, Some(error), out);
-            }
+            Err(reason) => return exchange.failed(ResponseCode::ServFail, reason, out),
         };
         let forwarding = forwarder
             .clone()

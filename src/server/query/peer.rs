@@ -4,12 +4,15 @@ use hickory_proto::{op::ResponseCode, rr::RecordType};
 
 use super::{
     Outcome,
+    finish::other_role,
     pending::{Operation, RegistrationRequest},
     responder::{Exchange, Responder},
     snapshot::ZoneState,
 };
 use crate::{
-    server::extended_error::ExtendedError,
+    network::Holder,
+    registry::Action,
+    server::{extended_error::ExtendedError, policy::PolicyError},
     zone::{Form, Lookup, PeerRef, QueryName, Question},
 };
 
@@ -32,9 +35,7 @@ impl Responder {
         if let Some(peer) = lookup.host()
             && name.form.registers(rtype)
         {
-            exchange.reply.depends_on_subnet = true;
-            let (keys, signature) = (view.zone.register_keys.as_ref(), exchange.reply.signature);
-            let asker = match self.policy.may_register(client, keys, signature) {
+            let asker = match self.asker(exchange, zone) {
                 Ok(asker) => asker,
                 Err(error) => return exchange.reject(error, out),
             };
@@ -67,7 +68,7 @@ impl Responder {
                 let note = lookup.extended_error(rtype).map(ExtendedError::other);
                 exchange.reply.records(written, note.as_ref(), out);
             }
-            Err(reason) => match exchange.owner() {
+            Err(reason) => match query.owner() {
                 Some(owner) => {
                     let answer = view.without_records(lookup, reason, &owner);
                     exchange.reply.answer(answer, out);
@@ -76,6 +77,15 @@ impl Responder {
             },
         }
         Outcome::Reply
+    }
+
+    /// The holder that the client of a query that registers would be.
+    #[inline(always)]
+    fn asker(&self, exchange: &mut Exchange<'_>, zone: &ZoneState) -> Result<Holder, PolicyError> {
+        exchange.reply.depends_on_subnet = true;
+        let keys = zone.view.zone.register_keys.as_ref();
+        let signature = exchange.reply.signature;
+        self.policy.may_register(exchange.client(), keys, signature)
     }
 
     /// Answers a query for a name at which no peer is registered.
@@ -87,7 +97,7 @@ impl Responder {
         out: &mut Vec<u8>,
     ) -> Outcome {
         let (query, client) = (&exchange.zone_query.query, exchange.reply.client);
-        let Some(owner) = exchange.owner() else {
+        let Some(owner) = query.owner() else {
             return exchange.error(ResponseCode::FormErr, None, out);
         };
         let view = &zone.view;
@@ -107,9 +117,7 @@ impl Responder {
             exchange.reply.answer(view.answer(&question), out);
             return Outcome::Reply;
         }
-        exchange.reply.depends_on_subnet = true;
-        let (keys, signature) = (view.zone.register_keys.as_ref(), exchange.reply.signature);
-        let asker = match self.policy.may_register(client, keys, signature) {
+        let asker = match self.asker(exchange, zone) {
             Ok(asker) => asker,
             Err(error) => return exchange.reject(error, out),
         };
@@ -123,8 +131,8 @@ impl Responder {
                 if let Some(peer) = view.network.host(&host)
                     && role.is_some_and(|role| role != peer.role)
                 {
-                    let error = self.other_role(zone, &host, peer.role);
-                    return exchange.error(ResponseCode::Refused, Some(error), out);
+                    let reason = other_role(&view.zone, &host, peer.role);
+                    return exchange.failed(ResponseCode::Refused, reason, out);
                 }
                 exchange.defer(Operation::Register(RegistrationRequest {
                     zone,
@@ -134,7 +142,13 @@ impl Responder {
                     form,
                 }))
             }
-            QueryName::Leave(host) => exchange.defer(Operation::Leave { zone, host, asker }),
+            QueryName::Leave(host) => {
+                let action = Action::Leave {
+                    host,
+                    client: asker,
+                };
+                exchange.defer(Operation::Change { zone, action })
+            }
             // No other name registers.
             _ => exchange.error(ResponseCode::ServFail, None, out),
         }

@@ -1,11 +1,6 @@
-//! Queries whose replies wait for the registry or an upstream.
+//! The outcome of handling a message, which may wait for the registry or an upstream.
 
 use std::{future::Future, pin::Pin};
-
-use hickory_proto::{
-    rr::Name,
-    serialize::binary::{BinDecodable as _, BinDecoder},
-};
 
 use crate::{
     network::{Holder, Hostname, Role},
@@ -13,10 +8,24 @@ use crate::{
     server::{
         forward::ForwardResult,
         policy::{source::Source, tsig::Signature},
+        transfer::Transfer,
         wire::Query,
     },
-    zone::{Form, Update},
+    zone::Form,
 };
+
+/// The outcome of handling a message.
+pub enum Outcome {
+    /// Nothing is sent: the message is a response, shorter than a header, or dropped
+    /// by response rate limiting.
+    NoReply,
+    /// The reply is complete.
+    Reply,
+    /// The reply waits for the disk or for an upstream.
+    Pending(Box<Pending>),
+    /// The reply is a zone transfer, by TCP.
+    Transfer(Box<Transfer>),
+}
 
 /// A message whose reply waits for an operation, which the policy has allowed.
 pub struct Pending {
@@ -32,14 +41,10 @@ pub struct Pending {
 /// The operation that a reply waits for.
 pub(super) enum Operation {
     Register(RegistrationRequest),
-    Leave {
+    /// Another change of the zone with this index in the registry.
+    Change {
         zone: usize,
-        host: Hostname,
-        asker: Holder,
-    },
-    Update {
-        zone: usize,
-        update: Update,
+        action: Action,
     },
     Forward(Pin<Box<dyn Future<Output = ForwardResult> + Send>>),
 }
@@ -59,11 +64,6 @@ impl Pending {
     /// The query. It is `Some`, since the message was parsed before.
     pub(super) fn query(&self) -> Option<Query<'_>> {
         Query::read(&self.packet).or_else(|| Query::read_any(&self.packet))
-    }
-
-    /// The name in the question.
-    pub(super) fn owner(&self) -> Option<Name> {
-        Name::read(&mut BinDecoder::new(self.query()?.name)).ok()
     }
 
     /// The request to register a host, if the reply waits for one.

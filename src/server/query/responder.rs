@@ -1,12 +1,11 @@
 //! The path of a query: it is read once, decided by the policy, and looked up in the
 //! published state; then the reply is written.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use hickory_proto::{
     op::{Message, OpCode, ResponseCode},
-    rr::{Name, RecordType},
-    serialize::binary::{BinDecodable as _, BinDecoder},
+    rr::RecordType,
 };
 
 use super::{
@@ -70,11 +69,6 @@ impl<'a> Exchange<'a> {
         self.reply.client
     }
 
-    /// The name in the question.
-    pub fn owner(&self) -> Option<Name> {
-        Name::read(&mut BinDecoder::new(self.query().name)).ok()
-    }
-
     /// Defers the reply until the operation has ended.
     pub fn defer(&self, operation: Operation) -> Outcome {
         Outcome::Pending(Box::new(Pending {
@@ -94,6 +88,16 @@ impl<'a> Exchange<'a> {
     ) -> Outcome {
         self.reply.error(code, error, out);
         Outcome::Reply
+    }
+
+    /// Writes an error with its reason.
+    pub fn failed(
+        &self,
+        code: ResponseCode,
+        reason: impl Into<Cow<'static, str>>,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        self.error(code, Some(ExtendedError::other(reason)), out)
     }
 
     pub fn prohibited(&self, text: &'static str, out: &mut Vec<u8>) -> Outcome {
@@ -138,15 +142,6 @@ impl Responder {
             forwarder: forwarder.map(Arc::new),
             identity: config.identity.clone(),
         }
-    }
-
-    /// Returns whether the message has a valid signature.
-    pub fn is_signed(&self, packet: &[u8]) -> bool {
-        self.policy.has_keys()
-            && Message::from_vec(packet).is_ok_and(|message| {
-                let tsig = self.policy.check_signature(packet, &message);
-                tsig.key().is_some()
-            })
     }
 
     /// The current published state.
@@ -207,24 +202,25 @@ impl Responder {
         // RFC 9619: a query has exactly one question. A message with more questions
         // is not parsed, since their number may be false.
         let has_valid_count = u16::from_be_bytes([q1, q0]) <= 1;
-        let message = has_valid_count
-            .then(|| Message::from_vec(packet).ok())
-            .flatten();
-        let query = message.as_ref().and_then(|_| Query::read_any(packet));
-        let Some((message, query)) = message.zip(query) else {
+        let parse = || Some((Message::from_vec(packet).ok()?, Query::read_any(packet)?));
+        let Some((message, query)) = has_valid_count.then(parse).flatten() else {
             let code = match OpCode::from_u8((flags >> 3) & 0xf) {
                 OpCode::Query | OpCode::Update => ResponseCode::FormErr,
                 _ if has_valid_count => ResponseCode::NotImp,
                 _ => ResponseCode::FormErr,
             };
-            // A truncated response would not make this client repeat it by TCP.
-            return match self.policy.verdict_unparsed(source, snapshot.now) {
-                Verdict::Send => {
-                    write_header_only(packet, code, out);
-                    Outcome::Reply
-                }
-                Verdict::Truncate | Verdict::Drop => Outcome::NoReply,
-            };
+            // Nothing in the message verifies its source, and a truncated response would
+            // not make this client repeat it by TCP.
+            let is_verified = source.is_verified();
+            let verdict = self
+                .policy
+                .limiter
+                .verdict(source, is_verified, snapshot.now);
+            if verdict != Verdict::Send {
+                return Outcome::NoReply;
+            }
+            write_header_only(packet, code, out);
+            return Outcome::Reply;
         };
         let tsig = self.policy.check_signature(packet, &message);
         let query = snapshot.locate(query);
@@ -261,7 +257,8 @@ impl Responder {
             reply,
         };
         // Response rate limiting comes first, so that a forged query costs little.
-        match self.policy.verdict(client, snapshot.now) {
+        let limiter = &self.policy.limiter;
+        match limiter.verdict(client.source, client.is_verified, snapshot.now) {
             Verdict::Send => {}
             Verdict::Drop => return Outcome::NoReply,
             Verdict::Truncate => {
@@ -277,7 +274,7 @@ impl Responder {
         if client.is_malformed {
             return exchange.error(ResponseCode::FormErr, None, out);
         }
-        if !self.policy.may_query(client) {
+        if !client.is_allowed(&self.policy.access.query) {
             return exchange.prohibited("your network may not query", out);
         }
         match (zone_query.zone, query.class()) {
@@ -298,44 +295,38 @@ impl Responder {
         out: &mut Vec<u8>,
     ) -> Option<Outcome> {
         let query = exchange.query();
-        let error = |code, out| Some(exchange.error(code, None, out));
-        match parsed.tsig {
-            TsigStatus::Unsigned | TsigStatus::Valid(_) => {}
-            TsigStatus::Malformed => return error(ResponseCode::FormErr, out),
-            TsigStatus::Invalid(_) => return error(ResponseCode::NotAuth, out),
-        }
-        if query.edns.is_some_and(|edns| edns.version() > 0) {
-            return error(ResponseCode::BADVERS, out);
-        }
         let opcode = OpCode::from_u8(query.opcode());
-        if !matches!(opcode, OpCode::Query | OpCode::Update) {
-            return error(ResponseCode::NotImp, out);
-        }
-        if exchange.client().is_malformed {
-            return error(ResponseCode::FormErr, out);
-        }
-        (opcode == OpCode::Update).then(|| self.update(exchange, parsed.message, out))
+        let code = match parsed.tsig {
+            TsigStatus::Malformed => ResponseCode::FormErr,
+            TsigStatus::Invalid(_) => ResponseCode::NotAuth,
+            _ if query.edns.is_some_and(|edns| edns.version() > 0) => ResponseCode::BADVERS,
+            _ if !matches!(opcode, OpCode::Query | OpCode::Update) => ResponseCode::NotImp,
+            _ if exchange.client().is_malformed => ResponseCode::FormErr,
+            _ if opcode == OpCode::Update => {
+                return Some(self.update(exchange, parsed.message, out));
+            }
+            TsigStatus::Unsigned | TsigStatus::Valid(_) => return None,
+        };
+        Some(exchange.error(code, None, out))
     }
 
     /// Answers a query for a name outside all zones, or in another class.
     #[inline(never)]
     fn answer_without_zone(&self, exchange: &Exchange<'_>, out: &mut Vec<u8>) -> Outcome {
         let query = exchange.query();
-        let Some(owner) = exchange.owner().filter(|_| !query.name.is_empty()) else {
+        let Some(owner) = query.owner().filter(|_| !query.name.is_empty()) else {
             return exchange.error(code_without_question(exchange.client()), None, out);
         };
-        match query.class() {
-            IN => self.answer_outside(exchange, &owner, out),
-            class => {
-                let rtype = RecordType::from(query.rtype());
-                let answer = (class == CH).then(|| identity::answer(&self.identity, &owner, rtype));
-                match answer.flatten() {
-                    Some(answer) => exchange.reply.answer(answer, out),
-                    None => exchange.reply.error(ResponseCode::Refused, None, out),
-                }
-                Outcome::Reply
-            }
+        if query.class() == IN {
+            return self.answer_outside(exchange, &owner, out);
         }
+        let rtype = RecordType::from(query.rtype());
+        let identity = Some(&self.identity).filter(|_| query.class() == CH);
+        match identity.and_then(|identity| identity::answer(identity, &owner, rtype)) {
+            Some(answer) => exchange.reply.answer(answer, out),
+            None => exchange.reply.error(ResponseCode::Refused, None, out),
+        }
+        Outcome::Reply
     }
 }
 

@@ -65,9 +65,7 @@ impl<'a> ZoneQuery<'a> {
         let view = &self.zone?.view;
         view.lookup(self.name.as_ref()?, self.location.as_ref()?)
     }
-}
 
-impl ZoneQuery<'_> {
     /// Locates the peer with the name.
     #[inline(always)]
     fn locate(&mut self) {

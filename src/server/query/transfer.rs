@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     server::{
-        extended_error::ExtendedError,
         policy::source::Transport,
         transfer::{Transfer, TransferContent},
     },
@@ -28,15 +27,15 @@ impl Responder {
         out: &mut Vec<u8>,
     ) -> Outcome {
         let (client, reply) = (exchange.client(), &exchange.reply);
-        if !self.policy.may_transfer(client) {
+        if !client.is_allowed(&self.policy.access.transfer) {
             return exchange.prohibited("your network may not transfer zones", out);
         }
         let content = match name {
             QueryName::Apex => TransferContent::Zone,
             QueryName::Status => TransferContent::Status(self.clock.now()),
             _ => {
-                let error = ExtendedError::other("only the origin of a zone can be transferred");
-                return exchange.error(ResponseCode::NotAuth, Some(error), out);
+                let reason = "only the origin of a zone can be transferred";
+                return exchange.failed(ResponseCode::NotAuth, reason, out);
             }
         };
         let view = &zone.view;

@@ -10,7 +10,7 @@ use super::{
     pending::Operation,
     responder::{Exchange, Responder},
 };
-use crate::server::extended_error::ExtendedError;
+use crate::registry::Action;
 
 impl Responder {
     pub(super) fn update(
@@ -26,21 +26,17 @@ impl Responder {
             return exchange.prohibited(text, out);
         }
         // RFC 2136, section 3.1, requires one zone, with the type SOA.
-        let Some(zone) = message
-            .queries
-            .first()
-            .filter(|zone| zone.query_type() == RecordType::SOA)
-        else {
-            let text = "an update must name one zone, with the type SOA";
-            let error = ExtendedError::other(text);
-            return exchange.error(ResponseCode::FormErr, Some(error), out);
+        let zone = message.queries.first();
+        let Some(zone) = zone.filter(|zone| zone.query_type() == RecordType::SOA) else {
+            let reason = "an update must name one zone, with the type SOA";
+            return exchange.failed(ResponseCode::FormErr, reason, out);
         };
         let state = exchange.zone_query.zone.filter(|state| {
             state.view.zone.origin == *zone.name() && zone.query_class() == DNSClass::IN
         });
         let Some(state) = state else {
-            let error = ExtendedError::other(format!("it has no zone {}", zone.name()));
-            return exchange.error(ResponseCode::NotAuth, Some(error), out);
+            let reason = format!("it has no zone {}", zone.name());
+            return exchange.failed(ResponseCode::NotAuth, reason, out);
         };
         // This check precedes the prerequisites, which would reveal what exists.
         let signature = exchange.reply.signature;
@@ -49,14 +45,11 @@ impl Responder {
         }
         let zone = &state.view.zone;
         match zone.update(&message.answers, &message.authorities) {
-            Ok(update) => exchange.defer(Operation::Update {
+            Ok(update) => exchange.defer(Operation::Change {
                 zone: state.index,
-                update,
+                action: Action::Update(update),
             }),
-            Err(refusal) => {
-                let error = ExtendedError::other(refusal.text);
-                exchange.error(refusal.code, Some(error), out)
-            }
+            Err(refusal) => exchange.failed(refusal.code, refusal.text, out),
         }
     }
 }

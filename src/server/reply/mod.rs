@@ -151,29 +151,26 @@ impl<'r> Reply<'r> {
         if !matches!(answer.code, ResponseCode::NoError | ResponseCode::NXDomain) {
             return self.error(answer.code, error, out);
         }
-        let sections = [&answer.answers, &answer.authority, &answer.additional];
-        let mut fields = Fields {
-            counts: sections.map(|records| records.len() as u16),
-            errors: error.as_slice(),
-            ..self.fields(answer.code, AA)
-        };
-        match self.emit(sections, out) {
-            Some(additional_at) => self.complete_within_limit(fields, additional_at, out),
-            None => {
-                // The records exceed the maximum length of a message.
-                fields.counts[2] = 0;
-                match self.emit([sections[0], sections[1], &Vec::new()], out) {
-                    Some(additional_at) => self.complete_within_limit(fields, additional_at, out),
-                    None => self.exceeds_limit(out),
-                }
+        // Without the additional records, if the records exceed the maximum length of a
+        // message.
+        for additional in [&answer.additional[..], &[]] {
+            let sections = [&answer.answers[..], &answer.authority, additional];
+            let fields = Fields {
+                counts: sections.map(|records| records.len() as u16),
+                errors: error.as_slice(),
+                ..self.fields(answer.code, AA)
+            };
+            if let Some(additional_at) = self.emit(sections, out) {
+                return self.complete_within_limit(fields, additional_at, out);
             }
         }
+        self.exceeds_limit(out);
     }
 
     /// Writes the header, the question and the records, and returns the position of
     /// the additional records. Returns `None` if they exceed the maximum length of a
     /// message.
-    fn emit(&self, sections: [&Vec<Record>; 3], out: &mut Vec<u8>) -> Option<usize> {
+    fn emit(&self, sections: [&[Record]; 3], out: &mut Vec<u8>) -> Option<usize> {
         out.clear();
         out.extend_from_slice(&self.query.packet[..HEADER]);
         let mut encoder = BinEncoder::with_offset(out, HEADER as u32);

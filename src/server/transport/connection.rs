@@ -19,7 +19,10 @@ use super::{
     shared::{REPLY_TIMEOUT, SHUTDOWN_TIMEOUT, Shared},
 };
 use crate::server::{
-    background, policy::source::Source, query::Outcome, transfer::RunningTransfer,
+    background,
+    policy::source::Source,
+    query::Outcome,
+    transfer::{RunningTransfer, Transfer},
     wire::push_framed,
 };
 
@@ -48,7 +51,15 @@ pub async fn serve(
     stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let shutdown = shutdown_timeout(stopping.clone());
+    let mut stopped = stopping.clone();
+    // The service has been stopping for so long that it waits for no client any longer.
+    // A transfer may take far longer, and while it runs, the state that it shares could
+    // not be released.
+    let shutdown = async {
+        // If the sender is gone, the service has ended as well.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
+    };
     let reading = read_all(reader, session, sender, stopping);
     let writing = async {
         tokio::select! {
@@ -84,20 +95,22 @@ async fn read_all(
             _ = stopping.changed() => return,
         };
         // The connection is closed, broken or idle.
-        let Ok(Ok(Some((message, reservation)))) = message else {
+        let Ok(Some(message)) = message else {
             return;
         };
-        drop(reservation);
         let Some(mut reservation) = connection.reserve(MAX_REPLY_OCTETS) else {
             return;
         };
-        let source = source.with_idle_timeout(connection.idle_timeout());
+        let source = Source {
+            idle_timeout: Some(connection.idle_timeout()),
+            ..source
+        };
         let turn = tokio::select! {
             turn = connection.turn() => turn,
             () = sender.closed() => return,
         };
         let responder = &shared.responder;
-        if !connection.is_protected() && responder.is_signed(&message) {
+        if !connection.is_protected() && responder.policy.is_signed(&message) {
             connection.protect();
         }
         let mut reply = Vec::new();
@@ -106,77 +119,63 @@ async fn read_all(
         drop(turn);
         tokio::task::yield_now().await;
         match outcome {
-            Outcome::NoReply => return,
-            // A reply that cannot be signed is not sent.
-            Outcome::Reply if reply.is_empty() => return,
-            Outcome::Reply => {
+            Outcome::Reply if !reply.is_empty() => {
                 reservation.shrink(reply.len() + 2);
                 // If the writer has ended, the client is gone.
                 let _ = sender.send(Outgoing::message(&reply, reservation));
             }
-            outcome => {
+            // A reply that cannot be signed is not sent.
+            Outcome::Reply | Outcome::NoReply => return,
+            Outcome::Pending(pending) => {
                 reservation.shrink(PENDING_BYTES);
                 let (sender, shared) = (sender.clone(), shared.clone());
                 tokio::spawn(async move {
-                    finish_outcome(outcome, source, &shared, &sender, reservation).await;
+                    let reply = shared.responder.finish(*pending);
+                    if let Ok(Some(reply)) = timeout(REPLY_TIMEOUT, reply).await {
+                        let _ = sender.send(Outgoing::message(&reply, reservation));
+                    }
                 });
+            }
+            Outcome::Transfer(transfer) => {
+                reservation.shrink(PENDING_BYTES);
+                let refusal = Outgoing::message(transfer.refusal(), reservation);
+                match shared.transfers.begin(&transfer, source.address) {
+                    Some(running) => {
+                        let sender = sender.clone();
+                        tokio::spawn(write_transfer(*transfer, running, refusal, sender));
+                    }
+                    None => _ = sender.send(refusal),
+                }
             }
         }
     }
 }
 
-/// Returns when the service has been stopping for so long that it waits for no
-/// client any longer. A transfer may take far longer, and while it runs, the state
-/// that it shares could not be released.
-async fn shutdown_timeout(mut stopping: watch::Receiver<bool>) {
-    // If the sender is gone, the service has ended as well.
-    let _ = stopping.wait_for(|stopping| *stopping).await;
-    tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
-}
-
-/// Completes an outcome that takes time, and passes its messages to the writer. If
-/// the writer has ended, the client is gone.
-async fn finish_outcome(
-    outcome: Outcome,
-    source: Source,
-    shared: &Shared,
-    sender: &UnboundedSender<Outgoing>,
-    reservation: Reservation,
+/// Passes the messages of a transfer to the writer, or the refusal if that is impossible.
+async fn write_transfer(
+    transfer: Transfer,
+    running: Arc<RunningTransfer>,
+    refusal: Outgoing,
+    sender: UnboundedSender<Outgoing>,
 ) {
-    match outcome {
-        Outcome::NoReply | Outcome::Reply => {}
-        Outcome::Pending(pending) => {
-            let reply = shared.responder.finish(*pending);
-            if let Ok(Some(reply)) = timeout(REPLY_TIMEOUT, reply).await {
-                let _ = sender.send(Outgoing::message(&reply, reservation));
-            }
-        }
-        Outcome::Transfer(transfer) => {
-            let refusal = Outgoing::message(transfer.refusal(), reservation);
-            let Some(running) = shared.transfers.begin(&transfer, source.address) else {
-                let _ = sender.send(refusal);
-                return;
+    let part_sender = sender.clone();
+    let parts = Arc::new(Semaphore::new(TRANSFER_PARTS));
+    let runtime = Handle::current();
+    // A large zone must delay neither other connections nor queries by UDP.
+    let writing = background::run("transfer", move || {
+        transfer.write(|octets| {
+            let part = runtime.block_on(parts.clone().acquire_owned()).ok()?;
+            let outgoing = Outgoing {
+                octets,
+                transfer: Some((running.clone(), part)),
+                _reservation: None,
             };
-            let part_sender = sender.clone();
-            let parts = Arc::new(Semaphore::new(TRANSFER_PARTS));
-            let runtime = Handle::current();
-            // A large zone must delay neither other connections nor queries by UDP.
-            let writing = background::run("transfer", move || {
-                transfer.write(|octets| {
-                    let part = runtime.block_on(parts.clone().acquire_owned()).ok()?;
-                    let outgoing = Outgoing {
-                        octets,
-                        transfer: Some((running.clone(), part)),
-                        _reservation: None,
-                    };
-                    part_sender.send(outgoing).ok()
-                });
-            });
-            if let Err(error) = writing.await {
-                warn!("cannot start a thread for a transfer: {error}");
-                let _ = sender.send(refusal);
-            }
-        }
+            part_sender.send(outgoing).ok()
+        });
+    });
+    if let Err(error) = writing.await {
+        warn!("cannot start a thread for a transfer: {error}");
+        let _ = sender.send(refusal);
     }
 }
 
@@ -213,7 +212,13 @@ async fn write_all(
             Some(transfer) => transfer.count(next.octets.len())?.min(IDLE_TIMEOUT),
             None => IDLE_TIMEOUT,
         };
-        match timeout(time, write(&mut writer, &next.octets)).await {
+        // One TCP segment or one TLS record if they fit (RFC 7766, section 8).
+        let writing = async {
+            writer.write_all(&next.octets).await?;
+            // TLS buffers what it has encrypted.
+            writer.flush().await
+        };
+        match timeout(time, writing).await {
             Ok(result) => result?,
             Err(elapsed) => {
                 if let Some(transfer) = transfer {
@@ -230,29 +235,12 @@ async fn write_all(
     Ok(())
 }
 
-/// Reads a message and reserves its memory. Returns `None` if the client has closed
-/// the connection, or the connection was evicted.
-async fn read(
-    stream: &mut (impl AsyncRead + Unpin),
-    connection: &Connection,
-) -> io::Result<Option<(Vec<u8>, Reservation)>> {
-    let length = match stream.read_u16().await {
-        Ok(length) => usize::from(length),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let Some(reservation) = connection.reserve(length) else {
-        return Ok(None);
-    };
+/// Reads a message, whose memory is reserved until then. Returns `None` if the client has
+/// closed the connection, or the connection was evicted.
+async fn read(stream: &mut (impl AsyncRead + Unpin), connection: &Connection) -> Option<Vec<u8>> {
+    let length = usize::from(stream.read_u16().await.ok()?);
+    let _reservation = connection.reserve(length)?;
     let mut message = vec![0; length];
-    stream.read_exact(&mut message).await?;
-    Ok(Some((message, reservation)))
-}
-
-/// Writes octets in one TCP segment or one TLS record if they fit (RFC 7766, section
-/// 8).
-async fn write(stream: &mut (impl AsyncWrite + Unpin), octets: &[u8]) -> io::Result<()> {
-    stream.write_all(octets).await?;
-    // TLS buffers what it has encrypted.
-    stream.flush().await
+    stream.read_exact(&mut message).await.ok()?;
+    Some(message)
 }

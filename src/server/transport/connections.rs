@@ -67,6 +67,7 @@ impl Default for ConnectionLimits {
 pub const MAX_REPLY_OCTETS: usize = 2 + 65_535;
 
 /// The open connections.
+#[derive(Clone)]
 pub struct Connections {
     table: Arc<Mutex<ConnectionTable>>,
     limits: ConnectionLimits,
@@ -77,14 +78,12 @@ pub struct Connections {
 /// A connection, which counts until it is dropped.
 pub struct Connection {
     id: u64,
-    table: Arc<Mutex<ConnectionTable>>,
-    limits: ConnectionLimits,
+    all: Connections,
     evicted: Arc<Notify>,
     /// Notified when memory of the connection is released.
     released: Arc<Notify>,
     /// Limits how many connections of the network are answered at once.
     turns: Arc<Semaphore>,
-    ended: Arc<Notify>,
 }
 
 /// Memory that is reserved until this is dropped.
@@ -120,13 +119,9 @@ impl Connections {
         let address = source.ip;
         let mut table = lock(&self.table);
         if table.count_of(address) >= self.limits.per_address {
-            table.evict_from_address(address);
+            table.evict(|open| open.address == address);
         }
-        while table.open.len() >= self.limits.connections {
-            if table.evict_any().is_none() {
-                break;
-            }
-        }
+        while table.open.len() >= self.limits.connections && table.evict_any().is_some() {}
         let evicted = Arc::new(Notify::new());
         let (id, turns) = table.add(address, evicted.clone());
         if source.is_local {
@@ -134,12 +129,10 @@ impl Connections {
         }
         Connection {
             id,
-            table: self.table.clone(),
-            limits: self.limits,
+            all: self.clone(),
             evicted,
             released: Arc::default(),
             turns,
-            ended: self.ended.clone(),
         }
     }
 }
@@ -152,17 +145,17 @@ impl Connection {
 
     /// Protects the connection from eviction, since the client has signed a message.
     pub fn protect(&self) {
-        lock(&self.table).protect(self.id, self.limits.protected);
+        lock(&self.all.table).protect(self.id, self.all.limits.protected);
     }
 
     pub fn is_protected(&self) -> bool {
-        lock(&self.table).is_protected(self.id)
+        lock(&self.all.table).is_protected(self.id)
     }
 
     /// The current idle timeout.
     pub fn idle_timeout(&self) -> Duration {
-        let table = lock(&self.table);
-        let is_busy = table.open.len() > self.limits.connections / 4 * 3;
+        let table = lock(&self.all.table);
+        let is_busy = table.open.len() > self.all.limits.connections / 4 * 3;
         if is_busy && !table.is_protected(self.id) {
             BUSY_IDLE_TIMEOUT
         } else {
@@ -180,11 +173,11 @@ impl Connection {
     pub async fn has_room(&self) {
         loop {
             let released = self.released.notified();
-            let bytes = lock(&self.table)
+            let bytes = lock(&self.all.table)
                 .open
                 .get(&self.id)
                 .map_or(0, |open| open.bytes);
-            if bytes + MAX_REPLY_OCTETS <= self.limits.bytes_per_connection {
+            if bytes + MAX_REPLY_OCTETS <= self.all.limits.bytes_per_connection {
                 return;
             }
             released.await;
@@ -194,22 +187,26 @@ impl Connection {
     /// Reserves memory, and evicts other connections at the limit. Returns `None` if
     /// this connection was evicted itself.
     pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
-        let mut table = lock(&self.table);
+        let mut table = lock(&self.all.table);
         let network = table.open.get(&self.id)?.network;
-        while table.bytes_of(network) + bytes > self.limits.bytes_per_network {
-            table.evict_from_network(network)?;
+        // Of a network, the connection that has waited longest for its client to read.
+        let evict = |table: &mut ConnectionTable, network| {
+            table.evict(|open| open.network == network && open.bytes > 0)
+        };
+        while table.bytes_of(network) + bytes > self.all.limits.bytes_per_network {
+            evict(&mut table, network)?;
         }
-        while table.bytes + bytes > self.limits.bytes {
+        while table.bytes + bytes > self.all.limits.bytes {
             let largest = table.largest_network()?;
-            table.evict_from_network(largest)?;
+            evict(&mut table, largest)?;
         }
         // This connection may be among those evicted.
         table.open.get_mut(&self.id)?.last_active = Instant::now();
-        table.grow(self.id, bytes);
+        table.change_memory(self.id, |total| *total += bytes);
         Some(Reservation {
             id: self.id,
             bytes,
-            table: self.table.clone(),
+            table: self.all.table.clone(),
             released: self.released.clone(),
         })
     }
@@ -217,8 +214,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        lock(&self.table).remove(self.id);
-        self.ended.notify_waiters();
+        lock(&self.all.table).remove(self.id);
+        self.all.ended.notify_waiters();
     }
 }
 
@@ -227,14 +224,14 @@ impl Reservation {
     pub fn shrink(&mut self, bytes: usize) {
         let excess = self.bytes.saturating_sub(bytes);
         self.bytes -= excess;
-        lock(&self.table).shrink(self.id, excess);
+        lock(&self.table).change_memory(self.id, |total| *total -= excess);
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut table = lock(&self.table);
-        table.shrink(self.id, self.bytes);
+        table.change_memory(self.id, |total| *total -= self.bytes);
         if let Some(open) = table.open.get_mut(&self.id) {
             open.last_active = Instant::now();
         }
@@ -270,7 +267,9 @@ mod tests {
     }
 
     fn is_open(connection: &Connection) -> bool {
-        lock(&connection.table).open.contains_key(&connection.id)
+        lock(&connection.all.table)
+            .open
+            .contains_key(&connection.id)
     }
 
     #[test]

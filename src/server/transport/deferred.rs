@@ -1,4 +1,4 @@
-//! Registrations by UDP, which wait for the registry.
+//! Queries by UDP whose replies wait for the registry or an upstream.
 //!
 //! The registry decides about a new host, or one whose lease has ended, and writes to
 //! the disk. The packet waits unchanged. A thread for each UDP loop receives it with
@@ -14,7 +14,7 @@ use std::{
     time::Instant,
 };
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
     batch::{ReplyRoute, RoutedReply, send_replies},
@@ -22,13 +22,15 @@ use super::{
 };
 use crate::{
     registry::Decision,
-    server::{policy::limits::NewHostPermit, query::pending::Pending, wire::BATCH_SIZE},
+    server::{policy::rate::Token, query::pending::Pending, wire::BATCH_SIZE},
 };
 
-/// Submits registrations to the registry, and answers them on a thread of its own.
-pub(super) struct DeferredRegistrations {
+/// Submits registrations to the registry, and answers them on a thread of its own. All
+/// other queries that wait have a task each.
+pub(super) struct DeferredReplies {
     socket: Arc<UdpSocket>,
     shared: Arc<Shared>,
+    runtime: Handle,
     sender: mpsc::Sender<(Box<WaitingQuery>, Decision)>,
 }
 
@@ -37,15 +39,15 @@ struct WaitingQuery {
     pending: Box<Pending>,
     route: ReplyRoute,
     since: Instant,
-    new_host: Option<NewHostPermit>,
+    new_host: Option<Token>,
     /// Held until the reply is sent, so that a service that stops waits for it.
     permit: OwnedSemaphorePermit,
 }
 
-impl DeferredRegistrations {
+impl DeferredReplies {
     /// Starts the thread. It ends when this is dropped and all waiting queries are
     /// answered.
-    pub fn start(socket: Arc<UdpSocket>, shared: Arc<Shared>) -> io::Result<Self> {
+    pub fn start(socket: Arc<UdpSocket>, shared: Arc<Shared>, runtime: Handle) -> io::Result<Self> {
         let (sender, decisions) = mpsc::channel();
         let (thread_socket, thread_shared) = (socket.clone(), shared.clone());
         thread::Builder::new()
@@ -54,16 +56,16 @@ impl DeferredRegistrations {
         Ok(Self {
             socket,
             shared,
+            runtime,
             sender,
         })
     }
 
-    /// Submits a registration to the registry, whose decision is then sent to the
-    /// client. If too many queries wait, the query is dropped, and the client repeats
-    /// it.
-    pub fn register(&self, pending: Box<Pending>, route: ReplyRoute) {
+    /// Sends the reply to the client when it is ready. If too many queries wait, the query
+    /// is dropped, and the client repeats it.
+    pub fn defer(&self, pending: Box<Pending>, route: ReplyRoute) {
         let Some(registration) = pending.registration() else {
-            return;
+            return self.finish(*pending, route);
         };
         let Ok(permit) = self.shared.registering.clone().try_acquire_owned() else {
             return;
@@ -72,10 +74,10 @@ impl DeferredRegistrations {
         let new_host = match responder.admit(registration) {
             Ok(new_host) => new_host,
             Err(error) => {
-                let reply = responder.reply_refused(&pending, error);
-                let reply = reply.map(|octets| RoutedReply { route, octets });
-                let mut replies = Vec::from_iter(reply);
-                send_replies(self.socket.as_raw_fd(), &mut replies);
+                if let Some(octets) = responder.reply_refused(&pending, error) {
+                    let mut replies = vec![RoutedReply { route, octets }];
+                    send_replies(self.socket.as_raw_fd(), &mut replies);
+                }
                 return;
             }
         };
@@ -93,6 +95,21 @@ impl DeferredRegistrations {
         let _ = responder.registry.submit(zone, action, move |decision| {
             // This fails only if the thread has panicked.
             let _ = sender.send((waiting, decision));
+        });
+    }
+
+    /// Starts a task that waits for a reply other than to a registration, and sends it.
+    fn finish(&self, pending: Pending, route: ReplyRoute) {
+        let Ok(permit) = self.shared.pending.clone().try_acquire_owned() else {
+            return;
+        };
+        let (shared, socket) = (self.shared.clone(), self.socket.clone());
+        self.runtime.spawn(async move {
+            let reply = shared.responder.finish(pending);
+            if let Ok(Some(octets)) = timeout(REPLY_TIMEOUT, reply).await {
+                send_replies(socket.as_raw_fd(), &mut vec![RoutedReply { route, octets }]);
+            }
+            drop(permit);
         });
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! * [`listen`]: opens the sockets.
 //! * `udp`: the loop of a socket; `batch`: sends and receives batches of packets;
-//!   `deferred`: registrations that wait for the registry.
+//!   `deferred`: replies that wait.
 //! * `tcp`: accepts connections; `tls`: the TLS handshake; `connection`: serves a
 //!   connection; `connections`: limits on open connections and their memory.
 //! * `shared`: the state that the loops share.

@@ -52,7 +52,8 @@ pub async fn run(
                     Some(_) => Transport::Tls,
                 };
                 let source = Source::new(address, transport, server);
-                if !shared.responder.policy.may_connect(source) {
+                // No query from this source can be allowed.
+                if !shared.responder.policy.access.query.may_allow(source.ip) {
                     continue;
                 }
                 let connection = shared.connections.admit(source);

@@ -8,7 +8,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use super::connection::{self, Session};
-use crate::server::config::certificates::{Credentials, FileStamps};
+use crate::server::config::certificates::Credentials;
 
 /// The interval at which the files are checked for changes.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ pub(super) async fn serve(
     session: Session<'_>,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let acceptor = TlsAcceptor::from(credentials.current());
+    let acceptor = TlsAcceptor::from(credentials.current.load_full());
     let handshake = timeout(session.connection.idle_timeout(), acceptor.accept(stream));
     let stream = tokio::select! {
         stream = handshake => stream??,
@@ -33,59 +33,43 @@ pub(super) async fn serve(
 
 /// Reloads the files when they change, until the service stops.
 pub async fn watch(credentials: Arc<Credentials>, mut stopping: watch::Receiver<bool>) {
-    let mut watcher = Watcher {
-        stamps: credentials.stamps(),
-        last_error: None,
-        credentials,
-    };
+    let mut last_stamps = credentials.stamps;
+    // Why the files could not be loaded at the last check.
+    let mut last_error = None;
     while timeout(CHECK_INTERVAL, stopping.changed()).await.is_err() {
+        let files = credentials.files.clone();
+        // A file that could not be read may have become readable without a change.
+        let is_broken = last_error.is_some();
         let check = tokio::task::spawn_blocking(move || {
-            watcher.check();
-            watcher
+            let stamps = files.stamps();
+            let is_due = is_broken || stamps != last_stamps;
+            (stamps, is_due.then(|| files.load()))
         });
-        match check.await {
-            Ok(checked) => watcher = checked,
+        let (stamps, config) = match check.await {
+            Ok(checked) => checked,
             Err(error) => {
                 warn!("changed certificates are no longer reloaded: {error}");
                 return;
             }
-        }
-    }
-}
-
-struct Watcher {
-    credentials: Arc<Credentials>,
-    /// The stamps of the files at the last check.
-    stamps: FileStamps,
-    /// Why the files could not be loaded at the last check.
-    last_error: Option<String>,
-}
-
-impl Watcher {
-    fn check(&mut self) {
-        let files = self.credentials.files();
-        let stamps = files.stamps();
-        // A file that could not be read may have become readable without a change.
-        if stamps == self.stamps && self.last_error.is_none() {
-            return;
-        }
-        self.stamps = stamps;
-        match files.load() {
-            Ok(config) => {
-                self.credentials.replace(config);
-                self.last_error = None;
-                let shown = files.certificate.display();
+        };
+        last_stamps = stamps;
+        match config {
+            Some(Ok(config)) => {
+                credentials.current.store(Arc::new(config));
+                last_error = None;
+                let shown = credentials.files.certificate.display();
                 info!("{shown} was reloaded: new connections use this certificate");
             }
-            Err(errors) => {
+            Some(Err(errors)) => {
                 let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                let error = messages.join("; ");
+                let error = Some(messages.join("; "));
                 // The same error is logged once, and not at each check.
-                if self.last_error.as_ref() != Some(&error) {
+                if let Some(error) = error.as_ref().filter(|_| last_error != error) {
                     warn!("{error}; the previous certificate remains in use");
                 }
-                self.last_error = Some(error);
+                last_error = error;
             }
+            None => {}
         }
     }
 }

@@ -3,17 +3,13 @@
 use std::{io, net::UdpSocket, os::fd::AsRawFd, sync::Arc};
 
 use rustix::net::netdevice::name_to_index;
-use tokio::{runtime::Handle, sync::watch, time::timeout};
+use tokio::{runtime::Handle, sync::watch};
 use tracing::debug;
 
-use super::{
-    batch::{Batch, ReplyRoute, RoutedReply, send_replies},
-    deferred::DeferredRegistrations,
-    shared::{REPLY_TIMEOUT, Shared},
-};
+use super::{batch::Batch, deferred::DeferredReplies, shared::Shared};
 use crate::server::{
     policy::source::{Source, Transport},
-    query::{Outcome, pending::Pending, snapshot::Queries},
+    query::{Outcome, snapshot::Queries},
 };
 
 /// Answers until the service stops, which is checked at least as often as the
@@ -22,13 +18,13 @@ pub fn run(
     socket: UdpSocket,
     shared: &Arc<Shared>,
     stopping: &watch::Receiver<bool>,
-    runtime: &Handle,
+    runtime: Handle,
 ) -> io::Result<()> {
     let bound = socket.local_addr()?.ip();
     // Without a loopback interface, no packet is received on it.
     let loopback = name_to_index(&socket, "lo").unwrap_or(0);
     let socket = Arc::new(socket);
-    let deferred = DeferredRegistrations::start(socket.clone(), shared.clone())?;
+    let deferred = DeferredReplies::start(socket.clone(), shared.clone(), runtime)?;
     let responder = &shared.responder;
     let mut snapshot = responder.snapshot();
     let mut batch = Batch::new();
@@ -57,46 +53,21 @@ pub fn run(
             let server = info.map_or(bound, |info| info.destination);
             // A socket that is bound to a loopback address receives no other packets.
             let is_loopback = info.map_or(bound.is_loopback(), |info| info.interface == loopback);
-            let source =
-                Source::new(address, Transport::Udp, server).received_on_loopback(is_loopback);
+            let mut source = Source::new(address, Transport::Udp, server);
+            // A kernel that routes loopback addresses (`route_localnet`) accepts packets from
+            // other machines that claim such a source.
+            source.is_local &= is_loopback;
             let (query, packet) = (queries.at(index), packets.packet(index));
             match responder.answer(&snapshot, query, packet, &source, reply) {
                 // The responder transfers zones by TCP only.
                 Outcome::Reply | Outcome::NoReply | Outcome::Transfer(_) => {}
-                Outcome::Pending(pending) => {
-                    let route = packets.route(index);
-                    match pending.registration() {
-                        Some(_) => deferred.register(pending, route),
-                        None => finish(shared, runtime, &socket, *pending, route),
-                    }
-                }
+                Outcome::Pending(pending) => deferred.defer(pending, packets.route(index)),
             }
         }
         drop(queries);
         batch.send(socket.as_raw_fd());
     }
     Ok(())
-}
-
-/// Starts a task that waits for a reply other than to a registration, and sends it.
-fn finish(
-    shared: &Arc<Shared>,
-    runtime: &Handle,
-    socket: &Arc<UdpSocket>,
-    pending: Pending,
-    route: ReplyRoute,
-) {
-    let Ok(permit) = shared.pending.clone().try_acquire_owned() else {
-        return;
-    };
-    let (shared, socket) = (shared.clone(), socket.clone());
-    runtime.spawn(async move {
-        let reply = shared.responder.finish(pending);
-        if let Ok(Some(octets)) = timeout(REPLY_TIMEOUT, reply).await {
-            send_replies(socket.as_raw_fd(), &mut vec![RoutedReply { route, octets }]);
-        }
-        drop(permit);
-    });
 }
 
 /// Returns whether an error concerns one packet and not the socket: a response could

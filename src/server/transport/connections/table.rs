@@ -1,6 +1,12 @@
 //! The table of open connections, which selects the one to evict.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, thread, time::Instant};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
+    sync::Arc,
+    thread,
+    time::Instant,
+};
 
 use ipnet::IpNet;
 use tokio::sync::{Notify, Semaphore};
@@ -11,10 +17,8 @@ use crate::server::policy::limits;
 pub struct ConnectionTable {
     next: u64,
     pub open: HashMap<u64, OpenConnection>,
-    by_address: HashMap<IpAddr, usize>,
     networks: HashMap<IpNet, NetworkUsage>,
     pub bytes: usize,
-    protected: usize,
 }
 
 /// An open connection.
@@ -38,30 +42,26 @@ struct NetworkUsage {
     turns: Arc<Semaphore>,
 }
 
-impl NetworkUsage {
-    fn new() -> Self {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            connections: 0,
-            unprotected: 0,
-            bytes: 0,
-            turns: Arc::new(Semaphore::new((cores / 2).max(1))),
-        }
-    }
-}
-
 impl ConnectionTable {
     pub fn count_of(&self, address: IpAddr) -> usize {
-        self.by_address.get(&address).copied().unwrap_or_default()
+        let open = self.open.values();
+        open.filter(|open| open.address == address).count()
     }
 
     /// Adds a connection, and returns its number and the turns of its network.
     pub fn add(&mut self, address: IpAddr, evicted: Arc<Notify>) -> (u64, Arc<Semaphore>) {
         let network = limits::network_of(address);
         self.next += 1;
-        *self.by_address.entry(address).or_default() += 1;
         let entry = self.networks.entry(network);
-        let usage = entry.or_insert_with(NetworkUsage::new);
+        let usage = entry.or_insert_with(|| NetworkUsage {
+            connections: 0,
+            unprotected: 0,
+            bytes: 0,
+            turns: {
+                let cores = thread::available_parallelism().map_or(1, usize::from);
+                Arc::new(Semaphore::new((cores / 2).max(1)))
+            },
+        });
         usage.connections += 1;
         usage.unprotected += 1;
         let turns = usage.turns.clone();
@@ -87,7 +87,8 @@ impl ConnectionTable {
         if self.open.get(&id).is_none_or(|open| open.is_protected) {
             return;
         }
-        if self.protected >= limit
+        let protected = self.open.values().filter(|open| open.is_protected);
+        if protected.count() >= limit
             && let Some(idlest) = self.idlest(|open| open.is_protected)
         {
             self.set_protected(idlest, false);
@@ -96,44 +97,28 @@ impl ConnectionTable {
     }
 
     fn set_protected(&mut self, id: u64, is_protected: bool) {
-        let Some(open) = self.open.get_mut(&id) else {
-            return;
-        };
-        if open.is_protected == is_protected {
-            return;
-        }
-        open.is_protected = is_protected;
-        let Some(usage) = self.networks.get_mut(&open.network) else {
-            return;
-        };
-        if is_protected {
-            self.protected += 1;
-            usage.unprotected -= 1;
-        } else {
-            self.protected -= 1;
-            usage.unprotected += 1;
+        if let Some(open) = self.open.get_mut(&id)
+            && let Some(usage) = self.networks.get_mut(&open.network)
+        {
+            usage.unprotected += usize::from(open.is_protected);
+            open.is_protected = is_protected;
+            usage.unprotected -= usize::from(is_protected);
         }
     }
 
     /// Removes a connection, and releases its memory.
     pub fn remove(&mut self, id: u64) {
-        self.set_protected(id, false);
         let Some(open) = self.open.remove(&id) else {
             return;
         };
         self.bytes -= open.bytes;
-        if let Some(count) = self.by_address.get_mut(&open.address) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_address.remove(&open.address);
-            }
-        }
-        if let Some(usage) = self.networks.get_mut(&open.network) {
+        if let Entry::Occupied(mut entry) = self.networks.entry(open.network) {
+            let usage = entry.get_mut();
             usage.connections -= 1;
-            usage.unprotected -= 1;
+            usage.unprotected -= usize::from(!open.is_protected);
             usage.bytes -= open.bytes;
             if usage.connections == 0 {
-                self.networks.remove(&open.network);
+                entry.remove();
             }
         }
     }
@@ -161,20 +146,9 @@ impl ConnectionTable {
         self.end(idlest)
     }
 
-    /// Evicts a connection from the address, which is at its limit.
-    pub fn evict_from_address(&mut self, address: IpAddr) -> Option<()> {
-        self.evict(|open| open.address == address)
-    }
-
-    /// Evicts the connection of the network that has waited longest for its client to
-    /// read.
-    pub fn evict_from_network(&mut self, network: IpNet) -> Option<()> {
-        self.evict(|open| open.network == network && open.bytes > 0)
-    }
-
     /// Evicts the matching connection that has been inactive longest, an unprotected
     /// one if there is any.
-    fn evict(&mut self, matches: impl Fn(&OpenConnection) -> bool) -> Option<()> {
+    pub fn evict(&mut self, matches: impl Fn(&OpenConnection) -> bool) -> Option<()> {
         let unprotected = self.idlest(|open| matches(open) && !open.is_protected);
         let idlest = unprotected.or_else(|| self.idlest(matches))?;
         self.end(idlest)
@@ -198,18 +172,11 @@ impl ConnectionTable {
         Some(())
     }
 
-    pub fn grow(&mut self, id: u64, bytes: usize) {
-        self.change_memory(id, |total| *total += bytes);
-    }
-
-    /// Releases memory, unless the connection was removed and its memory with it.
-    pub fn shrink(&mut self, id: u64, bytes: usize) {
-        self.change_memory(id, |total| *total -= bytes);
-    }
-
-    /// Changes the totals of the connection, of its network, and of all connections.
-    fn change_memory(&mut self, id: u64, change: impl Fn(&mut usize)) {
+    /// Changes how much memory the connection has reserved, unless it was removed and its
+    /// memory with it.
+    pub fn change_memory(&mut self, id: u64, change: impl Fn(&mut usize)) {
         if let Some(open) = self.open.get_mut(&id) {
+            // The totals of the connection, of all connections, and of its network.
             change(&mut open.bytes);
             change(&mut self.bytes);
             if let Some(usage) = self.networks.get_mut(&open.network) {

@@ -1,0 +1,6 @@
+//! The decisions about clients, without a service.
+
+mod access;
+mod cookies;
+mod limits;
+mod rate;
