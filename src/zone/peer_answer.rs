@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::{Name, RData, RecordType, rdata::TXT},
+    rr::{Name, RecordType},
 };
 use tracing::error;
 
 use super::{
     Answer, Form, Lookup, NoRecords, PeerRef, Question, RecordCounts, Zone, ZoneView,
     answer::{NO_HOST_NAME, minimal_any},
-    packet,
+    packet, records,
 };
 use crate::{
     network::{Network, Peer, PeerRecord, Role},
@@ -146,7 +146,7 @@ impl Zone {
     /// `left=vp1`.
     pub fn left_answer(&self, peer: &Peer, owner: &Name) -> Answer {
         let text = format!("left={}", self.rules.id_text(peer.id));
-        self.positive(owner, 0, vec![RData::TXT(TXT::new(vec![text]))])
+        self.positive(owner, 0, vec![records::text(vec![text])])
     }
 }
 

@@ -7,4 +7,5 @@ mod environments;
 mod further_records;
 mod master_files;
 mod names;
+mod numbers;
 mod zone_files;
