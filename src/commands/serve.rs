@@ -12,7 +12,6 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
     time::MissedTickBehavior,
 };
 use tracing::{info, warn};
@@ -61,7 +60,6 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     // First of all, so that no early signal is lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (ignored, mut others) = mpsc::channel(1);
     // These would end the process if it did not handle them.
     for (kind, name) in [
         (SignalKind::hangup(), "SIGHUP"),
@@ -69,7 +67,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         (SignalKind::user_defined1(), "SIGUSR1"),
         (SignalKind::user_defined2(), "SIGUSR2"),
     ] {
-        tokio::spawn(report(signal(kind)?, name, ignored.clone()));
+        tokio::spawn(ignore(signal(kind)?, name));
     }
 
     raise_file_limit();
@@ -136,15 +134,12 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let _ = writeln!(std::io::stdout(), "paramd answers on {addresses}");
 
     let dumping = tokio::spawn(dump_at_times(dumper.clone()));
-    let ended = loop {
-        tokio::select! {
-            _ = terminate.recv() => break Ok("SIGTERM"),
-            _ = interrupt.recv() => break Ok("SIGINT"),
-            Some(name) = others.recv() => info!("{name} is ignored: use SIGTERM to stop the service"),
-            error = server.failure() => break Err(error),
-            error = sharing.failed() => break Err(error),
-            _ = &mut registry_ended => break Err(anyhow!("the writer has failed: see the log")),
-        }
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+        error = server.failure() => Err(error),
+        error = sharing.failed() => Err(error),
+        _ = &mut registry_ended => Err(anyhow!("the writer has failed: see the log")),
     };
     dumping.abort();
     server.stop().await;
@@ -167,9 +162,10 @@ fn stopped(signal: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Forwards the name of a signal each time it arrives.
-async fn report(mut signals: Signal, name: &'static str, to: mpsc::Sender<&'static str>) {
-    while signals.recv().await.is_some() && to.send(name).await.is_ok() {}
+async fn ignore(mut signals: Signal, name: &str) {
+    while signals.recv().await.is_some() {
+        info!("{name} is ignored: use SIGTERM to stop the service");
+    }
 }
 
 /// Takes the dumps that are due, at a lower priority than the threads that answer
