@@ -20,7 +20,7 @@ pub use toml::Spanned;
 pub use self::{
     document::{Document, Span},
     problem::{Mistake, Problem},
-    table::{Table, duration},
+    table::Table,
 };
 
 /// Reads a TOML file: `reader` turns its top-level table into a value, or reports

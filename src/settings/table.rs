@@ -47,10 +47,9 @@ impl<'t> Table<'t> {
         })
     }
 
-    /// Whether the value is a string.
-    pub fn is_text(&self, key: &str) -> bool {
-        let value = self.entries.get(key);
-        value.is_some_and(|value| matches!(value.get_ref(), DeValue::String(_)))
+    /// The string of a key that has not been taken yet; `None` for any other value.
+    pub fn peek(&self, key: &str) -> Option<&str> {
+        self.entries.get(key)?.get_ref().as_str()
     }
 
     /// The position of a key that has not been taken yet.
@@ -105,7 +104,19 @@ impl<'t> Table<'t> {
         seconds: Range<u64>,
         document: &mut Document,
     ) -> Option<Duration> {
-        duration(&self.text(key, document)?, key, seconds, document)
+        let value = self.text(key, document)?;
+        let message = match humantime::parse_duration(value.get_ref()) {
+            Ok(duration) if seconds.contains(&duration.as_secs()) => return Some(duration),
+            Ok(_) => {
+                let (min, max) = (seconds.start, seconds.end - 1);
+                format!("`{key}` must be between {min}s and {max}s")
+            }
+            Err(error) => {
+                let text = value.get_ref();
+                format!("invalid duration `{text}` ({error}): write {key} = \"30s\" or \"5m\"")
+            }
+        };
+        document.refuse(value.span(), message)
     }
 
     /// A boolean.
@@ -260,25 +271,4 @@ fn number(
         return document.refuse(value.span(), message);
     };
     Some(Spanned::new(value.span(), number))
-}
-
-/// Parses a duration in a range of seconds.
-pub fn duration(
-    value: &Spanned<String>,
-    key: &str,
-    seconds: Range<u64>,
-    document: &mut Document,
-) -> Option<Duration> {
-    let message = match humantime::parse_duration(value.get_ref()) {
-        Ok(duration) if seconds.contains(&duration.as_secs()) => return Some(duration),
-        Ok(_) => {
-            let (min, max) = (seconds.start, seconds.end - 1);
-            format!("`{key}` must be between {min}s and {max}s")
-        }
-        Err(error) => {
-            let text = value.get_ref();
-            format!("invalid duration `{text}` ({error}): write {key} = \"30s\" or \"5m\"")
-        }
-    };
-    document.refuse(value.span(), message)
 }

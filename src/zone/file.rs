@@ -192,10 +192,10 @@ fn origin_name(text: &Spanned<String>, source: &mut Document<'_>) -> Option<Name
 /// The time after which an ID is reclaimed; `None` for never. The default applies if the
 /// key is absent or invalid.
 fn reclaim(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Duration> {
-    let text = table.text("reclaim", source);
-    if text.as_ref().is_some_and(|text| text.get_ref() == "never") {
+    if table.peek("reclaim") == Some("never") {
+        table.text("reclaim", source);
         return None;
     }
-    let reclaim = text.and_then(|text| settings::duration(&text, "reclaim", 0..365 * DAY, source));
+    let reclaim = table.duration("reclaim", 0..365 * DAY, source);
     reclaim.or(Some(Duration::from_secs(300)))
 }

@@ -111,7 +111,7 @@ pub(super) fn sequences(
 
 /// `limit = "n"` or a number.
 fn limit(table: &mut Table<'_>, n: Option<u32>, source: &mut Document<'_>) -> Option<u32> {
-    if !table.is_text("limit") {
+    if table.peek("limit").is_none() {
         let limit = table.number("limit", 1..1_000_000_001, source);
         return limit.map(Spanned::into_inner);
     }
