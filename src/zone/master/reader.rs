@@ -137,38 +137,33 @@ impl Reader {
         scope: &mut Scope,
     ) -> Result<(), Mistake> {
         let directive = first.excerpt().to_ascii_uppercase();
-        let (max_arguments, example) = match directive.as_str() {
-            "$ORIGIN" => (1, "sub"),
-            "$TTL" => (1, "1h"),
-            "$INCLUDE" => (2, "FILE"),
-            "$GENERATE" => {
+        let missing = |example: &str| {
+            let message = format!("{directive} has no argument: write {directive} {example}");
+            Err(first.mistake(message))
+        };
+        match (directive.as_str(), rest) {
+            ("$ORIGIN", [origin]) => scope.origin = name::absolute(origin, &scope.origin)?,
+            ("$TTL", [time]) => self.ttl = ttl(time)?,
+            ("$INCLUDE", [file]) => self.include(file, scope.origin.clone(), scope)?,
+            ("$INCLUDE", [file, origin]) => {
+                self.include(file, name::absolute(origin, &scope.origin)?, scope)?;
+            }
+            ("$ORIGIN", []) => return missing("sub"),
+            ("$TTL", []) => return missing("1h"),
+            ("$INCLUDE", []) => return missing("FILE"),
+            ("$ORIGIN" | "$TTL", [_, token, ..]) | ("$INCLUDE", [_, _, token, ..]) => {
+                let excerpt = token.excerpt();
+                return Err(token.mistake(format!(
+                    "`{excerpt}` is one argument too many for {directive}: remove it"
+                )));
+            }
+            ("$GENERATE", _) => {
                 let message = "$GENERATE is not supported: write a line for each record";
                 return Err(first.mistake(message));
             }
             _ => {
                 let message = "is not a directive: expected $ORIGIN, $TTL or $INCLUDE";
                 return Err(first.mistake(format!("`{directive}` {message}")));
-            }
-        };
-        let Some(argument) = rest.first() else {
-            let message = format!("{directive} has no argument: write {directive} {example}");
-            return Err(first.mistake(message));
-        };
-        if let Some(token) = rest.get(max_arguments) {
-            let excerpt = token.excerpt();
-            return Err(token.mistake(format!(
-                "`{excerpt}` is one argument too many for {directive}: remove it"
-            )));
-        }
-        match directive.as_str() {
-            "$ORIGIN" => scope.origin = name::absolute(argument, &scope.origin)?,
-            "$TTL" => self.ttl = ttl(argument)?,
-            _ => {
-                let origin = match rest.get(1) {
-                    Some(origin) => name::absolute(origin, &scope.origin)?,
-                    None => scope.origin.clone(),
-                };
-                self.include(argument, origin, scope)?;
             }
         }
         Ok(())

@@ -98,6 +98,11 @@ pub(super) fn octets(text: &[u8]) -> impl Iterator<Item = Result<Octet, String>>
     })
 }
 
+/// Whether the octet ends a word, and is no part of a token itself.
+fn is_separator(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t' | b'\r' | b'\n' | b'(' | b')' | b';')
+}
+
 /// A line of the file, or several lines that parentheses join.
 #[derive(Debug)]
 pub(super) struct Entry<'t> {
@@ -136,19 +141,15 @@ impl<'t> Entries<'t> {
         let mut open: Vec<usize> = Vec::new();
         let mut is_joined = false;
         while let Some(octet) = self.peek() {
-            match octet {
-                b'"' => {
-                    tokens.push(self.quoted(is_joined)?);
-                    is_joined = true;
-                    continue;
-                }
-                b' ' | b'\t' | b'\r' | b'\n' | b'(' | b')' | b';' => is_joined = false,
-                _ => {
-                    tokens.push(self.word(is_joined)?);
-                    is_joined = true;
-                    continue;
-                }
+            if !is_separator(octet) {
+                let is_quoted = octet == b'"';
+                self.at += usize::from(is_quoted);
+                tokens.push(self.token(is_quoted, is_joined)?);
+                self.at += usize::from(is_quoted);
+                is_joined = true;
+                continue;
             }
+            is_joined = false;
             self.at += 1;
             match octet {
                 b'\n' => self.line += 1,
@@ -177,44 +178,25 @@ impl<'t> Entries<'t> {
         }
     }
 
-    fn word(&mut self, is_joined: bool) -> Result<Token<'t>, Mistake> {
-        let start = self.at;
-        while let Some(octet) = self.peek() {
-            match octet {
-                b' ' | b'\t' | b'\r' | b'\n' | b'(' | b')' | b';' | b'"' => break,
-                0 => return Err(self.mistake(NUL)),
-                b'\\' => self.escape()?,
-                _ => self.at += 1,
-            }
-        }
-        Ok(Token {
-            text: &self.text[start..self.at],
-            line: self.line,
-            is_quoted: false,
-            is_joined,
-        })
-    }
-
-    fn quoted(&mut self, is_joined: bool) -> Result<Token<'t>, Mistake> {
-        self.at += 1;
+    /// Reads a word, or a string up to its closing quote.
+    fn token(&mut self, is_quoted: bool, is_joined: bool) -> Result<Token<'t>, Mistake> {
         let start = self.at;
         loop {
             match self.peek() {
-                Some(b'"') => break,
-                None | Some(b'\n') => {
+                None | Some(b'\n') if is_quoted => {
                     return Err(self.mistake("the string is not closed in this line: write \""));
                 }
+                None | Some(b'"') => break,
+                Some(octet) if !is_quoted && is_separator(octet) => break,
                 Some(0) => return Err(self.mistake(NUL)),
                 Some(b'\\') => self.escape()?,
                 Some(_) => self.at += 1,
             }
         }
-        let text = &self.text[start..self.at];
-        self.at += 1;
         Ok(Token {
-            text,
+            text: &self.text[start..self.at],
             line: self.line,
-            is_quoted: true,
+            is_quoted,
             is_joined,
         })
     }
