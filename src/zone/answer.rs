@@ -67,12 +67,9 @@ impl ZoneView {
                 owner: &target,
                 ..*question
             };
-            let next = self.direct_answer(&next);
-            answer.answers.extend(next.answers);
-            answer = Answer {
-                answers: answer.answers,
-                ..next
-            };
+            let mut next = self.direct_answer(&next);
+            next.answers.splice(0..0, answer.answers);
+            answer = next;
         }
         answer
     }
@@ -137,7 +134,7 @@ impl Zone {
                 ..self.positive(owner, self.ttl, vec![self.name_server_data()])
             },
             RecordType::TXT => self.positive(owner, self.ttl, vec![self.zone_summary(network)]),
-            RecordType::ANY => self.positive(owner, self.ttl, vec![minimal_any()]),
+            RecordType::ANY => self.minimal_any(owner),
             _ => self.no_data(network),
         }
     }
@@ -167,7 +164,7 @@ impl Zone {
             return self.apex(network, rtype, owner);
         }
         match rtype {
-            RecordType::ANY => self.positive(owner, self.ttl, vec![minimal_any()]),
+            RecordType::ANY => self.minimal_any(owner),
             _ => self.no_data(network),
         }
     }
@@ -181,7 +178,7 @@ impl Zone {
         data: Vec<RData>,
     ) -> Answer {
         if rtype == RecordType::ANY && !data.is_empty() {
-            return self.positive(owner, self.ttl, vec![minimal_any()]);
+            return self.minimal_any(owner);
         }
         let data = data.into_iter();
         let data: Vec<_> = data.filter(|data| data.record_type() == rtype).collect();
@@ -198,6 +195,12 @@ impl Zone {
             answers: data.into_iter().map(record).collect(),
             ..Answer::empty(ResponseCode::NoError)
         }
+    }
+
+    /// The answer to a query for ANY (RFC 8482, section 4.2).
+    pub(super) fn minimal_any(&self, owner: &Name) -> Answer {
+        let data = RData::HINFO(HINFO::new("RFC8482".into(), String::new()));
+        self.positive(owner, self.ttl, vec![data])
     }
 
     pub fn no_data(&self, network: &Network) -> Answer {
@@ -263,9 +266,4 @@ impl Answer {
             ..Self::default()
         }
     }
-}
-
-/// The answer to a query for ANY (RFC 8482, section 4.2).
-pub(super) fn minimal_any() -> RData {
-    RData::HINFO(HINFO::new("RFC8482".into(), String::new()))
 }
