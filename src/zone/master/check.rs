@@ -99,10 +99,9 @@ fn refusal(located: &LocatedRecord, zone: &Zone) -> Option<Problem> {
 
 /// Whether the name is not reserved by the service.
 fn is_free(name: &Name, zone: &Zone) -> bool {
+    let first = name.iter().next().unwrap_or_default();
     match zone.parse(name) {
-        QueryName::Unknown => !zone
-            .rules
-            .is_id_shaped(name.iter().next().unwrap_or_default()),
+        QueryName::Unknown => !zone.rules.is_id_shaped(first),
         QueryName::Peer { peer, form } => {
             form == Form::Plain && matches!(peer, PeerRef::Host { role: None, .. })
         }
