@@ -8,7 +8,7 @@ use std::{fmt, path::Path};
 use data_encoding::BASE64;
 use hickory_proto::rr::{Name, TSigner, rdata::tsig::TsigAlgorithm};
 
-use crate::settings::{self, Problem};
+use crate::settings::{self, Mistake, Problem};
 
 /// How far the clocks of a client and a server may differ, in seconds (RFC 8945,
 /// section 10).
@@ -79,9 +79,8 @@ impl Key {
                 "unknown algorithm `{algorithm}`: write hmac-sha256, hmac-sha384 or hmac-sha512"
             )
         })?;
-        let secret = BASE64.decode(secret.as_bytes()).map_err(|_| {
-            "the secret is not valid base64: create a key with `tsig-keygen NAME`".to_owned()
-        })?;
+        let invalid = "the secret is not valid base64: create a key with `tsig-keygen NAME`";
+        let secret = BASE64.decode(secret.as_bytes()).map_err(|_| invalid)?;
         if secret.len() < MIN_SECRET_BYTES {
             return Err(format!(
                 "the secret has {} bytes, and at least {MIN_SECRET_BYTES} are needed: create a key with `tsig-keygen NAME`",
@@ -102,31 +101,13 @@ impl Key {
 /// The first mistake in the file.
 pub fn read(path: &Path) -> Result<Vec<Key>, Vec<Problem>> {
     let text = settings::text_of(path)?;
-    parse(&text).map_err(|Mistake { line, message }| {
-        vec![Problem {
-            path: path.to_owned(),
-            line: Some(line),
-            message,
-        }]
-    })
+    parse(&text).map_err(|mistake| vec![mistake.in_file(path)])
 }
 
 /// A word or a punctuation mark, with its line.
-struct Token {
-    text: String,
+struct Token<'t> {
+    text: &'t str,
     line: usize,
-}
-
-/// A mistake in a key file.
-#[derive(Debug)]
-struct Mistake {
-    line: usize,
-    message: String,
-}
-
-fn mistake(line: usize, message: impl Into<String>) -> Mistake {
-    let message = message.into();
-    Mistake { line, message }
 }
 
 /// Parses a key file.
@@ -134,15 +115,16 @@ fn parse(text: &str) -> Result<Vec<Key>, Mistake> {
     const SHAPE: &str = "write key \"NAME\" { algorithm hmac-sha256; secret \"…\"; };";
     let mut tokens = tokens(text)?.into_iter();
     let end = text.lines().count().max(1);
+    let unexpected = |Token { text, line }: Token<'_>, expected: &str| {
+        let message = format!("expected `{expected}`, found `{text}`: {SHAPE}");
+        Mistake::new(line, message)
+    };
     let mut next = |expected: Option<&str>| {
         let token = tokens
             .next()
-            .ok_or_else(|| mistake(end, format!("the file ends within a key: {SHAPE}")))?;
+            .ok_or_else(|| Mistake::new(end, format!("the file ends within a key: {SHAPE}")))?;
         match expected {
-            Some(expected) if token.text != expected => Err(mistake(
-                token.line,
-                format!("expected `{expected}`, found `{}`: {SHAPE}", token.text),
-            )),
+            Some(expected) if token.text != expected => Err(unexpected(token, expected)),
             _ => Ok(token),
         }
     };
@@ -150,21 +132,20 @@ fn parse(text: &str) -> Result<Vec<Key>, Mistake> {
     while let Ok(first) = next(None) {
         let line = first.line;
         if first.text != "key" {
-            let message = format!("expected `key`, found `{}`: {SHAPE}", first.text);
-            return Err(mistake(line, message));
+            return Err(unexpected(first, "key"));
         }
         let name = next(None)?.text;
         next(Some("{"))?;
         let (mut algorithm, mut secret) = (None, None);
         loop {
             let word = next(None)?;
-            let value = match word.text.as_str() {
+            let value = match word.text {
                 "algorithm" => &mut algorithm,
                 "secret" => &mut secret,
                 "}" => break,
                 other => {
                     let message = format!("unknown statement `{other}`: {SHAPE}");
-                    return Err(mistake(word.line, message));
+                    return Err(Mistake::new(word.line, message));
                 }
             };
             *value = Some(next(None)?.text);
@@ -173,22 +154,22 @@ fn parse(text: &str) -> Result<Vec<Key>, Mistake> {
         next(Some(";"))?;
         let (Some(algorithm), Some(secret)) = (algorithm, secret) else {
             let message = format!("the key lacks its algorithm or its secret: {SHAPE}");
-            return Err(mistake(line, message));
+            return Err(Mistake::new(line, message));
         };
-        let key = Key::new(&name, &algorithm, &secret).map_err(|error| mistake(line, error))?;
+        let key = Key::new(name, algorithm, secret).map_err(|error| Mistake::new(line, error))?;
         if keys.iter().any(|other| other.name == key.name) {
-            return Err(mistake(line, format!("key `{name}` is defined twice")));
+            return Err(Mistake::new(line, format!("key `{name}` is defined twice")));
         }
         keys.push(key);
     }
     if keys.is_empty() {
-        return Err(mistake(end, format!("there is no key: {SHAPE}")));
+        return Err(Mistake::new(end, format!("there is no key: {SHAPE}")));
     }
     Ok(keys)
 }
 
 /// Splits the text into tokens. Comments are those of `named.conf`.
-fn tokens(text: &str) -> Result<Vec<Token>, Mistake> {
+fn tokens(text: &str) -> Result<Vec<Token<'_>>, Mistake> {
     let mut tokens = Vec::new();
     let mut line = 1;
     let mut rest = text;
@@ -197,16 +178,16 @@ fn tokens(text: &str) -> Result<Vec<Token>, Mistake> {
             rest.find('\n').unwrap_or(rest.len())
         } else if let Some(comment) = rest.strip_prefix("/*") {
             let end = comment.find("*/");
-            end.ok_or_else(|| mistake(line, "the comment is not closed: write */"))? + 4
+            end.ok_or_else(|| Mistake::new(line, "the comment is not closed: write */"))? + 4
         } else if first.is_whitespace() {
             first.len_utf8()
         } else if first == '"' {
             let quoted = &rest[1..];
             let end = quoted.find(['"', '\n']).unwrap_or(quoted.len());
             if !quoted[end..].starts_with('"') {
-                return Err(mistake(line, "the string is not closed: write \""));
+                return Err(Mistake::new(line, "the string is not closed: write \""));
             }
-            let text = quoted[..end].to_owned();
+            let text = &quoted[..end];
             tokens.push(Token { text, line });
             end + 2
         } else {
@@ -216,7 +197,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, Mistake> {
                     .find(|c: char| c.is_whitespace() || "{};\"#".contains(c))
                     .unwrap_or(rest.len()),
             };
-            let text = rest[..end].to_owned();
+            let text = &rest[..end];
             tokens.push(Token { text, line });
             end
         };
@@ -225,71 +206,4 @@ fn tokens(text: &str) -> Result<Vec<Token>, Mistake> {
         rest = remainder;
     }
     Ok(tokens)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-
-    #[test]
-    fn a_file_of_tsig_keygen_is_read() {
-        let text = format!(
-            "# two keys\nkey \"Peers\" {{\n\talgorithm hmac-sha256;\n\tsecret \"{SECRET}\";\n}};\n\
-             // and\n/* an\nother */ key admin.example. {{ secret {SECRET}; algorithm HMAC-SHA512; }};"
-        );
-        let keys = parse(&text).unwrap();
-        let names: Vec<String> = keys.iter().map(|key| key.name.to_string()).collect();
-        assert_eq!(names, ["peers.", "admin.example."]);
-        let algorithms: Vec<_> = keys.iter().map(|key| key.signer.algorithm()).collect();
-        assert_eq!(
-            algorithms,
-            [&TsigAlgorithm::HmacSha256, &TsigAlgorithm::HmacSha512]
-        );
-        assert_eq!(keys[0].signer.key(), (0..32).collect::<Vec<u8>>());
-    }
-
-    #[test]
-    fn mistakes_are_reported_with_their_line() {
-        for (text, line, expected) in [
-            ("", 1, "there is no key"),
-            (
-                "key \"a\" {\n algorithm hmac-md5;\n secret \"SECRET\"; };",
-                1,
-                "unknown algorithm",
-            ),
-            (
-                "\nkey \"a\" { algorithm hmac-sha256; secret \"???\"; };",
-                2,
-                "base64",
-            ),
-            (
-                "\n\nkey \"a\" { algorithm hmac-sha256; secret \"AAAA\"; };",
-                3,
-                "bytes",
-            ),
-            ("key \"a\" {\n algorithm hmac-sha256;\n};", 1, "lacks its"),
-            (
-                "key \"a\" {\n algorithm hmac-sha256\n secret",
-                3,
-                "expected `;`",
-            ),
-            ("key \"a\" {\n", 1, "ends within"),
-            ("options {\n};", 1, "expected `key`"),
-            ("key \"a", 1, "not closed"),
-            ("\n/* key", 2, "not closed"),
-            ("key \"a\" { name x; };", 1, "unknown statement"),
-        ] {
-            let text = text.replace("SECRET", SECRET);
-            let mistake = parse(&text).unwrap_err();
-            assert!(
-                mistake.line == line && mistake.message.contains(expected),
-                "{text}: {mistake:?}"
-            );
-        }
-        let key = format!("key a {{ algorithm hmac-sha256; secret {SECRET}; }};\n");
-        let Mistake { line, message } = parse(&key.repeat(2)).unwrap_err();
-        assert!(line == 2 && message.contains("twice"), "{message}");
-    }
 }

@@ -11,9 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::{
-    Event, Metadata, Subscriber, callsite::Identifier, level_filters::LevelFilter, warn,
-};
+use tracing::{Event, Metadata, Subscriber, level_filters::LevelFilter, warn};
 use tracing_subscriber::{
     Layer as _,
     filter::Targets,
@@ -32,20 +30,11 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// appear at the debug level only, since anyone could fill the log with them.
 pub fn start(level: LevelFilter) {
     let is_debugging = level >= LevelFilter::DEBUG;
-    let hickory = if is_debugging {
-        level
-    } else {
-        LevelFilter::OFF
-    };
-    let targets = [
-        "hickory_net",
-        "hickory_proto",
-        "hickory_resolver",
-        "hickory_server",
-    ];
-    let filter = Targets::new()
-        .with_default(level)
-        .with_targets(targets.map(|target| (target, hickory)));
+    let mut filter = Targets::new().with_default(level);
+    if !is_debugging {
+        // A target includes those that start with its name.
+        filter = filter.with_target("hickory", LevelFilter::OFF);
+    }
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false);
@@ -63,13 +52,14 @@ pub fn start(level: LevelFilter) {
 /// Limits the rate of each kind.
 #[derive(Clone, Default)]
 struct Limit {
-    kinds: Arc<Mutex<HashMap<Identifier, Kind>>>,
+    kinds: Arc<Mutex<HashMap<Place, Kind>>>,
 }
+
+/// The file and the line of the source that logs a kind.
+type Place = (Option<&'static str>, Option<u32>);
 
 /// The lines of one kind.
 struct Kind {
-    /// The file and line of the source that logs them.
-    place: String,
     /// The number of lines that may be logged now.
     allowance: f64,
     since: Instant,
@@ -78,14 +68,9 @@ struct Kind {
 
 impl Limit {
     /// Whether one more line of this kind may be logged.
-    fn admits(&self, metadata: &Metadata<'_>, now: Instant) -> bool {
+    fn admits(&self, place: Place, now: Instant) -> bool {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = kinds.entry(metadata.callsite()).or_insert_with(|| Kind {
-            place: format!(
-                "{}:{}",
-                metadata.file().unwrap_or_default(),
-                metadata.line().unwrap_or_default()
-            ),
+        let kind = kinds.entry(place).or_insert_with(|| Kind {
             allowance: BURST,
             since: now,
             suppressed: 0,
@@ -104,10 +89,13 @@ impl Limit {
     /// Takes the counts of suppressed lines, by place.
     fn take_suppressed(&self) -> Vec<(String, u64)> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        let suppressed = kinds.values_mut().filter(|kind| kind.suppressed > 0);
-        suppressed
-            .map(|kind| (kind.place.clone(), std::mem::take(&mut kind.suppressed)))
-            .collect()
+        let suppressed = kinds.iter_mut().filter(|(_, kind)| kind.suppressed > 0);
+        let counts = suppressed.map(|((file, line), kind)| {
+            let (file, line) = (file.unwrap_or_default(), line.unwrap_or_default());
+            let count = std::mem::take(&mut kind.suppressed);
+            (format!("{file}:{line}"), count)
+        });
+        counts.collect()
     }
 
     fn start_reports(&self) {
@@ -130,7 +118,8 @@ impl<S: Subscriber> Filter<S> for Limit {
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
-        self.admits(event.metadata(), Instant::now())
+        let metadata = event.metadata();
+        self.admits((metadata.file(), metadata.line()), Instant::now())
     }
 }
 
@@ -138,37 +127,14 @@ impl<S: Subscriber> Filter<S> for Limit {
 mod tests {
     use super::*;
 
-    /// The metadata of a line, as the subscriber receives it.
-    fn metadata() -> &'static Metadata<'static> {
-        use tracing::{callsite::Callsite, field::FieldSet, subscriber::Interest};
-        struct Here;
-        static HERE: Here = Here;
-        static METADATA: Metadata<'static> = Metadata::new(
-            "a line",
-            "param_daemon",
-            tracing::Level::INFO,
-            Some("src/x.rs"),
-            Some(7),
-            None,
-            FieldSet::new(&[], Identifier(&HERE)),
-            tracing::metadata::Kind::EVENT,
-        );
-        impl Callsite for Here {
-            fn set_interest(&self, _: Interest) {}
-            fn metadata(&self) -> &Metadata<'_> {
-                &METADATA
-            }
-        }
-        &METADATA
-    }
-
     #[test]
     fn a_kind_has_its_burst_and_then_its_rate_and_the_rest_is_counted() {
         let limit = Limit::default();
+        let place = (Some("src/x.rs"), Some(7));
         let start = Instant::now();
         let admitted = |seconds: u64, lines: u64| {
             let now = start + Duration::from_secs(seconds);
-            (0..lines).filter(|_| limit.admits(metadata(), now)).count()
+            (0..lines).filter(|_| limit.admits(place, now)).count()
         };
         assert_eq!(admitted(0, 1_000), 200);
         assert_eq!(limit.take_suppressed(), [("src/x.rs:7".to_owned(), 800)]);

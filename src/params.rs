@@ -177,39 +177,64 @@ pub struct RenderError {
 }
 
 impl Environment {
-    /// Compiles templates by the names of their variables. `ports` are the zone's
-    /// ports by name.
+    /// Compiles variables, each a name and a template. `ports` are the zone's ports by
+    /// name.
     ///
     /// # Errors
     ///
     /// One error for each variable whose template is invalid.
-    pub fn new(
-        templates: &BTreeMap<String, String>,
+    pub fn new<'t>(
+        variables: impl Iterator<Item = (&'t str, &'t str)>,
         ports: &BTreeMap<String, u16>,
     ) -> Result<Self, Vec<RenderError>> {
-        let mut engine = minijinja::Environment::new();
+        let mut environment = Self {
+            engine: minijinja::Environment::new(),
+            ports: Value::from(ports),
+            ..Self::default()
+        };
+        let engine = &mut environment.engine;
         engine.set_undefined_behavior(UndefinedBehavior::Strict);
         engine.set_fuel(Some(FUEL));
         let mut errors = Vec::new();
-        let mut used = BTreeSet::new();
-        for (variable, template) in templates {
-            match compile(&mut engine, variable, template) {
-                Ok(names) => used.extend(names),
-                Err(reason) => errors.push(RenderError {
-                    variable: variable.clone(),
-                    reason,
-                }),
+        for (variable, template) in variables {
+            if let Err(reason) = environment.add(variable, template) {
+                let variable = variable.to_owned();
+                errors.push(RenderError { variable, reason });
             }
         }
-        if !errors.is_empty() {
-            return Err(errors);
+        if errors.is_empty() {
+            Ok(environment)
+        } else {
+            Err(errors)
         }
-        Ok(Self {
-            engine,
-            variables: templates.keys().cloned().collect(),
-            ports: Value::from(ports),
-            used,
-        })
+    }
+
+    fn add(&mut self, variable: &str, template: &str) -> Result<(), String> {
+        if !is_variable_name(variable) {
+            return Err(
+                "is not a valid name: use capital letters, digits and _, and start with a letter"
+                    .into(),
+            );
+        }
+        if template.contains(|c: char| c.is_control()) {
+            return Err("contains a control character: write the template in one line".into());
+        }
+        self.engine
+            .add_template_owned(variable.to_owned(), template.to_owned())
+            .map_err(|error| format!("is not a valid template: {}", reason(&error)))?;
+        let compiled = self.engine.get_template(variable);
+        let compiled = compiled.map_err(|error| reason(&error))?;
+        let used = compiled.undeclared_variables(false);
+        let is_known = |name: &str| NAMES.contains(&name) || FUNCTIONS.contains(&name);
+        if let Some(unknown) = used.iter().find(|name| !is_known(name)) {
+            let known = NAMES.join(", ");
+            return Err(format!(
+                "uses the unknown value `{unknown}`: expected one of {known}"
+            ));
+        }
+        self.used.extend(used);
+        self.variables.push(variable.to_owned());
+        Ok(())
     }
 
     /// Whether a template uses this value.
@@ -223,14 +248,13 @@ impl Environment {
         let values = parameters.values(&self.ports);
         let mut variables = Vec::with_capacity(self.variables.len());
         for variable in &self.variables {
-            let value = self
-                .render_one(variable, &values)
-                .map_err(|reason| RenderError {
-                    variable: variable.clone(),
-                    reason,
-                })?;
-            if !value.is_empty() {
-                variables.push((variable.as_str(), value));
+            match self.render_one(variable, &values) {
+                Ok(value) if value.is_empty() => {}
+                Ok(value) => variables.push((variable.as_str(), value)),
+                Err(reason) => {
+                    let variable = variable.clone();
+                    return Err(RenderError { variable, reason });
+                }
             }
         }
         Ok(variables)
@@ -262,38 +286,6 @@ fn is_variable_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_')
-}
-
-/// Adds a template to the engine. Returns the values and functions that it uses.
-fn compile(
-    engine: &mut minijinja::Environment<'static>,
-    variable: &str,
-    template: &str,
-) -> Result<impl Iterator<Item = String> + use<>, String> {
-    if !is_variable_name(variable) {
-        return Err(
-            "is not a valid name: use capital letters, digits and _, and start with a letter"
-                .into(),
-        );
-    }
-    if template.contains(|c: char| c.is_control()) {
-        return Err("contains a control character: write the template in one line".into());
-    }
-    engine
-        .add_template_owned(variable.to_owned(), template.to_owned())
-        .map_err(|error| format!("is not a valid template: {}", reason(&error)))?;
-    let compiled = engine
-        .get_template(variable)
-        .map_err(|error| reason(&error))?;
-    let used = compiled.undeclared_variables(false);
-    let is_known = |name: &str| NAMES.contains(&name) || FUNCTIONS.contains(&name);
-    if let Some(unknown) = used.iter().find(|name| !is_known(name)) {
-        return Err(format!(
-            "uses the unknown value `{unknown}`: expected one of {}",
-            NAMES.join(", ")
-        ));
-    }
-    Ok(used.into_iter())
 }
 
 /// The engine's message, without its position: the caller knows a better one.

@@ -8,14 +8,14 @@ use std::{
 use crate::{
     cli::Check,
     registry,
-    server::config::{self, Config},
+    server::config::Config,
     settings::Problem,
     store::{Contents, LocalStore, Store as _, StoreError, backup::Backup, local},
     text::counted,
     zone::{self, Zone},
 };
 
-use super::{check_is_there, missing_keys, problem_list, with_advice};
+use super::{check_is_there, config_in, fail_on_any, missing_keys, with_advice};
 
 pub fn run(options: &Check) -> anyhow::Result<()> {
     let mut problems = Vec::new();
@@ -23,24 +23,20 @@ pub fn run(options: &Check) -> anyhow::Result<()> {
         problems.extend(found);
         Vec::new()
     });
-    let config = match &options.config.config {
-        Some(path) => config::read(path).map_err(|found| problems.extend(found)),
-        None => Ok(Config::default()),
-    };
-    if let Ok(config) = &config {
+    let config = config_in(&options.config).unwrap_or_else(|found| {
+        problems.extend(found);
+        Config::default()
+    });
+    if problems.is_empty() {
         problems.extend(missing_keys(&zones, &config.keys));
     }
-    if !problems.is_empty() {
-        return Err(problem_list(problems));
-    }
+    fail_on_any(problems)?;
     for zone in &zones {
         println!("{}: {}", zone.path.display(), described(zone));
     }
     if let Some(path) = &options.config.config {
         println!("{}: OK", path.display());
-        if let Ok(config) = &config {
-            warn_of_refused_health_checks(path, config);
-        }
+        warn_of_refused_health_checks(path, &config);
     }
     match &options.data {
         Some(data) => check_data(data, &zones),
@@ -70,37 +66,23 @@ fn described(zone: &Zone) -> String {
     };
     let rules = &zone.rules;
     let default = &rules.role(rules.default_role).name;
-    let roles: Vec<String> = rules
-        .roles
-        .iter()
-        .map(|role| {
-            let suffix = if role.name == *default {
-                " (default)"
-            } else {
-                ""
-            };
-            format!("{}{suffix}", role.name)
-        })
-        .collect();
+    let roles = rules.roles.iter().map(|role| match &role.name {
+        name if name == default => format!("{name} (default)"),
+        name => name.clone(),
+    });
+    let roles: Vec<String> = roles.collect();
     format!("{zone}{size}, roles {}", roles.join(", "))
-}
-
-/// The source of the stored registrations.
-enum Stored {
-    Store(Box<LocalStore>),
-    /// The dumps and the journal, which hold the same: a service is running on
-    /// the directory, the directory is not writable, or there is no database.
-    Backup,
 }
 
 /// Reports every registration that does not fit, and the state of the dumps and
 /// the journal.
 fn check_data(data: &Path, zones: &[Zone]) -> anyhow::Result<()> {
     check_is_there(data)?;
-    let mut stored = match local::open_to_look(data) {
-        Ok(None) => Stored::Backup,
-        Ok(Some(store)) => Stored::Store(Box::new(store)),
-        Err(StoreError::Locked { .. } | StoreError::Unusable { .. }) => Stored::Backup,
+    // The dumps and the journal hold the same if a service is running on the directory,
+    // the directory is not writable, or there is no database.
+    let mut store = match local::open_to_look(data) {
+        Ok(store) => store,
+        Err(StoreError::Locked { .. } | StoreError::Unusable { .. }) => None,
         Err(error) => return Err(with_advice(error)),
     };
     let backup = local::backup_in(data)?;
@@ -109,7 +91,7 @@ fn check_data(data: &Path, zones: &[Zone]) -> anyhow::Result<()> {
     }
     let mut problems = Vec::new();
     for zone in zones {
-        let contents = contents(&mut stored, &backup, zone)?;
+        let contents = contents(store.as_mut(), &backup, zone)?;
         let count = contents.registrations.len();
         let misfits = registry::misfits(zone, contents);
         if misfits.is_empty() {
@@ -117,28 +99,25 @@ fn check_data(data: &Path, zones: &[Zone]) -> anyhow::Result<()> {
             let fit = if count == 1 { "fits" } else { "fit" };
             println!("{}: {registrations} of {zone} {fit}", data.display());
         }
-        problems.extend(misfits.into_iter().map(|misfit| Problem {
-            path: zone.path.clone(),
-            line: None,
-            message: misfit.to_string(),
-        }));
+        let misfits = misfits.into_iter();
+        problems.extend(misfits.map(|misfit| Problem::new(&zone.path, None, misfit.to_string())));
     }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(problem_list(problems))
-    }
+    fail_on_any(problems)
 }
 
 /// The stored contents of a zone. Also reports whether its backup is complete.
-fn contents(stored: &mut Stored, backup: &Backup, zone: &Zone) -> anyhow::Result<Contents> {
+fn contents(
+    store: Option<&mut LocalStore>,
+    backup: &Backup,
+    zone: &Zone,
+) -> anyhow::Result<Contents> {
     let origin = zone.origin_text();
     let restored = backup.zone(&origin);
     for note in &restored.notes {
         println!("{note}");
     }
-    let path = restored.dump.as_ref().map(|dump| dump.path.display());
-    let from = path.map_or("no dump".to_owned(), |path| path.to_string());
+    let dump = restored.dump.as_ref();
+    let from = dump.map_or("no dump".to_owned(), |dump| dump.path.display().to_string());
     if restored.is_whole() {
         println!("the backup of {zone} is complete: {from} and the journal");
     } else {
@@ -147,8 +126,8 @@ fn contents(stored: &mut Stored, backup: &Backup, zone: &Zone) -> anyhow::Result
             restored.missing.join("; ")
         );
     }
-    match stored {
-        Stored::Store(store) => Ok(store.load(&origin)?),
-        Stored::Backup => Ok(restored.contents),
+    match store {
+        Some(store) => Ok(store.load(&origin)?),
+        None => Ok(restored.contents),
     }
 }

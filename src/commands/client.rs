@@ -119,11 +119,10 @@ fn reason(message: &Message) -> Option<String> {
         });
     }
     let edns = message.edns.as_ref()?;
-    match edns.option(EdnsCode::Unknown(EXTENDED_ERROR))? {
-        EdnsOption::Unknown(_, value) => {
-            let text = String::from_utf8_lossy(value.get(2..)?).into_owned();
-            (!text.is_empty()).then(|| text.replace('\n', " "))
-        }
-        _ => None,
-    }
+    let option = edns.option(EdnsCode::Unknown(EXTENDED_ERROR))?;
+    let EdnsOption::Unknown(_, value) = option else {
+        return None;
+    };
+    let text = String::from_utf8_lossy(value.get(2..)?).replace('\n', " ");
+    (!text.is_empty()).then_some(text)
 }

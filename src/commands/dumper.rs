@@ -71,13 +71,8 @@ impl Dumper {
 
     /// Takes the dumps that are due.
     pub fn look(&mut self) {
-        let due = match self.taken {
-            None => {
-                self.look_at_dumps();
-                true
-            }
-            Some(taken) => taken.elapsed() >= INTERVAL,
-        };
+        let due = self.taken.is_none_or(|taken| taken.elapsed() >= INTERVAL);
+        self.look_at_dumps();
         let dumped: u64 = self.zones.iter().map(|zone| zone.bytes).sum();
         let is_long = journal::closed_bytes(&self.journal) > dumped.max(MAX_JOURNAL_BYTES);
         if due || is_long {
@@ -87,14 +82,15 @@ impl Dumper {
 
     /// Dumps the zones that have changed since their newest dump.
     pub fn take(&mut self) {
-        if self.taken.is_none() {
-            self.look_at_dumps();
-        }
+        self.look_at_dumps();
         self.dump(false);
     }
 
-    /// Finds the newest dumps, and logs how old they are.
+    /// Right after the start: finds the newest dumps, and logs how old they are.
     fn look_at_dumps(&mut self) {
+        if self.taken.is_some() {
+            return;
+        }
         for zone in &mut self.zones {
             let newest = self.dumps.newest_sound(&zone.origin);
             for problem in newest.problems {
@@ -103,8 +99,7 @@ impl Dumper {
             let mut age = "there is no dump".to_owned();
             if let Some(dump) = newest.sound {
                 age = age_of(&dump.head);
-                let count = self.dumps.of(&zone.origin).len();
-                zone.note(&dump.generation, dump.head.serial, count);
+                zone.note(&dump.generation, dump.head.serial, &self.dumps);
             }
             let change = if zone.has_changed() {
                 ", and the zone has changed since"
@@ -127,35 +122,28 @@ impl Dumper {
             let contents = zone.published.contents();
             let serial = contents.serial;
             match self.dumps.write(&zone.origin, contents) {
-                Ok(generation) => {
-                    let dumps = self.dumps.of(&zone.origin).len();
-                    zone.note(&generation, serial, dumps);
-                }
+                Ok(generation) => zone.note(&generation, serial, &self.dumps),
                 Err(error) => warn!("zone {}: cannot dump it: {error}", zone.published.zone),
             }
         }
-        let origins = self.dumps.origins().into_iter();
-        let covered: BTreeMap<String, u64> = origins
-            .map(|origin| {
-                let commit = self.dumps.covered(&origin);
-                (origin, commit)
-            })
-            .collect();
+        let mut covered = BTreeMap::new();
+        for origin in self.dumps.origins() {
+            let commit = self.dumps.covered(&origin);
+            covered.insert(origin, commit);
+        }
         if let Err(error) = journal::cut(&self.journal, &covered) {
-            warn!(
-                "cannot remove segments of {}: {error}",
-                self.journal.display()
-            );
+            let journal = self.journal.display();
+            warn!("cannot remove segments of {journal}: {error}");
         }
     }
 }
 
 impl Zone {
-    fn note(&mut self, newest: &Generation, serial: u64, dumps: usize) {
+    fn note(&mut self, newest: &Generation, serial: u64, dumps: &Dumps) {
         self.commit = newest.commit;
         self.serial = serial;
         self.bytes = newest.bytes();
-        self.dumps = dumps;
+        self.dumps = dumps.of(&self.origin).len();
     }
 
     /// Whether the newest dump lacks a registration or a pin.

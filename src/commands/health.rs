@@ -16,7 +16,7 @@ use hickory_proto::{
 
 use crate::{cli::Health, server::control};
 
-use super::zones_in;
+use super::{check_is_there, zones_in};
 
 /// The time limit for each zone.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,19 +27,8 @@ const MAX_ANSWER_BYTES: u64 = 4_096;
 /// Queries the specified server by DNS, or a server on this machine over its
 /// control socket, which no rate limit and no access list closes.
 pub fn run(options: &Health) -> anyhow::Result<()> {
-    let data = &options.source.data.data;
-    let server = match options.source.server {
-        Some(server) => server,
-        None if data.join(control::FILE).exists() => return ask_control(data),
-        None if !data.is_dir() => bail!(
-            "there is no data directory {}: specify one with --data, or a running server with --server",
-            data.display()
-        ),
-        None => bail!(
-            "no service runs on {}: there is no {}",
-            data.display(),
-            data.join(control::FILE).display()
-        ),
+    let Some(server) = options.source.server else {
+        return ask_control(&options.source.data.data);
     };
     let zones = zones_in(&options.source.zones.zones)
         .context("a server is asked for the zones of the zone files: name them with --zones")?;
@@ -50,8 +39,12 @@ pub fn run(options: &Health) -> anyhow::Result<()> {
 }
 
 fn ask_control(data: &Path) -> anyhow::Result<()> {
+    check_is_there(data)?;
     let path = data.join(control::FILE);
     let shown = path.display();
+    if !path.exists() {
+        bail!("no service runs on {}: there is no {shown}", data.display());
+    }
     let mut stream = UnixStream::connect(&path)
         .with_context(|| format!("no service answers at {shown}: is it running?"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;

@@ -20,9 +20,9 @@ use std::{fs, io, net::SocketAddr, path::Path};
 use anyhow::{Context as _, anyhow, bail};
 
 use crate::{
-    cli::Source,
+    cli::{self, Source},
     keys::{self, Key},
-    server::config::keys::Keys,
+    server::config::{self, Config, keys::Keys},
     settings::Problem,
     store::{
         self as stores, LocalStore, Store, StoreError,
@@ -63,27 +63,39 @@ fn problem_list(problems: Vec<Problem>) -> anyhow::Error {
     anyhow!(lines.join("\nparamd: "))
 }
 
+fn fail_on_any(problems: Vec<Problem>) -> anyhow::Result<()> {
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problem_list(problems))
+    }
+}
+
 fn zones_in(directory: &Path) -> anyhow::Result<Vec<Zone>> {
     zone::read_directory(directory).map_err(problem_list)
 }
 
+/// Reads the configuration file, if there is one.
+fn config_in(options: &cli::Config) -> Result<Config, Vec<Problem>> {
+    let path = options.config.as_deref();
+    path.map_or_else(|| Ok(Config::default()), config::read)
+}
+
 /// The keys that zone files require and the configuration does not define.
 fn missing_keys(zones: &[Zone], keys: &Keys) -> Vec<Problem> {
-    let demands = zones
-        .iter()
-        .filter_map(|zone| Some((zone, zone.register_keys.as_ref()?)));
-    let missing = demands.flat_map(|(zone, demanded)| {
-        let unknown = demanded
-            .names
-            .iter()
-            .filter(|name| keys.get(name).is_none());
-        unknown.map(|name| Problem {
-            path: zone.path.clone(),
-            line: Some(demanded.line),
-            message: keys::unknown(name),
-        })
-    });
-    missing.collect()
+    let mut missing = Vec::new();
+    for zone in zones {
+        let Some(demanded) = &zone.register_keys else {
+            continue;
+        };
+        for name in &demanded.names {
+            if keys.get(name).is_none() {
+                let message = keys::unknown(name);
+                missing.push(Problem::new(&zone.path, Some(demanded.line), message));
+            }
+        }
+    }
+    missing
 }
 
 /// Where a command finds the registrations.
@@ -135,10 +147,10 @@ fn key_in(path: &Path) -> anyhow::Result<Key> {
     let mut keys = keys::read(path).map_err(problem_list)?;
     match (keys.pop(), keys.is_empty()) {
         (Some(key), true) => Ok(key),
-        _ => Err(anyhow!(
+        _ => bail!(
             "{} contains several keys: specify a file with only the one to sign with",
             path.display()
-        )),
+        ),
     }
 }
 
@@ -220,26 +232,4 @@ fn running_on(data: &Path) -> anyhow::Result<SocketAddr> {
                 path.display()
             )
         })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::printable;
-
-    #[test]
-    fn what_a_terminal_obeys_is_escaped_and_nothing_else() {
-        let plain = "h\u{e9}llo \"a\\b\" 'c'\n";
-        assert_eq!(printable(plain), plain);
-        for (text, expected) in [
-            ("\x1b[2Ja", "\\u{1b}[2Ja"),
-            ("\u{9b}2J", "\\u{9b}2J"),
-            ("a\rb\x07", "a\\rb\\u{7}"),
-            // Right to left, and text that nobody sees.
-            ("\u{202e}a\u{2066}", "\\u{202e}a\\u{2066}"),
-            ("\u{200b}\u{feff}", "\\u{200b}\\u{feff}"),
-            ("\u{2028}", "\\u{2028}"),
-        ] {
-            assert_eq!(printable(text), expected);
-        }
-    }
 }

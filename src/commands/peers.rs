@@ -81,13 +81,9 @@ fn running(server: &Client, origin: &Name) -> anyhow::Result<Vec<Row>> {
 
 /// The registrations of a store, which does not contain the leases.
 fn stored(contents: Contents) -> Vec<Row> {
-    let Contents {
-        registrations,
-        mut pins,
-        ..
-    } = contents;
+    let mut pins = contents.pins;
     let mut rows = Vec::new();
-    for registration in registrations {
+    for registration in contents.registrations {
         let pin = pins.iter().position(|pin| pin.host == registration.host);
         let is_pinned = pin.map(|place| pins.swap_remove(place)).is_some();
         rows.push(row(registration, is_pinned, "-", "-".to_owned()));
@@ -115,18 +111,10 @@ fn row(registration: Registration, is_pinned: bool, state: &str, heard: String) 
 
 /// A pinned host that has not registered yet.
 fn unregistered_pin(pin: Pin) -> Row {
-    let none = || "-".to_owned();
+    let id = format!("{}{}", pin.sequence, pin.number);
     Row {
-        cells: [
-            format!("{}{}", pin.sequence, pin.number),
-            pin.host,
-            none(),
-            none(),
-            "pinned".to_owned(),
-            none(),
-            none(),
-        ],
         order: (pin.sequence, pin.number),
+        cells: [&*id, &*pin.host, "-", "-", "pinned", "-", "-"].map(str::to_owned),
     }
 }
 
@@ -138,9 +126,8 @@ fn table(rows: &[Row]) -> Vec<String> {
     let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
     let line = |row: &[String; 7]| {
         let cells = row.iter().zip(&widths);
-        let line: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
+        let cells = cells.map(|(cell, width)| format!("{cell:width$}"));
+        let line: Vec<String> = cells.collect();
         line.join("  ").trim_end().to_owned()
     };
     lines().map(line).collect()

@@ -65,22 +65,18 @@ fn remove(store: &mut dyn Store, origin: &str, wanted: &str) -> anyhow::Result<(
     let mut ids = peers.chain(contents.pins);
     let found =
         ids.find(|id| id.host == wanted || format!("{}{}", id.sequence, id.number) == wanted);
-    let Some(Pin {
-        host,
-        sequence,
-        number,
-    }) = found
-    else {
+    let Some(pin) = found else {
         check_is_stored(store, origin)?;
         return Err(not_registered(wanted, origin));
     };
     let origin: Arc<str> = origin.into();
     let delete = Write::Delete {
         origin: origin.clone(),
-        host: host.clone(),
-        sequence,
-        number,
+        host: pin.host.clone(),
+        sequence: pin.sequence,
+        number: pin.number,
     };
+    let host = pin.host;
     store.commit(&[delete, Write::Unpin { origin, host }])?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow, bail};
 use crate::{
     cli::{Restore, StoreKind},
     network::Hostname,
-    server::config::{self, Config},
+    server::config::Config,
     store::{
         Contents, SERIAL_MARGIN, StoreError,
         backup::RecoveredZone,
@@ -26,7 +26,7 @@ use crate::{
 use crate::store::etcd;
 
 use super::{
-    check_is_there, origin, problem_list,
+    check_is_there, config_in, origin, problem_list,
     store::{check_is_not_in_etcd, check_is_not_local},
     with_advice,
 };
@@ -46,10 +46,7 @@ pub fn run(options: &Restore) -> anyhow::Result<()> {
         }
         (Some(file), StoreKind::Etcd(members)) => {
             check_is_not_local(data)?;
-            let config = match &options.config.config {
-                Some(path) => config::read(path).map_err(problem_list)?,
-                None => Config::default(),
-            };
+            let config = config_in(&options.config).map_err(problem_list)?;
             from_file(file, |origin, contents| {
                 into_etcd(data, members, &config, origin, contents)
             })
@@ -103,7 +100,10 @@ fn described(zone: &RecoveredZone) -> String {
     format!("restored {registrations} of {} from {from}", zone.origin)
 }
 
-#[cfg(feature = "etcd")]
+#[cfg_attr(
+    not(feature = "etcd"),
+    allow(unused_variables, reason = "a build without etcd refuses")
+)]
 fn into_etcd(
     data: &Path,
     members: &[String],
@@ -111,27 +111,23 @@ fn into_etcd(
     origin: &str,
     contents: Contents,
 ) -> anyhow::Result<()> {
-    let settings = super::store::etcd::settings(members, config);
-    let restored = etcd::restore_zone(data, &settings, origin, contents);
-    restored.map_err(|error| match error {
-        RestoreError::NotEmpty { .. } => anyhow!(
-            "{error}: remove its keys with `etcdctl del --prefix {}/1/zones/{origin}/`, or use \
-             another `prefix` in [etcd]",
-            config.etcd.prefix
-        ),
-        error => restore_error(error),
-    })
-}
-
-#[cfg(not(feature = "etcd"))]
-fn into_etcd(
-    _data: &Path,
-    _members: &[String],
-    _config: &Config,
-    _origin: &str,
-    _contents: Contents,
-) -> anyhow::Result<()> {
-    bail!(super::store::etcd::LACKING)
+    #[cfg(feature = "etcd")]
+    {
+        let settings = super::store::etcd::settings(members, config);
+        let restored = etcd::restore_zone(data, &settings, origin, contents);
+        restored.map_err(|error| match error {
+            RestoreError::NotEmpty { .. } => anyhow!(
+                "{error}: remove its keys with `etcdctl del --prefix {}/1/zones/{origin}/`, or \
+                 use another `prefix` in [etcd]",
+                config.etcd.prefix
+            ),
+            error => restore_error(error),
+        })
+    }
+    #[cfg(not(feature = "etcd"))]
+    {
+        bail!(super::store::LACKING)
+    }
 }
 
 /// Restores a dump into a store that has nothing of its zone.
@@ -197,46 +193,41 @@ fn check(dump: &Dump) -> anyhow::Result<()> {
     if head.serial > MAX_SERIAL {
         bail!("its serial {} is too high", head.serial);
     }
-    let mut peers = Unique::default();
-    for peer in &dump.peers {
-        peers.add(&peer.host, &peer.sequence, peer.number)?;
-    }
-    let mut pins = Unique::default();
-    for pin in &dump.pins {
-        pins.add(&pin.host, &pin.sequence, pin.number)?;
-    }
-    Ok(())
+    let peers = dump.peers.iter();
+    check_unique(peers.map(|peer| (&peer.host, &peer.sequence, peer.number)))?;
+    let pins = dump.pins.iter();
+    check_unique(pins.map(|pin| (&pin.host, &pin.sequence, pin.number)))
 }
 
-/// The hosts and IDs of a dump, none of which may occur twice.
-#[derive(Default)]
-struct Unique<'d> {
-    hosts: BTreeSet<&'d str>,
-    ids: BTreeSet<(&'d str, u32)>,
-}
-
-impl<'d> Unique<'d> {
-    fn add(&mut self, host: &'d str, sequence: &'d str, number: u32) -> anyhow::Result<()> {
+/// Rejects hosts and their IDs, each a sequence and a number, of which one occurs twice.
+fn check_unique<'d>(
+    entries: impl Iterator<Item = (&'d String, &'d String, u32)>,
+) -> anyhow::Result<()> {
+    let (mut hosts, mut ids) = (BTreeSet::new(), BTreeSet::new());
+    for (host, sequence, number) in entries {
         let name: Hostname = host
             .parse()
             .with_context(|| format!("`{host}` is not a host name"))?;
         if name.as_str() != host {
             bail!("`{host}` is not in lower case");
         }
-        if !self.hosts.insert(host) {
+        if !hosts.insert(host) {
             bail!("{host} occurs twice");
         }
-        if !self.ids.insert((sequence, number)) {
+        if !ids.insert((sequence, number)) {
             bail!("{sequence}{number} occurs twice");
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Adds advice to an error.
 fn restore_error(error: RestoreError) -> anyhow::Error {
-    let advice = match &error {
-        RestoreError::Store(StoreError::Corrupt { .. }) => {
+    let advice = match error {
+        RestoreError::Store(error) if !matches!(error, StoreError::Corrupt { .. }) => {
+            return with_advice(error);
+        }
+        RestoreError::Store(_) => {
             "without FILE, `paramd restore` sets the damaged store aside and restores what the \
              dumps and the journal have; with FILE it fills an empty store"
         }
@@ -247,10 +238,6 @@ fn restore_error(error: RestoreError) -> anyhow::Error {
              without peers: `paramd serve --new`"
         }
         RestoreError::NothingMissing(_) => return error.into(),
-        RestoreError::Store(_) => match error {
-            RestoreError::Store(error) => return with_advice(error),
-            error => return error.into(),
-        },
     };
     anyhow!("{error}: {advice}")
 }

@@ -12,7 +12,6 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
     time::MissedTickBehavior,
 };
 use tracing::{info, warn};
@@ -22,7 +21,6 @@ use crate::{
     clock::Clock,
     server::{
         Server, background,
-        config::{self, Config},
         control::Control,
         forward::Forwarder,
         policy::{cookie::Cookies, limits::Limiter},
@@ -31,9 +29,9 @@ use crate::{
 };
 
 use super::{
-    ADDRESS_FILE,
+    ADDRESS_FILE, config_in,
     dumper::{self, Dumper},
-    missing_keys, problem_list,
+    fail_on_any, missing_keys, problem_list,
     store::{self, Started},
     zones_in,
 };
@@ -62,21 +60,20 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     // First of all, so that no early signal is lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (ignored, mut others) = mpsc::channel(1);
-    for (kind, name) in IGNORED {
-        tokio::spawn(report(signal(kind())?, name, ignored.clone()));
+    // These would end the process if it did not handle them.
+    for (kind, name) in [
+        (SignalKind::hangup(), "SIGHUP"),
+        (SignalKind::quit(), "SIGQUIT"),
+        (SignalKind::user_defined1(), "SIGUSR1"),
+        (SignalKind::user_defined2(), "SIGUSR2"),
+    ] {
+        tokio::spawn(ignore(signal(kind)?, name));
     }
 
     raise_file_limit();
     let mut zones = zones_in(&options.zones.zones)?;
-    let mut config = match &options.config.config {
-        Some(path) => config::read(path).map_err(problem_list)?,
-        None => Config::default(),
-    };
-    let missing = missing_keys(&zones, &config.keys);
-    if !missing.is_empty() {
-        return Err(problem_list(missing));
-    }
+    let mut config = config_in(&options.config).map_err(problem_list)?;
+    fail_on_any(missing_keys(&zones, &config.keys))?;
     let data = &options.data.data;
     let clock = Clock::start();
     let origins: Vec<String> = zones.iter().map(|zone| zone.origin_text()).collect();
@@ -106,15 +103,13 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         [] => None,
         upstreams => Some(Forwarder::new(upstreams)),
     };
-    let plain = listeners
-        .plain
-        .iter()
-        .map(|listener| listener.address.to_string());
-    let by_tls = listeners
-        .tls
-        .iter()
-        .map(|listener| format!("by TLS on {}", listener.address));
-    let addresses: Vec<String> = plain.chain(by_tls).collect();
+    let mut addresses = Vec::new();
+    for listener in &listeners.plain {
+        addresses.push(listener.address.to_string());
+    }
+    for listener in &listeners.tls {
+        addresses.push(format!("by TLS on {}", listener.address));
+    }
     let addresses = addresses.join(", ");
     let dumps = opened.dumps();
     let Started {
@@ -122,7 +117,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
         ended: mut registry_ended,
         mut sharing,
     } = opened.start(zones, &addresses, &config, clock.clone())?;
-    note_address(data, &listeners.plain)?;
+    note_address(data, &listeners.plain);
     let dumper = Arc::new(Mutex::new(Dumper::new(data, dumps, registry.zones())));
     let mut server = Server::start(
         listeners, registry, config, forwarder, cookies, limits, clock,
@@ -139,15 +134,12 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let _ = writeln!(std::io::stdout(), "paramd answers on {addresses}");
 
     let dumping = tokio::spawn(dump_at_times(dumper.clone()));
-    let ended = loop {
-        tokio::select! {
-            _ = terminate.recv() => break Ok("SIGTERM"),
-            _ = interrupt.recv() => break Ok("SIGINT"),
-            Some(name) = others.recv() => info!("{name} is ignored: use SIGTERM to stop the service"),
-            error = server.failure() => break Err(error),
-            error = sharing.failed() => break Err(error),
-            _ = &mut registry_ended => break Err(anyhow!("the writer has failed: see the log")),
-        }
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+        error = server.failure() => Err(error),
+        error = sharing.failed() => Err(error),
+        _ = &mut registry_ended => Err(anyhow!("the writer has failed: see the log")),
     };
     dumping.abort();
     server.stop().await;
@@ -170,19 +162,10 @@ fn stopped(signal: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-type Kind = fn() -> SignalKind;
-
-/// Signals that end a process which does not handle them.
-const IGNORED: [(Kind, &str); 4] = [
-    (SignalKind::hangup, "SIGHUP"),
-    (SignalKind::quit, "SIGQUIT"),
-    (SignalKind::user_defined1, "SIGUSR1"),
-    (SignalKind::user_defined2, "SIGUSR2"),
-];
-
-/// Forwards the name of a signal each time it arrives.
-async fn report(mut signals: Signal, name: &'static str, to: mpsc::Sender<&'static str>) {
-    while signals.recv().await.is_some() && to.send(name).await.is_ok() {}
+async fn ignore(mut signals: Signal, name: &str) {
+    while signals.recv().await.is_some() {
+        info!("{name} is ignored: use SIGTERM to stop the service");
+    }
 }
 
 /// Takes the dumps that are due, at a lower priority than the threads that answer
@@ -214,7 +197,7 @@ fn raise_file_limit() {
 }
 
 /// Writes the file in which commands find the server of the data directory.
-fn note_address(data: &Path, listeners: &[Listener]) -> anyhow::Result<()> {
+fn note_address(data: &Path, listeners: &[Listener]) {
     // Commands connect from this machine, and by default only loopback addresses
     // may transfer.
     let is_local = |listener: &&Listener| {
@@ -223,7 +206,7 @@ fn note_address(data: &Path, listeners: &[Listener]) -> anyhow::Result<()> {
     };
     let local = listeners.iter().find(is_local);
     let Some(listener) = local.or(listeners.first()) else {
-        return Ok(());
+        return;
     };
     let mut address = listener.address;
     if address.ip().is_unspecified() {
@@ -238,5 +221,4 @@ fn note_address(data: &Path, listeners: &[Listener]) -> anyhow::Result<()> {
     if let Err(error) = fs::write(&path, format!("{address}\n")) {
         warn!("cannot write {}: {error}", path.display());
     }
-    Ok(())
 }

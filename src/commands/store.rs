@@ -3,9 +3,6 @@
 
 #[cfg(feature = "etcd")]
 pub mod etcd;
-#[cfg(not(feature = "etcd"))]
-#[path = "store/no_etcd.rs"]
-pub mod etcd;
 mod started;
 
 use std::{path::Path, sync::Arc};
@@ -32,7 +29,16 @@ pub enum Opened {
     Shared(Box<etcd::Opened>),
 }
 
+/// The error of a build without the store in etcd.
+#[cfg(not(feature = "etcd"))]
+pub const LACKING: &str =
+    "this build of paramd has no store in etcd: build it with the feature `etcd`";
+
 /// Opens the store. With etcd, this waits until etcd answers.
+#[cfg_attr(
+    not(feature = "etcd"),
+    allow(unused_variables, reason = "only etcd needs them")
+)]
 pub async fn open(
     options: &Serve,
     config: &Config,
@@ -47,8 +53,15 @@ pub async fn open(
         ),
         StoreKind::Etcd(members) => {
             check_is_not_local(data)?;
-            let opened = etcd::open(data, members, config, clock).await?;
-            Ok(opened.into())
+            #[cfg(feature = "etcd")]
+            {
+                let opened = etcd::open(data, members, config, clock).await?;
+                Ok(Opened::Shared(Box::new(opened)))
+            }
+            #[cfg(not(feature = "etcd"))]
+            {
+                bail!(LACKING)
+            }
         }
     }
 }
@@ -64,20 +77,6 @@ fn open_local(options: &Serve, origins: &[String]) -> anyhow::Result<Opened> {
     let mut store = LocalStore::open(data, mode).map_err(with_advice)?;
     store.dump_others(origins);
     Ok(Opened::Local(Box::new(store)))
-}
-
-#[cfg(feature = "etcd")]
-impl From<etcd::Opened> for Opened {
-    fn from(opened: etcd::Opened) -> Self {
-        Self::Shared(Box::new(opened))
-    }
-}
-
-#[cfg(not(feature = "etcd"))]
-impl From<std::convert::Infallible> for Opened {
-    fn from(never: std::convert::Infallible) -> Self {
-        match never {}
-    }
 }
 
 impl Opened {

@@ -11,7 +11,7 @@ pub type Span = Range<usize>;
 pub struct Document<'t> {
     path: &'t Path,
     text: &'t str,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl<'t> Document<'t> {
@@ -21,10 +21,6 @@ impl<'t> Document<'t> {
             text,
             problems: Vec::new(),
         }
-    }
-
-    pub(super) fn into_problems(self) -> Vec<Problem> {
-        self.problems
     }
 
     pub fn path(&self) -> &Path {
@@ -39,14 +35,16 @@ impl<'t> Document<'t> {
 
     /// Reports a problem at a position, unless it has been reported there already.
     pub fn problem(&mut self, span: Span, message: impl Into<String>) {
-        let problem = Problem {
-            path: self.path.to_owned(),
-            line: Some(self.line(&span)),
-            message: message.into(),
-        };
+        let problem = Problem::new(self.path, Some(self.line(&span)), message);
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
+    }
+
+    /// Reports a problem with a value, and returns that there is none.
+    pub fn refuse<T>(&mut self, span: Span, message: impl Into<String>) -> Option<T> {
+        self.problem(span, message);
+        None
     }
 
     /// Whether a problem was reported.

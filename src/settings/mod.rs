@@ -10,7 +10,6 @@
 mod document;
 mod problem;
 mod table;
-mod value;
 
 use std::{fs, path::Path};
 
@@ -20,9 +19,8 @@ pub use toml::Spanned;
 
 pub use self::{
     document::{Document, Span},
-    problem::Problem,
+    problem::{Mistake, Problem},
     table::Table,
-    value::duration,
 };
 
 /// Reads a TOML file: `reader` turns its top-level table into a value, or reports
@@ -53,7 +51,7 @@ pub fn parse<T>(
     let mut table = Table::new(String::new(), table);
     let value = reader(&mut table, &mut document);
     table.finish(&mut document);
-    let mut problems = document.into_problems();
+    let mut problems = document.problems;
     match value {
         Some(value) if problems.is_empty() => Ok(value),
         _ => {
@@ -65,11 +63,6 @@ pub fn parse<T>(
 
 /// Reads a file as text.
 pub fn text_of(path: &Path) -> Result<String, Vec<Problem>> {
-    fs::read_to_string(path).map_err(|error| {
-        vec![Problem {
-            path: path.to_owned(),
-            line: None,
-            message: format!("cannot be read: {error}"),
-        }]
-    })
+    fs::read_to_string(path)
+        .map_err(|error| vec![Problem::new(path, None, format!("cannot be read: {error}"))])
 }

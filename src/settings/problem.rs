@@ -1,6 +1,9 @@
 //! A mistake in a file.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// A mistake in a file, and how to correct it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +14,16 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    pub fn new(path: &Path, line: Option<usize>, message: impl Into<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            line,
+            message: message.into(),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())?;
@@ -18,5 +31,24 @@ impl fmt::Display for Problem {
             write!(f, ":{line}")?;
         }
         write!(f, ": {}", self.message)
+    }
+}
+
+/// A mistake in a line of the text that is read.
+#[derive(Debug)]
+pub struct Mistake {
+    pub line: usize,
+    pub message: String,
+}
+
+impl Mistake {
+    pub fn new(line: usize, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { line, message }
+    }
+
+    /// The mistake as that of the file with the text.
+    pub fn in_file(self, path: &Path) -> Problem {
+        Problem::new(path, Some(self.line), self.message)
     }
 }

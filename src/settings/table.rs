@@ -7,10 +7,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{
-    document::{Document, Span},
-    value::{duration, number, text},
-};
+use super::document::{Document, Span};
 
 /// A table whose keys are taken one by one.
 pub struct Table<'t> {
@@ -19,59 +16,51 @@ pub struct Table<'t> {
     span: Span,
     /// Whether the value is not a table. It then has no entries.
     is_wrong: bool,
-    entries: Vec<Entry<'t>>,
+    /// The entries that have not been taken yet.
+    entries: DeTable<'t>,
     /// The keys that the reader knows.
     known: Vec<&'static str>,
 }
 
-struct Entry<'t> {
-    key: String,
-    key_span: Span,
-    value: Spanned<DeValue<'t>>,
-}
-
 impl<'t> Table<'t> {
     pub(super) fn new(name: String, table: Spanned<DeTable<'t>>) -> Self {
-        let span = table.span();
-        let entries = table.into_inner().into_iter().map(|(key, value)| Entry {
-            key_span: key.span(),
-            key: key.into_inner().into_owned(),
-            value,
-        });
         Self {
             name,
-            span,
+            span: table.span(),
             is_wrong: false,
-            entries: entries.collect(),
+            entries: table.into_inner(),
             known: Vec::new(),
         }
     }
 
     fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'t>>> {
         self.known.push(key);
-        let place = self.entries.iter().position(|entry| entry.key == key)?;
-        Some(self.entries.swap_remove(place).value)
+        self.entries.remove(key)
     }
 
-    fn entry(&self, key: &str) -> Option<&Entry<'t>> {
-        self.entries.iter().find(|entry| entry.key == key)
+    /// Takes the remaining entries.
+    fn rest(&mut self) -> impl Iterator<Item = (Spanned<String>, Spanned<DeValue<'t>>)> + use<'t> {
+        let entries = std::mem::take(&mut self.entries).into_iter();
+        entries.map(|(key, value)| {
+            let name = Spanned::new(key.span(), key.into_inner().into_owned());
+            (name, value)
+        })
     }
 
-    /// Whether the value is a string.
-    pub fn is_text(&self, key: &str) -> bool {
-        self.entry(key)
-            .is_some_and(|entry| matches!(entry.value.get_ref(), DeValue::String(_)))
+    /// The string of a key that has not been taken yet; `None` for any other value.
+    pub fn peek(&self, key: &str) -> Option<&str> {
+        self.entries.get(key)?.get_ref().as_str()
     }
 
     /// The position of a key that has not been taken yet.
     pub fn span(&self, key: &str) -> Option<Span> {
-        Some(self.entry(key)?.key_span.clone())
+        let (key, _) = self.entries.get_key_value(key)?;
+        Some(key.span())
     }
 
     /// A string.
     pub fn text(&mut self, key: &'static str, document: &mut Document) -> Option<Spanned<String>> {
-        let value = self.take(key)?;
-        text(value, key, document)
+        text(self.take(key)?, key, document)
     }
 
     /// Whether the value is not a table, which has been reported.
@@ -86,18 +75,16 @@ impl<'t> Table<'t> {
         example: &str,
         document: &mut Document,
     ) -> Option<Spanned<String>> {
-        if self.entry(key).is_some() {
-            return self.text(key, document);
+        match self.take(key) {
+            Some(value) => text(value, key, document),
+            None if self.is_wrong => None,
+            None => {
+                let name = &self.name;
+                let place = if name.is_empty() { "the file" } else { name };
+                let message = format!("{place} has no `{key}`: write {key} = {example}");
+                document.refuse(self.span.clone(), message)
+            }
         }
-        self.known.push(key);
-        if self.is_wrong {
-            return None;
-        }
-        let name = &self.name;
-        let place = if name.is_empty() { "the file" } else { name };
-        let message = format!("{place} has no `{key}`: write {key} = {example}");
-        document.problem(self.span.clone(), message);
-        None
     }
 
     /// An integer in a range.
@@ -107,8 +94,7 @@ impl<'t> Table<'t> {
         range: Range<u64>,
         document: &mut Document,
     ) -> Option<Spanned<u32>> {
-        let value = self.take(key)?;
-        number(&value, key, range, document)
+        number(&self.take(key)?, key, range, document)
     }
 
     /// A duration such as `30s`, in a range of seconds.
@@ -119,7 +105,18 @@ impl<'t> Table<'t> {
         document: &mut Document,
     ) -> Option<Duration> {
         let value = self.text(key, document)?;
-        duration(&value, key, seconds, document)
+        let message = match humantime::parse_duration(value.get_ref()) {
+            Ok(duration) if seconds.contains(&duration.as_secs()) => return Some(duration),
+            Ok(_) => {
+                let (min, max) = (seconds.start, seconds.end - 1);
+                format!("`{key}` must be between {min}s and {max}s")
+            }
+            Err(error) => {
+                let text = value.get_ref();
+                format!("invalid duration `{text}` ({error}): write {key} = \"30s\" or \"5m\"")
+            }
+        };
+        document.refuse(value.span(), message)
     }
 
     /// A boolean.
@@ -127,10 +124,7 @@ impl<'t> Table<'t> {
         let value = self.take(key)?;
         match value.get_ref() {
             DeValue::Boolean(boolean) => Some(*boolean),
-            _ => {
-                document.problem(value.span(), format!("`{key}`: expected true or false"));
-                None
-            }
+            _ => document.refuse(value.span(), format!("`{key}`: expected true or false")),
         }
     }
 
@@ -142,19 +136,12 @@ impl<'t> Table<'t> {
     ) -> Option<Vec<Spanned<String>>> {
         let value = self.take(key)?;
         let span = value.span();
-        match value.into_inner() {
-            DeValue::Array(items) => items
-                .into_iter()
-                .map(|item| text(item, key, document))
-                .collect(),
-            _ => {
-                document.problem(
-                    span,
-                    format!("`{key}`: expected an array of strings: write {key} = [\"…\", \"…\"]"),
-                );
-                None
-            }
-        }
+        let DeValue::Array(items) = value.into_inner() else {
+            let what = format!("an array of strings: write {key} = [\"…\", \"…\"]");
+            return document.refuse(span, format!("`{key}`: expected {what}"));
+        };
+        let items = items.into_iter();
+        items.map(|item| text(item, key, document)).collect()
     }
 
     /// A subtable, empty if it is absent.
@@ -171,20 +158,16 @@ impl<'t> Table<'t> {
         key: &'static str,
         document: &mut Document,
     ) -> Option<Table<'t>> {
-        let name = self.name_of(key);
         let value = self.take(key)?;
-        Some(subtable(name, value, document))
+        Some(subtable(self.name_of(key), value, document))
     }
 
     /// The remaining subtables, with their names.
     pub fn tables(&mut self, document: &mut Document) -> Vec<(Spanned<String>, Table<'t>)> {
-        let entries = std::mem::take(&mut self.entries);
-        entries
-            .into_iter()
-            .map(|entry| {
-                let name = self.name_of(&entry.key);
-                let key = Spanned::new(entry.key_span, entry.key);
-                (key, subtable(name, entry.value, document))
+        self.rest()
+            .map(|(key, value)| {
+                let table = subtable(self.name_of(key.get_ref()), value, document);
+                (key, table)
             })
             .collect()
     }
@@ -194,12 +177,10 @@ impl<'t> Table<'t> {
         &mut self,
         document: &mut Document,
     ) -> Vec<(Spanned<String>, Spanned<String>)> {
-        let entries = std::mem::take(&mut self.entries);
-        entries
-            .into_iter()
-            .filter_map(|entry| {
-                let value = text(entry.value, &entry.key, document)?;
-                Some((Spanned::new(entry.key_span, entry.key), value))
+        self.rest()
+            .filter_map(|(key, value)| {
+                let text = text(value, key.get_ref(), document)?;
+                Some((key, text))
             })
             .collect()
     }
@@ -211,12 +192,10 @@ impl<'t> Table<'t> {
         range: Range<u64>,
         document: &mut Document,
     ) -> Vec<(Spanned<String>, Option<Spanned<u32>>)> {
-        let entries = std::mem::take(&mut self.entries);
-        entries
-            .into_iter()
-            .map(|entry| {
-                let value = number(&entry.value, &entry.key, range.clone(), document);
-                (Spanned::new(entry.key_span, entry.key), value)
+        self.rest()
+            .map(|(key, value)| {
+                let number = number(&value, key.get_ref(), range.clone(), document);
+                (key, number)
             })
             .collect()
     }
@@ -224,14 +203,15 @@ impl<'t> Table<'t> {
     /// Reports the remaining keys as unknown. Call it after all known keys have
     /// been taken.
     pub fn finish(&mut self, document: &mut Document) {
-        for entry in &self.entries {
-            let place = match self.name.as_str() {
-                "" => String::new(),
-                name => format!(" in {name}"),
-            };
-            let (key, known) = (&entry.key, self.known.join(", "));
-            let message = format!("unknown key `{key}`{place}: expected one of {known}");
-            document.problem(entry.key_span.clone(), message);
+        let place = match self.name.as_str() {
+            "" => String::new(),
+            name => format!(" in {name}"),
+        };
+        let known = self.known.join(", ");
+        for (key, _) in self.rest() {
+            let name = key.get_ref();
+            let message = format!("unknown key `{name}`{place}: expected one of {known}");
+            document.problem(key.span(), message);
         }
     }
 
@@ -245,17 +225,50 @@ impl<'t> Table<'t> {
 
 fn subtable<'t>(name: String, value: Spanned<DeValue<'t>>, document: &mut Document) -> Table<'t> {
     let span = value.span();
-    match value.into_inner() {
-        DeValue::Table(table) => Table::new(name, Spanned::new(span, table)),
+    let (entries, is_wrong) = match value.into_inner() {
+        DeValue::Table(entries) => (entries, false),
         _ => {
-            document.problem(
-                span.clone(),
-                format!("expected a table: write it under {name}"),
-            );
-            Table {
-                is_wrong: true,
-                ..Table::new(name, Spanned::new(span, DeTable::new()))
-            }
+            let message = format!("expected a table: write it under {name}");
+            document.problem(span.clone(), message);
+            (DeTable::new(), true)
         }
+    };
+    Table {
+        is_wrong,
+        ..Table::new(name, Spanned::new(span, entries))
     }
+}
+
+fn text(
+    value: Spanned<DeValue<'_>>,
+    key: &str,
+    document: &mut Document,
+) -> Option<Spanned<String>> {
+    let span = value.span();
+    match value.into_inner() {
+        DeValue::String(text) => Some(Spanned::new(span, text.into_owned())),
+        _ => document.refuse(
+            span,
+            format!("`{key}`: expected a string: write {key} = \"…\""),
+        ),
+    }
+}
+
+fn number(
+    value: &Spanned<DeValue<'_>>,
+    key: &str,
+    range: Range<u64>,
+    document: &mut Document,
+) -> Option<Spanned<u32>> {
+    let number = match value.get_ref() {
+        DeValue::Integer(integer) => u64::from_str_radix(integer.as_str(), integer.radix()).ok(),
+        _ => None,
+    };
+    let number = number.filter(|number| range.contains(number));
+    let Some(number) = number.and_then(|number| u32::try_from(number).ok()) else {
+        let (min, max) = (range.start, range.end - 1);
+        let message = format!("`{key}`: expected an integer from {min} to {max}");
+        return document.refuse(value.span(), message);
+    };
+    Some(Spanned::new(value.span(), number))
 }

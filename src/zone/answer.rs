@@ -27,7 +27,7 @@ fn is_pinned(network: &Network, peer: &PeerRef) -> bool {
 }
 
 /// The response code and the sections of a response.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Answer {
     pub code: ResponseCode,
     pub answers: Vec<Record>,
@@ -67,12 +67,9 @@ impl ZoneView {
                 owner: &target,
                 ..*question
             };
-            let next = self.direct_answer(&next);
-            answer.answers.extend(next.answers);
-            answer = Answer {
-                answers: answer.answers,
-                ..next
-            };
+            let mut next = self.direct_answer(&next);
+            next.answers.splice(0..0, answer.answers);
+            answer = next;
         }
         answer
     }
@@ -95,15 +92,19 @@ impl ZoneView {
                 let (data, targets): (Vec<_>, Vec<_>) = services.unzip();
                 let mut answer = zone.answer_of_type(network, rtype, owner, data);
                 if !answer.answers.is_empty() {
-                    answer.additional = zone.target_addresses(targets);
+                    let targets = targets.into_iter().map(|peer: &Peer| {
+                        zone.address_record(zone.id_name(peer), peer.holder.address)
+                    });
+                    answer.additional = targets.collect();
                 }
                 answer
             }
             QueryName::Peer { peer, form } => match self.lookup_reference(peer) {
                 Some(lookup) => self.peer_answer(&lookup, *form, question),
-                None if zone.has_names_below(owner) => zone.no_data(network),
-                // The name exists, since an ID is pinned to it.
-                None if is_pinned(network, peer) => zone.no_data(network),
+                // The name exists, since an ID is pinned to it, or there are names below.
+                None if is_pinned(network, peer) || zone.has_names_below(owner) => {
+                    zone.no_data(network)
+                }
                 None => Answer {
                     reason: matches!(peer, PeerRef::Id(_)).then(|| NO_HOST_NAME.to_owned()),
                     ..zone.nx_domain(network)
@@ -111,9 +112,7 @@ impl ZoneView {
             },
             QueryName::Leave(host) if network.host(host).is_some() => zone.no_data(network),
             QueryName::Status | QueryName::Empty => zone.no_data(network),
-            QueryName::Leave(_) | QueryName::Unknown if zone.has_names_below(owner) => {
-                zone.no_data(network)
-            }
+            _ if zone.has_names_below(owner) => zone.no_data(network),
             QueryName::Leave(_) | QueryName::Unknown => zone.nx_domain(network),
         }
     }
@@ -129,19 +128,13 @@ impl Zone {
 
     fn apex(&self, network: &Network, rtype: RecordType, owner: &Name) -> Answer {
         match rtype {
-            RecordType::SOA => {
-                let mut answer = self.soa_answer(network);
-                for soa in &mut answer.answers {
-                    soa.name = owner.clone();
-                }
-                answer
-            }
+            RecordType::SOA => self.positive(owner, 0, vec![self.soa(network).data]),
             RecordType::NS => Answer {
                 additional: self.server_addresses(),
-                ..self.answer_of_type(network, rtype, owner, self.name_server_records())
+                ..self.positive(owner, self.ttl, vec![self.name_server_data()])
             },
             RecordType::TXT => self.positive(owner, self.ttl, vec![self.zone_summary(network)]),
-            RecordType::ANY => self.positive(owner, self.ttl, vec![minimal_any()]),
+            RecordType::ANY => self.minimal_any(owner),
             _ => self.no_data(network),
         }
     }
@@ -155,30 +148,23 @@ impl Zone {
         rtype: RecordType,
         owner: &Name,
     ) -> Answer {
-        let records_of_type = |rtype| {
-            let records = records
-                .iter()
-                .filter(move |record| record.record_type() == rtype);
-            let renamed = records.map(|record| {
-                let mut record = record.clone();
+        for rtype in [rtype, RecordType::CNAME] {
+            let mut answer = Answer::default();
+            let records = records.iter();
+            let records = records.filter(|record| record.record_type() == rtype);
+            answer.answers.extend(records.cloned());
+            for record in &mut answer.answers {
                 record.name = owner.clone();
-                record
-            });
-            renamed.collect::<Vec<_>>()
-        };
-        let mut answers = records_of_type(rtype);
-        if answers.is_empty() {
-            answers = records_of_type(RecordType::CNAME);
-        }
-        if !answers.is_empty() {
-            let answer = Answer::empty(ResponseCode::NoError);
-            return Answer { answers, ..answer };
+            }
+            if !answer.answers.is_empty() {
+                return answer;
+            }
         }
         if owner == &self.origin {
             return self.apex(network, rtype, owner);
         }
         match rtype {
-            RecordType::ANY => self.positive(owner, self.ttl, vec![minimal_any()]),
+            RecordType::ANY => self.minimal_any(owner),
             _ => self.no_data(network),
         }
     }
@@ -192,12 +178,10 @@ impl Zone {
         data: Vec<RData>,
     ) -> Answer {
         if rtype == RecordType::ANY && !data.is_empty() {
-            return self.positive(owner, self.ttl, vec![minimal_any()]);
+            return self.minimal_any(owner);
         }
-        let data: Vec<_> = data
-            .into_iter()
-            .filter(|data| data.record_type() == rtype)
-            .collect();
+        let data = data.into_iter();
+        let data: Vec<_> = data.filter(|data| data.record_type() == rtype).collect();
         if data.is_empty() {
             self.no_data(network)
         } else {
@@ -211,6 +195,12 @@ impl Zone {
             answers: data.into_iter().map(record).collect(),
             ..Answer::empty(ResponseCode::NoError)
         }
+    }
+
+    /// The answer to a query for ANY (RFC 8482, section 4.2).
+    pub(super) fn minimal_any(&self, owner: &Name) -> Answer {
+        let data = RData::HINFO(HINFO::new("RFC8482".into(), String::new()));
+        self.positive(owner, self.ttl, vec![data])
     }
 
     pub fn no_data(&self, network: &Network) -> Answer {
@@ -228,19 +218,11 @@ impl Zone {
         }
     }
 
-    pub(super) fn target_addresses(&self, peers: Vec<&Peer>) -> Vec<Record> {
-        let address = |peer: &Peer| {
-            let data = records::address(peer.holder.address);
-            Record::from_rdata(self.id_name(peer), self.ttl, data)
-        };
-        peers.into_iter().map(address).collect()
-    }
-
     pub(super) fn server_addresses(&self) -> Vec<Record> {
-        let address = |server: &_| {
-            Record::from_rdata(self.name_server(), self.ttl, records::address(*server))
-        };
-        self.servers.iter().map(address).collect()
+        let servers = self.servers.iter();
+        servers
+            .map(|server| self.address_record(self.name_server(), *server))
+            .collect()
     }
 
     fn has_names_below(&self, owner: &Name) -> bool {
@@ -249,16 +231,12 @@ impl Zone {
 
     /// Whether a query for this name and type registers a host or ends its lease.
     pub fn registers(&self, name: &QueryName, rtype: RecordType) -> bool {
-        match name {
-            QueryName::Peer {
-                peer: PeerRef::Host { .. },
-                form: Form::Plain,
-            } => matches!(rtype, RecordType::TXT | RecordType::SRV),
-            QueryName::Peer {
-                peer: PeerRef::Host { .. },
-                form: Form::Environment,
+        match (name, rtype) {
+            (QueryName::Peer { peer, form }, RecordType::TXT | RecordType::SRV) => {
+                let is_supported = rtype == RecordType::TXT || *form == Form::Plain;
+                matches!(peer, PeerRef::Host { .. }) && is_supported
             }
-            | QueryName::Leave(_) => rtype == RecordType::TXT,
+            (QueryName::Leave(_), RecordType::TXT) => true,
             _ => false,
         }
     }
@@ -285,15 +263,7 @@ impl Answer {
     pub fn empty(code: ResponseCode) -> Self {
         Self {
             code,
-            answers: Vec::new(),
-            authority: Vec::new(),
-            additional: Vec::new(),
-            reason: None,
+            ..Self::default()
         }
     }
-}
-
-/// The answer to a query for ANY (RFC 8482, section 4.2).
-pub(super) fn minimal_any() -> RData {
-    RData::HINFO(HINFO::new("RFC8482".into(), String::new()))
 }

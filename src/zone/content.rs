@@ -4,10 +4,14 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use hickory_proto::{
     ProtoError,
-    rr::{Name, RData, Record, RecordType, rdata::TXT},
+    rr::{Name, RData, Record, RecordType},
 };
 
-use super::{RecordSets, Zone, ZoneView, name::STATUS};
+use super::{
+    RecordSets, Zone, ZoneView,
+    name::{STATUS, is_word},
+    records,
+};
 use crate::{
     network::{Hostname, Network, Peer, PeerId, Time},
     store::{Pin, Registration},
@@ -40,25 +44,14 @@ impl Zone {
     /// Like [`content`](Self::content), without encoding the peers, since there may be
     /// very many.
     pub fn parts<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = ZonePart<'a>> + 'a {
-        let own_servers = self
-            .static_records
-            .get(&self.origin)
-            .is_some_and(|records| {
-                records
-                    .iter()
-                    .any(|record| record.record_type() == RecordType::NS)
-            });
-        let record = |name: &Name, ttl, data| Record::from_rdata(name.clone(), ttl, data);
+        let at_origin = self.static_records.get(&self.origin).unwrap_or_default();
+        let is_server = |record: &Record| record.record_type() == RecordType::NS;
+        let record = |data| Record::from_rdata(self.origin.clone(), self.ttl, data);
         let mut head = vec![self.soa(network)];
-        if !own_servers {
-            let servers = self.name_server_records();
-            head.extend(
-                servers
-                    .into_iter()
-                    .map(|data| record(&self.origin, self.ttl, data)),
-            );
+        if !at_origin.iter().any(is_server) {
+            head.push(record(self.name_server_data()));
         }
-        head.push(record(&self.origin, self.ttl, self.zone_summary(network)));
+        head.push(record(self.zone_summary(network)));
         head.extend(self.server_addresses());
         head.extend(self.static_records.iter().cloned());
         let services = self.ports.keys().flat_map(move |port| {
@@ -97,45 +90,35 @@ impl Zone {
         let origin = self.name(&[STATUS]);
         let mut soa = self.soa(network);
         soa.name = origin.clone();
-        let servers = self
-            .name_server_records()
-            .into_iter()
-            .map(move |data| Record::from_rdata(origin.clone(), 0, data));
-        let peers = network.peers().map(move |peer| {
-            let state = if network.is_live(peer.id) {
-                "live"
-            } else {
-                "gone"
-            };
-            let last_heard = peer.lease.last_heard();
-            let since_heard = Duration::from_millis(now.0.saturating_sub(last_heard.0));
-            let rule = self.rules.sequence(peer.id.sequence);
+        let server = Record::from_rdata(origin, 0, self.name_server_data());
+        let record = move |host: &Hostname, id: PeerId, state: Vec<String>| {
             let mut strings = vec![
-                format!("sequence={}", rule.name),
-                format!("number={}", peer.id.number),
+                format!("sequence={}", self.rules.sequence(id.sequence).name),
+                format!("number={}", id.number),
+            ];
+            strings.extend(state);
+            if network.pinned(host).is_some() {
+                strings.push(PINNED.to_owned());
+            }
+            let name = self.name(&[host.as_str(), STATUS]);
+            Record::from_rdata(name, 0, records::text(strings))
+        };
+        let peers = network.peers().map(move |peer| {
+            let is_live = network.is_live(peer.id);
+            let since_heard = now.0.saturating_sub(peer.lease.last_heard().0);
+            let state = vec![
                 format!("role={}", self.rules.role(peer.role).name),
                 format!("source={}", peer.holder.source),
                 format!("address={}", peer.holder.address),
-                format!("state={state}"),
-                format!("heard={}", since_heard.as_secs()),
+                format!("state={}", if is_live { "live" } else { "gone" }),
+                format!("heard={}", Duration::from_millis(since_heard).as_secs()),
                 format!("epoch={}", peer.epoch),
             ];
-            if network.pinned(&peer.host).is_some() {
-                strings.push(PINNED.to_owned());
-            }
-            let name = self.name(&[peer.host.as_str(), STATUS]);
-            Record::from_rdata(name, 0, RData::TXT(TXT::new(strings)))
+            record(&peer.host, peer.id, state)
         });
-        let pins = self.unregistered_pins(network).map(move |(host, id)| {
-            let strings = vec![
-                format!("sequence={}", self.rules.sequence(id.sequence).name),
-                format!("number={}", id.number),
-                PINNED.to_owned(),
-            ];
-            let name = self.name(&[host.as_str(), STATUS]);
-            Record::from_rdata(name, 0, RData::TXT(TXT::new(strings)))
-        });
-        std::iter::once(soa).chain(servers).chain(peers).chain(pins)
+        let pins = self.unregistered_pins(network);
+        let pins = pins.map(move |(host, id)| record(host, id, Vec::new()));
+        [soa, server].into_iter().chain(peers).chain(pins)
     }
 }
 
@@ -164,12 +147,6 @@ pub fn status_origin(origin: &Name) -> Result<Name, ProtoError> {
     origin.prepend_label(STATUS)
 }
 
-/// Whether a text can be the name of a sequence or a role.
-fn is_word(text: &str) -> bool {
-    let is_word_byte = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    !text.is_empty() && text.bytes().all(is_word_byte)
-}
-
 /// Parses a TXT record of the zone below `_peers`.
 pub fn parse_status(record: &Record) -> Option<Status> {
     let RData::TXT(txt) = &record.data else {
@@ -187,10 +164,8 @@ pub fn parse_status(record: &Record) -> Option<Status> {
     let word = |key| value(key).filter(|word| is_word(word));
     let sequence = word("sequence")?;
     let number = value("number")?.parse().ok()?;
-    let is_pinned = txt
-        .txt_data
-        .iter()
-        .any(|string| **string == *PINNED.as_bytes());
+    let mut strings = txt.txt_data.iter();
+    let is_pinned = strings.any(|string| **string == *PINNED.as_bytes());
     let pin = is_pinned.then(|| Pin {
         host: host.to_owned(),
         sequence: sequence.to_owned(),

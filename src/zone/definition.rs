@@ -19,6 +19,8 @@ pub struct Zone {
     pub path: PathBuf,
     /// Absolute, in lower case.
     pub origin: Name,
+    /// The line of the zone file that states the origin.
+    pub origin_line: usize,
     /// The number of PBFT replicas.
     pub n: Option<u32>,
     /// The TTL of answers that do not register, in seconds.
@@ -29,6 +31,7 @@ pub struct Zone {
     /// Indexed by [`Role`](crate::network::Role).
     pub profiles: Vec<Profile>,
     pub rules: Arc<Rules>,
+    pub master_file: Option<PathBuf>,
     /// The records of the zone's master file.
     pub static_records: StaticRecords,
     /// The addresses of `ns.dns` in the zone: those of this service.

@@ -33,8 +33,8 @@ const WAYS: usize = 4;
 /// The memory that an entry takes besides its records, in bytes.
 const OVERHEAD: usize = size_of::<CacheEntry>() + 2 * size_of::<usize>();
 
-/// A cache of environments.
-#[derive(Debug)]
+/// A cache of environments. By default it stores nothing.
+#[derive(Debug, Default)]
 pub struct EnvironmentCache {
     slots: Box<[Slot]>,
     hasher: RandomState,
@@ -145,26 +145,13 @@ impl Inputs {
     }
 }
 
-impl Default for EnvironmentCache {
-    /// A cache that stores nothing.
-    fn default() -> Self {
-        Self::with_slots(0, 0)
-    }
-}
-
 impl EnvironmentCache {
     /// A cache of the given size.
     pub fn new(max_bytes: usize) -> Self {
-        Self::with_slots(SLOTS, max_bytes)
-    }
-
-    fn with_slots(slots: usize, max_bytes: usize) -> Self {
         Self {
-            slots: (0..slots).map(|_| Slot::default()).collect(),
-            hasher: RandomState::new(),
-            state: Mutex::default(),
+            slots: (0..SLOTS).map(|_| Slot::default()).collect(),
             max_bytes,
-            next_inputs: AtomicU64::new(1),
+            ..Self::default()
         }
     }
 
@@ -223,22 +210,21 @@ impl EnvironmentCache {
         // The environment of the peer in an earlier state is not used any more.
         let is_outdated = |slot: &&Slot| {
             let other = slot.entry.load();
+            let Key { epoch, inputs, .. } = key;
             other.as_ref().is_some_and(|other| {
-                let later = Key {
-                    epoch: key.epoch,
-                    inputs: key.inputs,
+                key == Key {
+                    epoch,
+                    inputs,
                     ..other.key
-                };
-                later == key
+                }
             })
         };
         let is_free = |slot: &&Slot| slot.entry.load().is_none();
         let is_idle = |slot: &&Slot| !slot.is_referenced.load(Ordering::Relaxed);
         let slot = slots.iter().find(is_outdated);
         let slot = slot.or_else(|| slots.iter().find(is_free));
-        let slot = slot
-            .or_else(|| slots.iter().find(is_idle))
-            .unwrap_or(&slots[0]);
+        let slot = slot.or_else(|| slots.iter().find(is_idle));
+        let slot = slot.unwrap_or(&slots[0]);
         state.bytes += size;
         slot.hash.store(hash, Ordering::Relaxed);
         slot.is_referenced.store(true, Ordering::Relaxed);

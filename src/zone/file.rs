@@ -5,20 +5,21 @@
 mod parts;
 
 use std::{
+    ffi::OsStr,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     time::Duration,
 };
 
 use hickory_proto::rr::Name;
 
-use self::parts::{Variables, environment_of, place_of, port, ports, roles, sequences};
-use super::{Profile, RegisterKeys, StaticRecords, Zone, master, sample};
+use self::parts::{ports, report, roles, sequences, variables};
+use super::{RegisterKeys, StaticRecords, Zone, master, sample};
 use crate::{
     keys,
     network::{Role, Rules, Sequence},
-    settings::{self, Document, Problem, Span, Spanned, Table},
+    settings::{self, Document, Problem, Spanned, Table},
 };
 
 /// The maximum length of an origin. Within the 255 octets of RFC 1035, it leaves room for
@@ -33,21 +34,12 @@ const DAY: u64 = 86_400;
 
 /// Reads all zone files (`*.toml`) of a directory.
 pub fn read_directory(directory: &Path) -> Result<Vec<Zone>, Vec<Problem>> {
-    let problem = |message: String| {
-        vec![Problem {
-            path: directory.to_owned(),
-            line: None,
-            message,
-        }]
-    };
+    let problem = |message: String| vec![Problem::new(directory, None, message)];
     let entries = std::fs::read_dir(directory)
         .map_err(|error| problem(format!("cannot be read: {error}")))?;
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "toml")
-        })
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<PathBuf> = paths
+        .filter(|path| path.extension() == Some(OsStr::new("toml")))
         .collect();
     paths.sort();
     if paths.is_empty() {
@@ -57,21 +49,17 @@ pub fn read_directory(directory: &Path) -> Result<Vec<Zone>, Vec<Problem>> {
     let mut problems = Vec::new();
     for path in paths {
         match read(&path) {
-            Ok((zone, origin_line)) => {
-                let same = zones.iter().find(|other| other.origin == zone.origin);
-                if let Some(other) = same {
-                    problems.push(Problem {
-                        message: format!(
-                            "{} already has the origin {zone}: choose another one for this zone",
-                            other.path.display()
-                        ),
-                        line: Some(origin_line),
-                        path,
-                    });
+            Ok(zone) => {
+                if let Some(other) = zones.iter().find(|other| other.origin == zone.origin) {
+                    let other = other.path.display();
+                    let message = format!(
+                        "{other} already has the origin {zone}: choose another one for this zone"
+                    );
+                    problems.push(Problem::new(&path, Some(zone.origin_line), message));
                 }
                 zones.push(zone);
             }
-            Err(file_problems) => problems.extend(file_problems),
+            Err(found) => problems.extend(found),
         }
     }
     if problems.is_empty() {
@@ -81,46 +69,31 @@ pub fn read_directory(directory: &Path) -> Result<Vec<Zone>, Vec<Problem>> {
     }
 }
 
-/// Reads a zone file. Returns also the line of its origin.
-pub fn read(path: &Path) -> Result<(Zone, usize), Vec<Problem>> {
+/// Reads a zone file, and its master file.
+pub fn read(path: &Path) -> Result<Zone, Vec<Problem>> {
     settings::read(path, |table, source| {
-        let ZoneFile {
-            mut zone,
-            origin_span,
-            records,
-        } = zone_file(table, source)?;
-        if let Some(records) = records {
-            let path = path.parent().unwrap_or(Path::new("")).join(records);
-            match master::read(&path, &zone) {
+        let mut zone = zone_file(table, source)?;
+        if let Some(master_file) = &zone.master_file {
+            match master::read(master_file, &zone) {
                 Ok(records) => zone.static_records = records,
                 Err(problems) => source.problems(problems),
             }
         }
-        Some((zone, source.line(&origin_span)))
+        Some(zone)
     })
 }
 
 /// Parses the text of a zone file. Opens no file, not even the master file of the zone.
 pub fn parse(path: &Path, text: &str) -> Result<Zone, Vec<Problem>> {
-    settings::parse(path, text, |table, source| {
-        zone_file(table, source).map(|file| file.zone)
-    })
+    settings::parse(path, text, zone_file)
 }
 
-/// A parsed zone file.
-struct ZoneFile {
-    zone: Zone,
-    origin_span: Span,
-    /// The name of the master file.
-    records: Option<String>,
-}
-
-fn zone_file(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<ZoneFile> {
+fn zone_file(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Zone> {
     let origin = table.required("origin", "\"pbft.fabric.internal\"", source);
-    let n_span = table.span("n");
+    let has_n = table.span("n").is_some();
     let n = table.number("n", 1..1_000_001, source);
     // An invalid `n` must not cause errors where it is referred to.
-    let n = n.or_else(|| Some(Spanned::new(n_span?, 1)));
+    let n = n.map(Spanned::into_inner).or(has_n.then_some(1));
     let lease = table.duration("lease", 1..DAY + 1, source);
     let reclaim = reclaim(table, source);
     let roots = table.number("roots", 1..MAX_ROOTS + 1, source);
@@ -131,76 +104,54 @@ fn zone_file(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<ZoneFil
     let records = table.text("records", source);
     let register_keys = register_keys(table, source);
     let ports = ports(table.table("ports", source), source);
-    let sequences = sequences(table.table("sequences", source), &n, source);
-    let mut environment = table.table("environment", source);
-    let common = environment.all_texts(source);
-    let mut roles = roles(table.table("roles", source), &sequences, &ports, source);
-    let profiles = roles
-        .items
-        .iter_mut()
-        .map(|role| Profile {
-            ports: std::mem::take(&mut role.ports),
-            environment: environment_of(&common, &role.environment, &ports.items, source),
-            is_failing: AtomicBool::new(false),
-        })
-        .collect();
-    let variables: Vec<Variables> = roles
-        .items
-        .iter()
-        .map(|role| common.iter().chain(&role.environment).cloned().collect())
-        .collect();
+    let sequences = sequences(table.table("sequences", source), n, source);
+    let common = variables(table.table("environment", source), source);
+    let role_tables = table.table("roles", source);
+    let roles = roles(role_tables, &common, &sequences, &ports, source);
 
-    let origin_span = origin.as_ref().map(Spanned::span);
+    let origin_line = origin.as_ref().map(|origin| source.line(&origin.span()));
     let origin = origin.and_then(|text| origin_name(&text, source));
-    let root_port =
-        port(root_port, &ports, source).and_then(|name| ports.items.get(name.get_ref()).copied());
-    let root_sequence = place_of(
-        root_sequence,
-        "sequence",
-        &sequences,
-        |rule| &rule.name,
-        source,
-    );
-    let default_role = place_of(default_role, "role", &roles, |role| &role.rule.name, source);
+    let root_port = root_port.filter(|name| ports.place_of(name, source).is_some());
+    let root_sequence = root_sequence.and_then(|name| sequences.place_of(&name, source));
+    let default_role = default_role.and_then(|name| roles.place_of(&name, source));
+    let (mut rules, mut profiles, mut variables) = (Vec::new(), Vec::new(), Vec::new());
+    for role in roles.items {
+        rules.push(role.rule);
+        profiles.push(role.profile);
+        variables.push(role.variables);
+    }
     let rules = Rules {
         lease: lease.unwrap_or(Duration::from_secs(30)),
         reclaim,
         roots: roots.map_or(3, |roots| roots.into_inner() as usize),
         sequences: sequences.items,
-        roles: roles.items.into_iter().map(|role| role.rule).collect(),
+        roles: rules,
         default_role: Role(default_role?),
         root_sequence: Sequence(root_sequence?),
     };
+    let directory = source.path().parent().unwrap_or(Path::new(""));
     let zone = Zone {
         path: source.path().to_owned(),
         origin: origin?,
-        n: n.map(Spanned::into_inner),
+        origin_line: origin_line?,
+        n,
         ttl: ttl.map_or(5, |ttl| ttl.as_secs() as u32),
-        root_port: root_port?,
+        root_port: *ports.items.get(root_port?.get_ref())?,
         ports: ports.items,
         profiles,
         rules: Arc::new(rules),
+        master_file: records.map(|name| directory.join(name.get_ref())),
         static_records: StaticRecords::default(),
         servers: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         register_keys,
     };
     // Templates are rendered only with valid values.
-    let errors = if source.has_problems() {
-        Vec::new()
-    } else {
-        sample::errors(&zone)
-    };
-    for (role, error) in errors {
-        let variables = variables[usize::from(role.0)].iter().rev();
-        let mut names = variables.map(|(name, _)| name);
-        let name = names.find(|name| *name.get_ref() == error.variable);
-        source.problem(name.map_or(0..0, Spanned::span), error.to_string());
+    if !source.has_problems() {
+        for (role, error) in sample::errors(&zone) {
+            report(&error, &variables[usize::from(role.0)], source);
+        }
     }
-    Some(ZoneFile {
-        zone,
-        origin_span: origin_span?,
-        records: records.map(Spanned::into_inner),
-    })
+    Some(zone)
 }
 
 /// The names of keys, which the configuration defines.
@@ -212,13 +163,10 @@ fn register_keys(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Reg
         source.problem(span.unwrap_or(0..0), message);
     }
     let line = texts.first().map_or(1, |text| source.line(&text.span()));
-    let mut names = Vec::new();
-    for text in texts {
-        match keys::name(text.get_ref()) {
-            Ok(name) => names.push(name),
-            Err(message) => source.problem(text.span(), message),
-        }
-    }
+    let names = texts.iter().filter_map(|text| {
+        keys::name(text.get_ref()).map_or_else(|message| source.refuse(text.span(), message), Some)
+    });
+    let names = names.collect();
     Some(RegisterKeys { names, line })
 }
 
@@ -231,14 +179,12 @@ fn origin_name(text: &Spanned<String>, source: &mut Document<'_>) -> Option<Name
             "`{}` is not a domain name: write origin = \"pbft.fabric.internal\"",
             text.get_ref()
         );
-        source.problem(text.span(), message);
-        return None;
+        return source.refuse(text.span(), message);
     };
     name.set_fqdn(true);
     if name.len() > ORIGIN_OCTETS {
         let message = format!("the origin is longer than {ORIGIN_OCTETS} octets: shorten it");
-        source.problem(text.span(), message);
-        return None;
+        return source.refuse(text.span(), message);
     }
     Some(name.to_lowercase())
 }
@@ -246,10 +192,10 @@ fn origin_name(text: &Spanned<String>, source: &mut Document<'_>) -> Option<Name
 /// The time after which an ID is reclaimed; `None` for never. The default applies if the
 /// key is absent or invalid.
 fn reclaim(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Duration> {
-    let text = table.text("reclaim", source);
-    if text.as_ref().is_some_and(|text| text.get_ref() == "never") {
+    if table.peek("reclaim") == Some("never") {
+        table.text("reclaim", source);
         return None;
     }
-    let reclaim = text.and_then(|text| settings::duration(&text, "reclaim", 0..365 * DAY, source));
+    let reclaim = table.duration("reclaim", 0..365 * DAY, source);
     reclaim.or(Some(Duration::from_secs(300)))
 }

@@ -59,58 +59,49 @@ impl Zone {
 
     /// Parses a name that the zone contains.
     pub fn parse(&self, name: &Name) -> QueryName {
+        self.parse_known(name).unwrap_or(QueryName::Unknown)
+    }
+
+    fn parse_known(&self, name: &Name) -> Option<QueryName> {
         // `num_labels` would not count a leading `*`.
         let below = name.iter().count() - self.origin.iter().count();
-        let labels: Option<Vec<String>> = name
-            .iter()
-            .take(below)
-            .map(|label| Some(std::str::from_utf8(label).ok()?.to_ascii_lowercase()))
-            .collect();
-        let Some(labels) = labels else {
-            return QueryName::Unknown;
-        };
+        let labels = name.iter().take(below).map(std::str::from_utf8);
+        let labels = labels.map(|label| Some(label.ok()?.to_ascii_lowercase()));
+        let labels = labels.collect::<Option<Vec<String>>>()?;
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-        match labels.as_slice() {
+        Some(match labels.as_slice() {
             [] => QueryName::Apex,
             ["_tcp"] => QueryName::Empty,
             [STATUS] => QueryName::Status,
             [NAME_SERVER, NAME_SERVER_PARENT] => QueryName::NameServer,
-            [port, "_tcp"] => match port.strip_prefix('_') {
-                Some(port) if self.ports.contains_key(port) => QueryName::Service(port.into()),
-                _ => QueryName::Unknown,
-            },
-            ["_leave", host] => match self.host(host) {
-                Some(host) => QueryName::Leave(host),
-                None => QueryName::Unknown,
-            },
-            [ENVIRONMENT, peer @ ..] => self.peer(peer, Form::Environment),
+            [port, "_tcp"] => {
+                let port = port.strip_prefix('_')?;
+                self.ports.get(port)?;
+                QueryName::Service(port.into())
+            }
+            ["_leave", host] => QueryName::Leave(self.host(host)?),
+            [ENVIRONMENT, peer @ ..] => self.peer(peer, Form::Environment)?,
             [role] if self.rules.role_named(role).is_some() => QueryName::Empty,
-            peer => self.peer(peer, Form::Plain),
-        }
+            peer => self.peer(peer, Form::Plain)?,
+        })
     }
 
     /// `ID`, `HOST` or `HOST.ROLE`.
-    fn peer(&self, labels: &[&str], form: Form) -> QueryName {
+    fn peer(&self, labels: &[&str], form: Form) -> Option<QueryName> {
         let peer = match labels {
-            [id] if self.rules.is_id_shaped(id.as_bytes()) => {
-                self.rules.id_named(id).map(PeerRef::Id)
+            [id] if self.rules.is_id_shaped(id.as_bytes()) => PeerRef::Id(self.rules.id_named(id)?),
+            [host, role @ ..] => {
+                let host = self.host(host)?;
+                let role = match role {
+                    [] => None,
+                    [role] => Some(self.rules.role_named(role)?),
+                    _ => return None,
+                };
+                PeerRef::Host { host, role }
             }
-            [host] => self
-                .host(host)
-                .map(|host| PeerRef::Host { host, role: None }),
-            [host, role] => self
-                .host(host)
-                .zip(self.rules.role_named(role))
-                .map(|(host, role)| PeerRef::Host {
-                    host,
-                    role: Some(role),
-                }),
-            _ => None,
+            [] => return None,
         };
-        match peer {
-            Some(peer) => QueryName::Peer { peer, form },
-            None => QueryName::Unknown,
-        }
+        Some(QueryName::Peer { peer, form })
     }
 
     /// A label as a host name, if a host can have it.
@@ -127,4 +118,12 @@ impl Zone {
             || (!self.static_records.is_empty()
                 && self.static_records.get(&self.name(&[label])).is_some())
     }
+}
+
+/// Whether a text has only lowercase letters, digits and `-`, and starts with a letter.
+pub(super) fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
 }

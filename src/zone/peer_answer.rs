@@ -5,14 +5,13 @@ use std::sync::atomic::Ordering;
 
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::{Name, RData, RecordType, rdata::TXT},
+    rr::{Name, RecordType},
 };
 use tracing::error;
 
 use super::{
     Answer, Form, Lookup, NoRecords, PeerRef, Question, RecordCounts, Zone, ZoneView,
-    answer::{NO_HOST_NAME, minimal_any},
-    packet,
+    answer::NO_HOST_NAME, packet, records,
 };
 use crate::{
     network::{Network, Peer, PeerRecord, Role},
@@ -79,9 +78,7 @@ impl ZoneView {
             NoRecords::NoRoot => {
                 Answer::error(ResponseCode::Refused, self.zone.no_root_text(peer.role))
             }
-            NoRecords::Any => self
-                .zone
-                .positive(owner, self.zone.ttl, vec![minimal_any()]),
+            NoRecords::Any => self.zone.minimal_any(owner),
             NoRecords::LeaseEnded => self.zone.lease_ended(&self.network, peer),
             // No peer starts with a part of its environment.
             NoRecords::NotRendered(error) => Answer::error(
@@ -96,8 +93,8 @@ impl ZoneView {
 impl Lookup<'_> {
     /// The text of the extended error for an answer with records of the type.
     pub fn extended_error(&self, rtype: u16) -> Option<&'static str> {
-        let is_id = matches!(self, Self::Id(_));
-        (is_id && is_parameters(rtype.into())).then_some(NO_HOST_NAME)
+        let is_parameters = matches!(rtype.into(), RecordType::TXT | RecordType::SRV);
+        (matches!(self, Self::Id(_)) && is_parameters).then_some(NO_HOST_NAME)
     }
 }
 
@@ -146,11 +143,6 @@ impl Zone {
     /// `left=vp1`.
     pub fn left_answer(&self, peer: &Peer, owner: &Name) -> Answer {
         let text = format!("left={}", self.rules.id_text(peer.id));
-        self.positive(owner, 0, vec![RData::TXT(TXT::new(vec![text]))])
+        self.positive(owner, 0, vec![records::text(vec![text])])
     }
-}
-
-/// Whether records of the type contain the parameters of a peer.
-fn is_parameters(rtype: RecordType) -> bool {
-    matches!(rtype, RecordType::TXT | RecordType::SRV)
 }

@@ -46,7 +46,7 @@ impl Zone {
         let mut strings = self.size();
         strings.push(format!("peers={}", network.len()));
         strings.push(format!("live={}", network.live_len()));
-        RData::TXT(TXT::new(strings))
+        text(strings)
     }
 
     /// `n=4` and `f=1`, if the zone has them.
@@ -163,9 +163,18 @@ impl Zone {
         Record::from_rdata(self.origin.clone(), 0, RData::SOA(soa))
     }
 
-    pub(super) fn name_server_records(&self) -> Vec<RData> {
-        vec![RData::NS(NS(self.name_server()))]
+    pub(super) fn name_server_data(&self) -> RData {
+        RData::NS(NS(self.name_server()))
     }
+
+    pub(super) fn address_record(&self, name: Name, address: IpAddr) -> Record {
+        Record::from_rdata(name, self.ttl, self::address(address))
+    }
+}
+
+/// The data of a TXT record.
+pub(super) fn text(strings: Vec<String>) -> RData {
+    RData::TXT(TXT::new(strings))
 }
 
 /// The data of an address record.

@@ -51,19 +51,13 @@ fn peer(id: PeerId, role: Role) -> Option<Peer> {
 /// A network with one more root node than an answer names.
 fn with_root_nodes(zone: &Zone) -> Network {
     let mut network = Network::new(zone.rules.clone(), 1);
-    let roles = (0..zone.rules.roles.len()).map(|place| Role(place as u16));
-    let is_root = |role: &Role| zone.rules.role(*role).sequence == zone.rules.root_sequence;
-    let role = roles.into_iter().find(is_root);
+    let mut roles = (0..zone.rules.roles.len()).map(|place| Role(place as u16));
+    let role = roles.find(|role| zone.rules.role(*role).sequence == zone.rules.root_sequence);
     for number in 0..=zone.rules.roots as u8 {
         if let Ok(host) = format!("host-{number}").parse::<Hostname>() {
+            let holder = holder(3 + number);
             // A small sequence may be full before, which does not matter.
-            let _ = network.register(
-                Time::default(),
-                &host,
-                role,
-                holder(3 + number),
-                &mut vec![],
-            );
+            let _ = network.register(Time::default(), &host, role, holder, &mut vec![]);
         }
     }
     network

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use hickory_proto::{
     op::{Message, MessageType, OpCode, ResponseCode},
-    rr::{DNSClass, Name, RData, Record, RecordType, rdata::TXT},
+    rr::{DNSClass, Name, RData, Record, RecordType},
 };
 
-use super::{Form, PeerRef, QueryName, Question, Zone, ZoneView};
+use super::{Form, PeerRef, QueryName, Question, Zone, ZoneView, records};
 use crate::network::{Change, Hostname, Network, PeerId};
 
 /// A well-formed update. Whether it can be applied depends on the network.
@@ -20,14 +20,8 @@ pub struct Update {
     prerequisites: Vec<Prerequisite>,
     edits: Vec<Edit>,
     /// The sections from which it was parsed, for other replicas.
-    sections: Sections,
-}
-
-/// The prerequisite section and the update section.
-#[derive(Debug, Clone)]
-struct Sections {
-    prerequisites: Vec<Record>,
-    updates: Vec<Record>,
+    prerequisite_section: Vec<Record>,
+    update_section: Vec<Record>,
 }
 
 /// A prerequisite (RFC 2136, section 2.4) for the RRset of the type, or for the name if the
@@ -98,10 +92,8 @@ impl Zone {
         Ok(Update {
             prerequisites: parsed,
             edits,
-            sections: Sections {
-                prerequisites: prerequisites.to_vec(),
-                updates: updates.to_vec(),
-            },
+            prerequisite_section: prerequisites.to_vec(),
+            update_section: updates.to_vec(),
         })
     }
 
@@ -110,9 +102,9 @@ impl Zone {
         record: &Record,
         prerequisites: &mut Vec<Prerequisite>,
     ) -> Result<(), UpdateRefusal> {
-        let malformed = |text: &str| refusal(ResponseCode::FormErr, text);
+        let malformed = |text: &str| Err(refusal(ResponseCode::FormErr, text));
         if record.ttl != 0 {
-            return Err(malformed("a prerequisite must have the TTL 0"));
+            return malformed("a prerequisite must have the TTL 0");
         }
         self.check_name(&record.name)?;
         let (name, rtype) = (&record.name, record.record_type());
@@ -131,16 +123,10 @@ impl Zone {
                 }
                 Condition::Equals(vec![record.data.clone()])
             }
-            _ => {
-                return Err(malformed(
-                    "a prerequisite must have the class IN, ANY or NONE",
-                ));
-            }
+            _ => return malformed("a prerequisite must have the class IN, ANY or NONE"),
         };
         if !matches!(condition, Condition::Equals(_)) && !is_empty(record) {
-            return Err(malformed(
-                "a prerequisite of class ANY or NONE must have no data",
-            ));
+            return malformed("a prerequisite of class ANY or NONE must have no data");
         }
         prerequisites.push(Prerequisite {
             name: name.clone(),
@@ -199,10 +185,7 @@ impl Zone {
         if record.dns_class == DNSClass::ANY && record.record_type() == RecordType::ANY {
             return Some(Ok(Edit::Release(peer)));
         }
-        let PeerRef::Host { host, .. } = peer else {
-            return refused();
-        };
-        let Some(id) = self.parse_pin(&record.data) else {
+        let (PeerRef::Host { host, .. }, Some(id)) = (peer, self.parse_pin(&record.data)) else {
             return refused();
         };
         Some(Ok(match record.dns_class {
@@ -215,7 +198,7 @@ impl Zone {
     /// The record of a host with a pin that is not registered.
     pub(super) fn pin_record(&self, host: &Hostname, id: PeerId) -> Record {
         let text = format!("id={}", self.rules.id_text(id));
-        let data = RData::TXT(TXT::new(vec![text]));
+        let data = records::text(vec![text]);
         Record::from_rdata(self.name(&[host.as_str()]), 0, data)
     }
 
@@ -268,12 +251,8 @@ impl Update {
     /// The update in wire format, for another replica; empty if it cannot be encoded.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut message = Message::new(0, MessageType::Query, OpCode::Update);
-        let Sections {
-            prerequisites,
-            updates,
-        } = self.sections.clone();
-        message.insert_answers(prerequisites);
-        message.insert_authorities(updates);
+        message.insert_answers(self.prerequisite_section.clone());
+        message.insert_authorities(self.update_section.clone());
         message.to_vec().unwrap_or_default()
     }
 

@@ -6,5 +6,7 @@ mod common;
 mod administration;
 mod configuration;
 mod health;
+mod key_files;
 mod messages;
+mod options;
 mod readme;

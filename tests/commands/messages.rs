@@ -4,6 +4,7 @@
 use std::{fs, path::Path, process::Command};
 
 use crate::common::{Options, PARAMD, Service, fails_with, run, simple_zone, zones};
+use param_daemon::commands::printable;
 use tempfile::TempDir;
 
 const ZONE: &str = "test.internal";
@@ -217,4 +218,21 @@ fn lists_in_variables_may_have_blanks() {
 
 fn path(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+#[test]
+fn what_a_terminal_obeys_is_escaped_and_nothing_else() {
+    let plain = "h\u{e9}llo \"a\\b\" 'c'\n";
+    assert_eq!(printable(plain), plain);
+    for (text, expected) in [
+        ("\x1b[2Ja", "\\u{1b}[2Ja"),
+        ("\u{9b}2J", "\\u{9b}2J"),
+        ("a\rb\x07", "a\\rb\\u{7}"),
+        // Right to left, and text that nobody sees.
+        ("\u{202e}a\u{2066}", "\\u{202e}a\\u{2066}"),
+        ("\u{200b}\u{feff}", "\\u{200b}\\u{feff}"),
+        ("\u{2028}", "\\u{2028}"),
+    ] {
+        assert_eq!(printable(text), expected);
+    }
 }

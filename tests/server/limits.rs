@@ -363,10 +363,10 @@ print(len(ids), len(set(ids.values())), lost)
 #[test]
 fn a_sequence_that_states_no_limit_has_one() {
     let zones = zones(&[("t.toml", &simple_zone("", ""))]);
-    let (zone, _) = param_daemon::zone::read(&zones.path().join("t.toml")).unwrap();
+    let zone = param_daemon::zone::read(&zones.path().join("t.toml")).unwrap();
     assert_eq!(zone.rules.sequences[0].limit, 1_048_576);
     let text = simple_zone("", "limit = 2000000");
     fs::write(zones.path().join("t.toml"), text).unwrap();
-    let (zone, _) = param_daemon::zone::read(&zones.path().join("t.toml")).unwrap();
+    let zone = param_daemon::zone::read(&zones.path().join("t.toml")).unwrap();
     assert_eq!(zone.rules.sequences[0].limit, 2_000_000);
 }

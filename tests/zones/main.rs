@@ -7,5 +7,6 @@ mod environments;
 mod further_records;
 mod master_files;
 mod names;
+mod numbers;
 mod variables;
 mod zone_files;

@@ -16,10 +16,7 @@ use crate::{
     memory,
     registry::Registry,
     replicas::{Options, Replicas, SharedCookies},
-    server::{
-        config::{self, Config},
-        policy::cookie::Cookies,
-    },
+    server::{config::Config, policy::cookie::Cookies},
     store::{
         dumps::Dumps,
         etcd::{
@@ -165,32 +162,24 @@ fn advertised(bound: SocketAddr, members: &[String]) -> SocketAddr {
 
 /// What the store needs to know.
 pub fn settings(members: &[String], config: &Config) -> Settings {
-    let config::etcd::Etcd {
-        prefix,
-        lease,
-        tls,
-        login,
-        ..
-    } = config.etcd.clone();
-    let tls = tls.map(|tls| Tls {
-        ca: tls.ca,
-        own: tls.own.map(|own| OwnCertificate {
-            certificate: own.certificate,
-            key: own.key,
-        }),
-    });
-    let login = login.map(|login| Login {
-        user: login.user,
-        password: login.password,
-    });
+    let etcd = config.etcd.clone();
     Settings {
         access: Access {
             members: members.to_vec(),
-            tls,
-            login,
+            tls: etcd.tls.map(|tls| Tls {
+                ca: tls.ca,
+                own: tls.own.map(|own| OwnCertificate {
+                    certificate: own.certificate,
+                    key: own.key,
+                }),
+            }),
+            login: etcd.login.map(|login| Login {
+                user: login.user,
+                password: login.password,
+            }),
         },
-        prefix,
-        lease,
+        prefix: etcd.prefix,
+        lease: etcd.lease,
     }
 }
 

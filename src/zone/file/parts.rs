@@ -1,68 +1,102 @@
 //! The tables of a zone file to which other parts refer: ports, sequences and roles. A
 //! mistake in one of them is reported once, and not again at each reference.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
 use crate::{
     network::{DEFAULT_LIMIT, RoleRule, Sequence, SequenceRule},
-    params::Environment,
-    settings::{Document, Spanned, Table},
-    zone::name::NAME_SERVER_PARENT,
+    params::{Environment, RenderError},
+    settings::{Document, Span, Spanned, Table},
+    zone::{
+        Profile,
+        name::{NAME_SERVER_PARENT, is_word},
+    },
 };
 
 /// The definitions in a part of the file.
 pub(super) struct Definitions<T> {
+    /// What is defined, in messages.
+    kind: &'static str,
+    names: Vec<String>,
     pub items: T,
     /// Whether all of them are valid. If not, an unknown name may belong to an invalid
     /// definition, which has been reported already.
-    pub is_complete: bool,
+    is_complete: bool,
 }
 
-pub(super) fn ports(
-    mut table: Table<'_>,
-    source: &mut Document<'_>,
-) -> Definitions<BTreeMap<String, u16>> {
-    let mut ports = Definitions {
-        items: BTreeMap::new(),
-        is_complete: !table.is_wrong(),
-    };
+impl<T: Default> Definitions<T> {
+    fn new(kind: &'static str, table: &Table<'_>) -> Self {
+        Self {
+            kind,
+            names: Vec::new(),
+            items: T::default(),
+            is_complete: !table.is_wrong(),
+        }
+    }
+
+    /// Adds a name. One that is not valid is reported with the rule.
+    fn add(
+        &mut self,
+        name: &Spanned<String>,
+        is_valid: bool,
+        rule: &str,
+        source: &mut Document<'_>,
+    ) {
+        let (kind, text) = (self.kind, name.get_ref());
+        if !is_valid || !is_word(text) {
+            let message = format!("`{text}` is not a valid {kind} name: use {rule}");
+            source.problem(name.span(), message);
+            self.is_complete = false;
+        }
+        self.names.push(text.clone());
+    }
+
+    /// The index of the definition with the name. An unknown name is reported if the
+    /// definitions are complete.
+    pub fn place_of(&self, name: &Spanned<String>, source: &mut Document<'_>) -> Option<u16> {
+        let (kind, text) = (self.kind, name.get_ref());
+        let place = self.names.iter().position(|known| known == text);
+        if place.is_none() && self.is_complete {
+            let known = match self.names.as_slice() {
+                [] => "none".to_owned(),
+                names => names.join(", "),
+            };
+            let message = format!("there is no {kind} `{text}`: the zone has {known}");
+            source.problem(name.span(), message);
+        }
+        u16::try_from(place?).ok()
+    }
+}
+
+pub(super) type Ports = Definitions<BTreeMap<String, u16>>;
+
+pub(super) fn ports(mut table: Table<'_>, source: &mut Document<'_>) -> Ports {
+    let mut ports = Ports::new("port", &table);
     for (name, number) in table.all_numbers(1..65_536, source) {
         // A service name without the underscore (RFC 6335, section 5.1).
-        let text = name.get_ref();
-        let valid = is_word(text) && text.len() <= 15;
-        if !valid {
-            let message = format!(
-                "`{text}` is not a valid port name: use at most 15 lowercase letters, digits \
-                 and -, and start with a letter"
-            );
-            source.problem(name.span(), message);
-            ports.is_complete = false;
-        }
+        let is_short = name.get_ref().len() <= 15;
+        let rule = "at most 15 lowercase letters, digits and -, and start with a letter";
+        ports.add(&name, is_short, rule, source);
         let number = number.map_or(1, |number| number.into_inner() as u16);
         ports.items.insert(name.into_inner(), number);
     }
     ports
 }
 
+pub(super) type Sequences = Definitions<Vec<SequenceRule>>;
+
 pub(super) fn sequences(
     mut table: Table<'_>,
-    n: &Option<Spanned<u32>>,
+    n: Option<u32>,
     source: &mut Document<'_>,
-) -> Definitions<Vec<SequenceRule>> {
-    let mut sequences = Definitions {
-        items: Vec::new(),
-        is_complete: !table.is_wrong(),
-    };
+) -> Sequences {
+    let mut sequences = Sequences::new("sequence", &table);
     for (name, mut table) in table.tables(source) {
         let text = name.get_ref();
-        if !is_word(text) || text.len() > 40 || text.ends_with(|c: char| c.is_ascii_digit()) {
-            let message = format!(
-                "`{text}` is not a valid sequence name: use lowercase letters, digits and -, \
-                 start with a letter, and do not end with a digit"
-            );
-            source.problem(name.span(), message);
-            sequences.is_complete = false;
-        }
+        let is_valid = text.len() <= 40 && !text.ends_with(|c: char| c.is_ascii_digit());
+        let rule = "lowercase letters, digits and -, start with a letter, and do not end with a \
+                    digit";
+        sequences.add(&name, is_valid, rule, source);
         let start = table.number("start", 0..1_000_000_001, source);
         let limit = limit(&mut table, n, source);
         table.finish(source);
@@ -76,172 +110,108 @@ pub(super) fn sequences(
 }
 
 /// `limit = "n"` or a number.
-fn limit(
-    table: &mut Table<'_>,
-    n: &Option<Spanned<u32>>,
-    source: &mut Document<'_>,
-) -> Option<u32> {
-    if !table.is_text("limit") {
+fn limit(table: &mut Table<'_>, n: Option<u32>, source: &mut Document<'_>) -> Option<u32> {
+    if table.peek("limit").is_none() {
         let limit = table.number("limit", 1..1_000_000_001, source);
         return limit.map(Spanned::into_inner);
     }
     let text = table.text("limit", source)?;
     if text.get_ref() != "n" {
         let message = "`limit`: expected \"n\" or a number: write limit = \"n\"";
-        source.problem(text.span(), message);
-        return None;
+        return source.refuse(text.span(), message);
     }
     if n.is_none() {
         let message = "`limit` is \"n\", but the zone has no n: write n = 4 at the top";
         source.problem(text.span(), message);
     }
-    n.as_ref().map(|n| *n.get_ref())
+    n
 }
 
-/// The table of a role.
+/// A role, with the variables of its peers.
 pub(super) struct RoleTable {
     pub rule: RoleRule,
-    pub ports: Vec<String>,
-    /// The variables of the role only.
-    pub environment: Variables,
+    pub profile: Profile,
+    pub variables: Variables,
 }
 
-/// Variable names and their templates.
-pub(super) type Variables = Vec<(Spanned<String>, Spanned<String>)>;
+/// The variables of an environment by name, each with its position and its template.
+pub(super) type Variables = BTreeMap<String, (Span, String)>;
 
+pub(super) fn variables(mut table: Table<'_>, source: &mut Document<'_>) -> Variables {
+    let texts = table.all_texts(source).into_iter();
+    texts
+        .map(|(name, template)| {
+            let value = (name.span(), template.into_inner());
+            (name.into_inner(), value)
+        })
+        .collect()
+}
+
+/// The roles. `common` are the variables for all peers; those of a role take precedence.
 pub(super) fn roles(
     mut table: Table<'_>,
-    sequences: &Definitions<Vec<SequenceRule>>,
-    ports: &Definitions<BTreeMap<String, u16>>,
+    common: &Variables,
+    sequences: &Sequences,
+    ports: &Ports,
     source: &mut Document<'_>,
 ) -> Definitions<Vec<RoleTable>> {
-    let mut roles = Definitions {
-        items: Vec::new(),
-        is_complete: !table.is_wrong(),
-    };
+    let mut roles = Definitions::<Vec<_>>::new("role", &table);
     for (name, mut table) in table.tables(source) {
         let text = name.get_ref();
-        let is_taken = text == NAME_SERVER_PARENT
-            || sequences
-                .items
-                .iter()
-                .any(|rule| rule.has_shape(text.as_bytes()));
-        if !is_word(text) || text.len() > 40 || is_taken {
-            let message = format!(
-                "`{text}` is not a valid role name: use lowercase letters, digits and -, start \
-                 with a letter, and choose neither {NAME_SERVER_PARENT} nor an ID"
-            );
-            source.problem(name.span(), message);
-            roles.is_complete = false;
-        }
+        let mut rules = sequences.items.iter();
+        let is_taken =
+            text == NAME_SERVER_PARENT || rules.any(|rule| rule.has_shape(text.as_bytes()));
+        let rule = format!(
+            "lowercase letters, digits and -, start with a letter, and choose neither \
+             {NAME_SERVER_PARENT} nor an ID"
+        );
+        roles.add(&name, text.len() <= 40 && !is_taken, &rule, source);
         let sequence = table.required("sequence", "\"vp\"", source);
-        let sequence = place_of(sequence, "sequence", sequences, |rule| &rule.name, source);
-        let offered = table.texts("ports", source);
-        let mut environment = table.table("environment", source);
-        let variables = environment.all_texts(source);
-        table.finish(source);
-        let offered = match offered {
-            None => ports.items.keys().cloned().collect(),
-            Some(offered) => offered
-                .into_iter()
-                .filter_map(|name| port(Some(name), ports, source))
-                .map(Spanned::into_inner)
-                .collect(),
+        let sequence = sequence.and_then(|name| sequences.place_of(&name, source));
+        let offered = match table.texts("ports", source) {
+            None => ports.names.clone(),
+            Some(mut offered) => {
+                offered.retain(|name| ports.place_of(name, source).is_some());
+                offered.into_iter().map(Spanned::into_inner).collect()
+            }
         };
+        let mut variables = common.clone();
+        variables.extend(self::variables(table.table("environment", source), source));
+        table.finish(source);
         roles.items.push(RoleTable {
             rule: RoleRule {
                 name: name.into_inner(),
                 sequence: Sequence(sequence.unwrap_or_default()),
             },
-            ports: offered,
-            environment: variables,
+            profile: Profile {
+                ports: offered,
+                environment: environment_of(&variables, &ports.items, source),
+                is_failing: AtomicBool::new(false),
+            },
+            variables,
         });
     }
     roles
 }
 
-/// Combines the variables for all peers with those of a role, which take precedence.
-pub(super) fn environment_of(
-    common: &Variables,
-    own: &Variables,
+fn environment_of(
+    variables: &Variables,
     ports: &BTreeMap<String, u16>,
     source: &mut Document<'_>,
 ) -> Environment {
-    let mut templates = BTreeMap::new();
-    let mut spans = BTreeMap::new();
-    for (name, template) in common.iter().chain(own) {
-        templates.insert(name.get_ref().clone(), template.get_ref().clone());
-        spans.insert(name.get_ref().as_str(), name.span());
-    }
-    match Environment::new(&templates, ports) {
-        Ok(environment) => environment,
-        Err(problems) => {
-            for error in problems {
-                let span = spans.get(error.variable.as_str()).cloned();
-                source.problem(span.unwrap_or(0..0), error.to_string());
-            }
-            Environment::default()
+    let templates = variables.iter();
+    let templates = templates.map(|(name, (_, template))| (name.as_str(), template.as_str()));
+    Environment::new(templates, ports).unwrap_or_else(|errors| {
+        for error in errors {
+            report(&error, variables, source);
         }
-    }
+        Environment::default()
+    })
 }
 
-/// The name of a port that the zone defines.
-pub(super) fn port(
-    name: Option<Spanned<String>>,
-    ports: &Definitions<BTreeMap<String, u16>>,
-    source: &mut Document<'_>,
-) -> Option<Spanned<String>> {
-    let known: Vec<&String> = ports.items.keys().collect();
-    known_name(name, "port", &known, ports.is_complete, source)
-}
-
-/// The index of the definition with the name.
-pub(super) fn place_of<T>(
-    name: Option<Spanned<String>>,
-    kind: &str,
-    defined: &Definitions<Vec<T>>,
-    name_of: impl Fn(&T) -> &String,
-    source: &mut Document<'_>,
-) -> Option<u16> {
-    let names: Vec<&String> = defined.items.iter().map(name_of).collect();
-    let name = known_name(name, kind, &names, defined.is_complete, source)?;
-    let place = names.iter().position(|known| *known == name.get_ref())?;
-    u16::try_from(place).ok()
-}
-
-/// A name that must be one of the known names. An unknown name is reported if these are
-/// complete.
-fn known_name(
-    name: Option<Spanned<String>>,
-    kind: &str,
-    known: &[&String],
-    is_complete: bool,
-    source: &mut Document<'_>,
-) -> Option<Spanned<String>> {
-    let name = name?;
-    if known.contains(&name.get_ref()) {
-        return Some(name);
-    }
-    if is_complete {
-        let known: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
-        let known = if known.is_empty() {
-            "none".to_owned()
-        } else {
-            known.join(", ")
-        };
-        let message = format!(
-            "there is no {kind} `{}`: the zone has {known}",
-            name.get_ref()
-        );
-        source.problem(name.span(), message);
-    }
-    None
-}
-
-/// Whether a text has only lowercase letters, digits and `-`, and starts with a letter.
-fn is_word(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text
-            .bytes()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+/// Reports a variable that cannot be rendered.
+pub(super) fn report(error: &RenderError, variables: &Variables, source: &mut Document<'_>) {
+    let variable = variables.get(&error.variable);
+    let span = variable.map_or(0..0, |(span, _)| span.clone());
+    source.problem(span, error.to_string());
 }

@@ -8,9 +8,7 @@ use hickory_proto::rr::{LowerName, Name, RData, RecordType};
 use super::{line, reader::LocatedRecord};
 use crate::{
     settings::Problem,
-    zone::{
-        Form, PeerRef, QueryName, StaticRecords, Zone, name::NAME_SERVER, name::NAME_SERVER_PARENT,
-    },
+    zone::{Form, PeerRef, QueryName, StaticRecords, Zone},
 };
 
 /// The maximum size of an RRset: an answer contains all of it, in a message of 65,535
@@ -55,12 +53,10 @@ pub(super) fn records(
         }
     }
     let record = |located: LocatedRecord| located.record;
-    let by_name = by_name
-        .into_iter()
-        .map(|(name, records)| (name, records.into_iter().map(record).collect()))
-        .collect();
+    let by_name = by_name.into_iter();
+    let by_name = by_name.map(|(name, read)| (name, read.into_iter().map(record).collect()));
     Ok(StaticRecords {
-        by_name,
+        by_name: by_name.collect(),
         empty_non_terminals,
     })
 }
@@ -71,11 +67,8 @@ impl LocatedRecord {
     }
 
     fn problem(&self, message: String) -> Problem {
-        Problem {
-            path: self.path.to_path_buf(),
-            line: Some(self.line),
-            message: format!("{} {message}", line::name(&self.record.name)),
-        }
+        let message = format!("{} {message}", line::name(&self.record.name));
+        Problem::new(&self.path, Some(self.line), message)
     }
 
     fn place(&self) -> String {
@@ -106,16 +99,12 @@ fn refusal(located: &LocatedRecord, zone: &Zone) -> Option<Problem> {
 
 /// Whether the name is not reserved by the service.
 fn is_free(name: &Name, zone: &Zone) -> bool {
+    let first = name.iter().next().unwrap_or_default();
     match zone.parse(name) {
-        QueryName::Unknown => {
-            let first = name.iter().next().unwrap_or_default().to_ascii_lowercase();
-            let first = String::from_utf8_lossy(&first).into_owned();
-            !zone.rules.is_id_shaped(first.as_bytes())
+        QueryName::Unknown => !zone.rules.is_id_shaped(first),
+        QueryName::Peer { peer, form } => {
+            form == Form::Plain && matches!(peer, PeerRef::Host { role: None, .. })
         }
-        QueryName::Peer {
-            peer: PeerRef::Host { role: None, .. },
-            form: Form::Plain,
-        } => true,
         _ => false,
     }
 }
@@ -183,7 +172,7 @@ fn name_server_without_address(
     zone: &Zone,
 ) -> Option<Problem> {
     let at_origin = by_name.get(&LowerName::new(&zone.origin))?;
-    let own = zone.name(&[NAME_SERVER, NAME_SERVER_PARENT]);
+    let own = zone.name_server();
     let has_address = |name: &Name| {
         let records = by_name.get(&LowerName::new(name));
         let mut types = records.into_iter().flatten().map(LocatedRecord::rtype);

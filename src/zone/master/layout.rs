@@ -5,7 +5,7 @@
 //! octets (RFC 3597, section 5), because a secondary checks it too: one record that it
 //! refuses breaks the transfer of the whole zone.
 
-use super::{name, substitution, svcb};
+use super::{name, substitution, svcb, token::decimal};
 
 /// A field of RDATA, in the order of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +33,17 @@ pub(super) enum Field {
     Base64,
     /// Service parameters (RFC 9460, section 2.1).
     Parameters,
+    /// The octets of an unassigned type, which have no text format.
+    Opaque,
 }
 
 use Field::*;
 
 /// A record type.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
     pub code: u16,
+    /// Empty for an unassigned type.
     pub mnemonic: &'static str,
     pub fields: &'static [Field],
 }
@@ -105,60 +108,10 @@ static UNSUPPORTED: [(u16, &str, &str); 15] = [
     (63, "ZONEMD", UNSIGNED),
 ];
 
-/// A type that a master file may contain.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Type {
-    Known(&'static Layout),
-    /// An unassigned type: its RDATA is opaque.
-    Opaque(u16),
-}
-
-impl Type {
-    /// Parses the name of a type. The error is a message.
-    pub fn named(word: &str) -> Result<Self, String> {
-        let code = code(word);
-        let is_named = |(number, mnemonic): (u16, &str)| {
-            code == Some(number) || mnemonic.eq_ignore_ascii_case(word)
-        };
-        if let Some(layout) = LAYOUTS
-            .iter()
-            .find(|layout| is_named((layout.code, layout.mnemonic)))
-        {
-            return Ok(Self::Known(layout));
-        }
-        if let Some((_, mnemonic, reason)) = UNSUPPORTED
-            .iter()
-            .find(|(number, mnemonic, _)| is_named((*number, mnemonic)))
-        {
-            return Err(format!(
-                "{mnemonic} records are not allowed in this zone, because {reason}: remove it"
-            ));
-        }
-        match code {
-            Some(code) if is_unassigned(code) => Ok(Self::Opaque(code)),
-            _ => {
-                let known: Vec<_> = LAYOUTS.iter().map(|layout| layout.mnemonic).collect();
-                let known = known.join(", ");
-                Err(format!(
-                    "`{word}` is not a supported record type: expected one of {known}"
-                ))
-            }
-        }
-    }
-
-    pub fn code(self) -> u16 {
-        match self {
-            Self::Known(layout) => layout.code,
-            Self::Opaque(code) => code,
-        }
-    }
-}
-
 /// The code of a type such as `TYPE65280` (RFC 3597, section 5).
 fn code(word: &str) -> Option<u16> {
     let (prefix, number) = word.split_at_checked(4)?;
-    let is_number = number.bytes().all(|digit| digit.is_ascii_digit());
-    (prefix.eq_ignore_ascii_case("TYPE") && is_number).then(|| number.parse().ok())?
+    decimal(number).filter(|_| prefix.eq_ignore_ascii_case("TYPE"))
 }
 
 /// Whether the type is unassigned, both in IANA's registry of record types and in the
@@ -168,6 +121,32 @@ fn is_unassigned(code: u16) -> bool {
 }
 
 impl Layout {
+    /// The type with the name. The error is a message.
+    pub fn named(word: &str) -> Result<Self, String> {
+        let code = code(word);
+        let is_named = |number: u16, mnemonic: &str| {
+            code == Some(number) || mnemonic.eq_ignore_ascii_case(word)
+        };
+        let mut known = LAYOUTS.into_iter();
+        if let Some(layout) = known.find(|layout| is_named(layout.code, layout.mnemonic)) {
+            return Ok(layout);
+        }
+        for (number, mnemonic, reason) in UNSUPPORTED {
+            if is_named(number, mnemonic) {
+                return Err(format!(
+                    "{mnemonic} records are not allowed in this zone, because {reason}: remove it"
+                ));
+            }
+        }
+        match code {
+            Some(code) if is_unassigned(code) => Ok(layout(code, "", &[Opaque])),
+            _ => Err(format!(
+                "`{word}` is not a supported record type: expected one of {}",
+                LAYOUTS.map(|layout| layout.mnemonic).join(", ")
+            )),
+        }
+    }
+
     /// Splits RDATA into its fields. The error is a part of a message.
     pub fn split<'w>(&self, rdata: &'w [u8]) -> Result<Vec<(Field, &'w [u8])>, &'static str> {
         let mut fields = Vec::with_capacity(self.fields.len());
@@ -194,9 +173,9 @@ impl Layout {
                     return Err("has flags that are not letters and digits (RFC 3403)");
                 }
                 if !substitution::is_valid(&regexp[1..]) {
-                    return Err(
-                        "has an invalid substitution expression (RFC 3402) in its fifth field",
-                    );
+                    let message = "has an invalid substitution expression (RFC 3402) in its fifth \
+                                   field";
+                    return Err(message);
                 }
             }
             _ => {}
@@ -242,7 +221,7 @@ impl Field {
                 _ => Err("has a tag that is not letters and digits"),
             },
             Hex | Base64 if octets.is_empty() => Err(SHORT),
-            Value | Target | Hex | Base64 => Ok(octets.len()),
+            Value | Target | Hex | Base64 | Opaque => Ok(octets.len()),
             Parameters => svcb::check(octets).map(|()| octets.len()),
         }
     }

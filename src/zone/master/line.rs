@@ -80,15 +80,7 @@ impl fmt::Display for AbsoluteName<'_> {
             return f.write_str(".");
         }
         for label in self.0.iter() {
-            for octet in label {
-                match octet {
-                    b'.' | b'"' | b'(' | b')' | b';' | b'@' | b'$' | b'\\' => {
-                        write!(f, "\\{}", char::from(*octet))?;
-                    }
-                    b'!'..=b'~' => write!(f, "{}", char::from(*octet))?,
-                    _ => write!(f, "\\{octet:03}")?,
-                }
-            }
+            write_escaped(f, label, b".\"();@$\\ ")?;
             f.write_str(".")?;
         }
         Ok(())
@@ -104,28 +96,29 @@ fn write_octets(f: &mut fmt::Formatter<'_>, data: &RData) -> fmt::Result {
     octets.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
 }
 
+/// Character-strings, each in quotes (RFC 1035, section 5.1).
 fn write_strings<'s>(
     f: &mut fmt::Formatter<'_>,
     strings: impl Iterator<Item = &'s Box<[u8]>>,
 ) -> fmt::Result {
     for (place, string) in strings.enumerate() {
-        if place > 0 {
-            f.write_str(" ")?;
-        }
-        write_string(f, string)?;
+        f.write_str(if place > 0 { " \"" } else { "\"" })?;
+        write_escaped(f, string, b"\"\\")?;
+        f.write_str("\"")?;
     }
     Ok(())
 }
 
-/// A character-string in quotes (RFC 1035, section 5.1).
-fn write_string(f: &mut fmt::Formatter<'_>, string: &[u8]) -> fmt::Result {
-    f.write_str("\"")?;
-    for octet in string {
+/// Writes octets as text, with escapes for the special ones and those that are not
+/// printable.
+fn write_escaped(f: &mut fmt::Formatter<'_>, octets: &[u8], special: &[u8]) -> fmt::Result {
+    for octet in octets {
         match octet {
-            b'"' | b'\\' => write!(f, "\\{}", char::from(*octet))?,
+            b' ' if special.contains(octet) => f.write_str("\\032")?,
+            b' '..=b'~' if special.contains(octet) => write!(f, "\\{}", char::from(*octet))?,
             b' '..=b'~' => write!(f, "{}", char::from(*octet))?,
             _ => write!(f, "\\{octet:03}")?,
         }
     }
-    f.write_str("\"")
+    Ok(())
 }

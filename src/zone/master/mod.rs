@@ -31,24 +31,31 @@ use super::Zone;
 use crate::settings::Problem;
 
 pub use super::StaticRecords;
-pub use line::{Line, line};
+pub use line::line;
 
 /// Reads the static records of a zone from a file and the files that it includes.
 pub fn read(path: &Path, zone: &Zone) -> Result<StaticRecords, Vec<Problem>> {
-    let mut reader = Reader::new(Files::new(), zone);
-    reader.file(path, zone);
-    check_all(reader, zone)
+    let mut files = Files::new();
+    match files.open(path) {
+        Ok(text) => records(files, path, &text, zone),
+        Err(message) => Err(vec![Problem::new(path, None, message)]),
+    }
 }
 
 /// Parses the text of a master file. Opens no file: the text cannot include any.
 pub fn parse(path: &Path, text: &[u8], zone: &Zone) -> Result<StaticRecords, Vec<Problem>> {
-    let mut reader = Reader::new(Files::without_includes(), zone);
-    reader.text(path, text, zone);
-    check_all(reader, zone)
+    records(Files::without_includes(), path, text, zone)
 }
 
-/// Checks all records. Returns the mistakes of single entries and of records together.
-fn check_all(reader: Reader, zone: &Zone) -> Result<StaticRecords, Vec<Problem>> {
+/// Reads and checks all records. Returns the mistakes of single entries and of records
+/// together.
+fn records(
+    files: Files,
+    path: &Path,
+    text: &[u8],
+    zone: &Zone,
+) -> Result<StaticRecords, Vec<Problem>> {
+    let reader = Reader::read(files, path, text, zone);
     let mut problems = reader.problems;
     match check::records(reader.records, zone) {
         Ok(records) if problems.is_empty() => return Ok(records),

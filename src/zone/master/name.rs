@@ -3,20 +3,19 @@
 
 use hickory_proto::rr::Name;
 
-use super::token::{Token, octets};
+use super::token::{Octet, Token, octets};
+use crate::settings::Mistake;
 
 /// The maximum lengths of a name and a label (RFC 1035, section 2.3.4).
 const NAME_OCTETS: usize = 255;
 const LABEL_OCTETS: usize = 63;
 
 /// Parses a name: `@` is the origin, and a name without a final dot is relative to it.
-pub(super) fn absolute(token: &Token<'_>, origin: &[u8]) -> Result<Vec<u8>, String> {
+pub(super) fn absolute(token: &Token<'_>, origin: &[u8]) -> Result<Vec<u8>, Mistake> {
     let text = token.text;
+    let wrong = |what: &str| token.mistake(format!("`{}` {what}", token.excerpt()));
     if token.is_quoted {
-        return Err(format!(
-            "`{}` is a name: write it without quotes",
-            token.excerpt()
-        ));
+        return Err(wrong("is a name: write it without quotes"));
     }
     match text {
         b"@" => return Ok(origin.to_vec()),
@@ -27,59 +26,52 @@ pub(super) fn absolute(token: &Token<'_>, origin: &[u8]) -> Result<Vec<u8>, Stri
     let mut label = Vec::with_capacity(LABEL_OCTETS);
     let mut is_absolute = false;
     for octet in octets(text) {
-        let octet = octet?;
-        // A dot before this octet is not final.
-        is_absolute = false;
-        if !octet.is_escaped && !octet.value.is_ascii() {
-            return Err(non_ascii(token));
+        let Octet { value, is_escaped } = octet.map_err(|message| token.mistake(message))?;
+        // A dot is final unless another octet follows.
+        is_absolute = value == b'.' && !is_escaped;
+        if is_absolute {
+            append(&mut name, &label).map_err(wrong)?;
+            label.clear();
+        } else if is_escaped || value.is_ascii() {
+            label.push(value);
+        } else {
+            return Err(wrong(&not_ascii(text)));
         }
-        if octet.value != b'.' || octet.is_escaped {
-            label.push(octet.value);
-            continue;
-        }
-        append(&mut name, &label, token)?;
-        label.clear();
-        is_absolute = true;
     }
     if is_absolute {
         name.push(0);
     } else {
-        append(&mut name, &label, token)?;
+        append(&mut name, &label).map_err(wrong)?;
         name.extend(origin);
     }
     if name.len() > NAME_OCTETS {
-        let message = format!(
-            "has {} octets: a name has at most {NAME_OCTETS}",
-            name.len()
-        );
-        return Err(format!("`{}` {message}", token.excerpt()));
+        let octets = name.len();
+        return Err(wrong(&format!(
+            "has {octets} octets: a name has at most {NAME_OCTETS}"
+        )));
     }
     Ok(name)
 }
 
-fn append(name: &mut Vec<u8>, label: &[u8], token: &Token<'_>) -> Result<(), String> {
-    let excerpt = token.excerpt();
-    match u8::try_from(label.len()) {
-        Ok(0) => Err(format!("`{excerpt}` has an empty label")),
-        Ok(length) if usize::from(length) <= LABEL_OCTETS => {
-            name.push(length);
-            name.extend(label);
-            Ok(())
-        }
-        _ => Err(format!(
-            "`{excerpt}` has a label of more than {LABEL_OCTETS} octets: shorten it"
-        )),
+/// Appends a label. The error is a part of a message.
+fn append(name: &mut Vec<u8>, label: &[u8]) -> Result<(), &'static str> {
+    match label.len() {
+        0 => return Err("has an empty label"),
+        1..=LABEL_OCTETS => {}
+        _ => return Err("has a label of more than 63 octets: shorten it"),
     }
+    name.push(label.len() as u8);
+    name.extend(label);
+    Ok(())
 }
 
-/// The message about a name with other characters than ASCII, which servers interpret
+/// The part of a message about a name with other characters than ASCII, which servers interpret
 /// differently. It suggests the encoded name (RFC 5891).
-fn non_ascii(token: &Token<'_>) -> String {
-    let excerpt = token.excerpt();
-    let name = std::str::from_utf8(token.text).ok();
+fn not_ascii(text: &[u8]) -> String {
+    let name = std::str::from_utf8(text).ok();
     match name.and_then(|name| Name::from_utf8(name).ok()) {
-        Some(name) => format!("`{excerpt}` is not ASCII: write {}", name.to_ascii()),
-        None => format!("`{excerpt}` is not ASCII: write such octets as escapes, as in \\195"),
+        Some(name) => format!("is not ASCII: write {}", name.to_ascii()),
+        None => "is not ASCII: write such octets as escapes, as in \\195".into(),
     }
 }
 

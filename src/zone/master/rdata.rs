@@ -8,37 +8,31 @@ use std::{
 use data_encoding::{BASE64, Encoding, HEXLOWER_PERMISSIVE};
 
 use super::{
-    layout::{Field, Layout, Type},
+    layout::{Field, Layout},
     name, svcb,
-    token::{Mistake, Token},
+    token::{Token, decimal},
 };
-
-/// The maximum length of a character-string (RFC 1035, section 3.3).
-const TEXT_OCTETS: usize = 255;
+use crate::{
+    settings::Mistake,
+    zone::{packet, records::STRING_OCTETS},
+};
 
 /// Parses RDATA into wire format. `line` is the line of the record type.
 pub(super) fn read(
-    rtype: Type,
+    layout: Layout,
     line: usize,
     tokens: &[Token<'_>],
     origin: &[u8],
 ) -> Result<Vec<u8>, Mistake> {
     let mut words = Words {
+        layout,
         rest: tokens,
         line,
         origin,
     };
-    let generic = words.generic()?;
-    let (layout, rdata) = match (rtype, generic) {
-        (Type::Opaque(_), Some(rdata)) => return Ok(rdata),
-        (Type::Opaque(code), None) => {
-            let message = format!(
-                "type {code} is unknown: write its RDATA as octets, as in \\# 2 0a0b (RFC 3597)"
-            );
-            return Err(words.mistake(message));
-        }
-        (Type::Known(layout), Some(rdata)) => (layout, rdata),
-        (Type::Known(layout), None) => (layout, words.fields(layout)?),
+    let rdata = match words.generic()? {
+        Some(rdata) => rdata,
+        None => words.fields()?,
     };
     let mnemonic = layout.mnemonic;
     match layout.split(&rdata) {
@@ -49,6 +43,7 @@ pub(super) fn read(
 
 /// The remaining tokens of an entry.
 struct Words<'e> {
+    layout: Layout,
     rest: &'e [Token<'e>],
     /// The line of the previous token.
     line: usize,
@@ -57,10 +52,7 @@ struct Words<'e> {
 
 impl<'e> Words<'e> {
     fn mistake(&self, message: impl Into<String>) -> Mistake {
-        Mistake {
-            line: self.line,
-            message: message.into(),
-        }
+        Mistake::new(self.line, message)
     }
 
     fn next(&mut self, what: &str) -> Result<&'e Token<'e>, Mistake> {
@@ -75,8 +67,8 @@ impl<'e> Words<'e> {
     /// A word without quotes and escapes.
     fn word(&mut self, what: &str) -> Result<&'e str, Mistake> {
         let token = self.next(what)?;
-        let excerpt = token.excerpt();
         token.word().ok_or_else(|| {
+            let excerpt = token.excerpt();
             token.mistake(format!(
                 "`{excerpt}` is quoted or not a plain word: write {what}"
             ))
@@ -86,11 +78,8 @@ impl<'e> Words<'e> {
     fn number(&mut self, max: u16) -> Result<u16, Mistake> {
         let what = format!("a number from 0 to {max}");
         let word = self.word(&what)?;
-        let is_number = word.bytes().all(|digit| digit.is_ascii_digit());
-        let number = word.parse().ok().filter(|number| *number <= max);
-        number
-            .filter(|_| is_number)
-            .ok_or_else(|| self.mistake(format!("`{word}` is not {what}")))
+        let number = decimal(word).filter(|number| *number <= max);
+        number.ok_or_else(|| self.mistake(format!("`{word}` is not {what}")))
     }
 
     /// A word in the text format of its type.
@@ -139,20 +128,22 @@ impl<'e> Words<'e> {
         Err(self.mistake(message))
     }
 
-    fn fields(&mut self, layout: &Layout) -> Result<Vec<u8>, Mistake> {
+    fn fields(&mut self) -> Result<Vec<u8>, Mistake> {
+        let Layout {
+            mnemonic, fields, ..
+        } = self.layout;
         let mut rdata = Vec::new();
-        for field in layout.fields {
+        for field in fields {
             self.field(*field, &mut rdata)?;
         }
-        let mnemonic = layout.mnemonic;
-        match self.rest.first() {
-            None => Ok(rdata),
-            Some(token) => Err(token.mistake(format!(
-                "`{}` is unexpected after one {mnemonic} record: write a line for each record, or \
-                 remove it",
-                token.excerpt()
-            ))),
-        }
+        let Some(token) = self.rest.first() else {
+            return Ok(rdata);
+        };
+        let excerpt = token.excerpt();
+        Err(token.mistake(format!(
+            "`{excerpt}` is unexpected after one {mnemonic} record: write a line for each record, \
+             or remove it"
+        )))
     }
 
     fn field(&mut self, field: Field, rdata: &mut Vec<u8>) -> Result<(), Mistake> {
@@ -167,23 +158,17 @@ impl<'e> Words<'e> {
                 let address: Ipv6Addr = self.parsed("an IPv6 address", "fd00::1")?;
                 rdata.extend(address.octets());
             }
-            Field::Name => {
-                let token = self.next("a name")?;
-                let name = name::absolute(token, self.origin);
-                rdata.extend(name.map_err(|message| token.mistake(message))?);
-            }
-            Field::Text => self.text(rdata)?,
-            Field::Texts => {
+            Field::Name => rdata.extend(name::absolute(self.next("a name")?, self.origin)?),
+            Field::Text | Field::Texts => {
                 self.text(rdata)?;
-                while !self.rest.is_empty() {
+                while field == Field::Texts && !self.rest.is_empty() {
                     self.text(rdata)?;
                 }
             }
             Field::Tag => {
                 let word = self.word("a tag such as issue")?;
-                let length = u8::try_from(word.len());
-                rdata.push(length.map_err(|_| self.mistake("the tag is longer than 255 octets"))?);
-                rdata.extend(word.bytes());
+                let tag = packet::string(rdata, |out| out.extend(word.bytes()));
+                tag.ok_or_else(|| self.mistake("the tag is longer than 255 octets"))?;
             }
             Field::Value => rdata.extend(self.next("a value")?.value()?),
             Field::Target => {
@@ -194,13 +179,17 @@ impl<'e> Words<'e> {
                 }
                 rdata.extend(token.value()?);
             }
-            Field::Hex => {
-                rdata.extend(self.decoded(&HEXLOWER_PERMISSIVE, "hexadecimal")?);
-            }
+            Field::Hex => rdata.extend(self.decoded(&HEXLOWER_PERMISSIVE, "hexadecimal")?),
             Field::Base64 => rdata.extend(self.decoded(&BASE64, "base64")?),
             Field::Parameters => {
                 rdata.extend(svcb::read(self.rest)?);
                 self.rest = &[];
+            }
+            Field::Opaque => {
+                let code = self.layout.code;
+                return Err(self.mistake(format!(
+                    "type {code} is unknown: write its RDATA as octets, as in \\# 2 0a0b (RFC 3597)"
+                )));
             }
         }
         Ok(())
@@ -209,17 +198,12 @@ impl<'e> Words<'e> {
     fn text(&mut self, rdata: &mut Vec<u8>) -> Result<(), Mistake> {
         let token = self.next("a string")?;
         let text = token.value()?;
-        match u8::try_from(text.len()) {
-            Ok(length) => {
-                rdata.push(length);
-                rdata.extend(text);
-                Ok(())
-            }
-            Err(_) => Err(token.mistake(format!(
-                "a string has {} octets, more than {TEXT_OCTETS}: split it into several, each in \
-                 quotes",
-                text.len()
-            ))),
-        }
+        packet::string(rdata, |out| out.extend(&text)).ok_or_else(|| {
+            let octets = text.len();
+            token.mistake(format!(
+                "a string has {octets} octets, more than {STRING_OCTETS}: split it into several, \
+                 each in quotes"
+            ))
+        })
     }
 }

@@ -14,11 +14,14 @@ use hickory_proto::{
 
 use super::{
     files::Files,
-    layout::Type,
+    layout::Layout,
     name, rdata,
-    token::{Entries, Entry, Mistake, Token},
+    token::{Entries, Entry, Token},
 };
-use crate::{settings::Problem, zone::Zone};
+use crate::{
+    settings::{Mistake, Problem},
+    zone::{Zone, packet},
+};
 
 /// The number of mistakes after which the rest is ignored: it is probably not a master
 /// file.
@@ -64,59 +67,37 @@ enum Owner {
 }
 
 impl Reader {
-    pub fn new(files: Files, zone: &Zone) -> Self {
-        Self {
+    /// Reads the text of the zone's master file.
+    pub fn read(files: Files, path: &Path, text: &[u8], zone: &Zone) -> Self {
+        let mut reader = Self {
             files,
             ttl: zone.ttl,
             records: Vec::new(),
             problems: Vec::new(),
-        }
-    }
-
-    /// Reads the zone's master file.
-    pub fn file(&mut self, path: &Path, zone: &Zone) {
-        match self.files.open(path) {
-            Ok(text) => self.text(path, &text, zone),
-            Err(message) => self.problems.push(Problem {
-                path: path.to_owned(),
-                line: None,
-                message,
-            }),
-        }
-    }
-
-    /// Reads the text of the zone's master file.
-    pub fn text(&mut self, path: &Path, text: &[u8], zone: &Zone) {
-        let mut origin = Vec::new();
-        for label in zone.origin.iter() {
-            // A label has at most 63 octets.
-            origin.push(label.len() as u8);
-            origin.extend(label);
-        }
-        origin.push(0);
-        let mut scope = Scope {
+        };
+        let scope = Scope {
             path: path.into(),
-            origin,
+            origin: packet::name(&zone.origin),
             owner: Owner::None,
         };
-        self.entries(text, &mut scope);
+        reader.entries(text, scope);
+        reader
     }
 
-    fn entries(&mut self, text: &[u8], scope: &mut Scope) {
+    fn entries(&mut self, text: &[u8], mut scope: Scope) {
         let without_mark = text.strip_prefix(b"\xef\xbb\xbf");
         if without_mark.is_some() {
             let message = "the file starts with a byte order mark: save it without one";
-            self.problem(scope, 1, message.into());
+            let problem = Problem::new(&scope.path, Some(1), message);
+            self.problems.push(problem);
         }
         for entry in Entries::new(without_mark.unwrap_or(text)) {
-            let (result, is_fatal) = match &entry {
-                Ok(entry) => (self.entry(entry, scope), entry.is_origin()),
-                Err(_) => (Ok(()), false),
-            };
-            if let Err(mistake) = entry.map(drop).and(result) {
-                self.problem(scope, mistake.line, mistake.message);
+            let directive = entry.as_ref().ok().and_then(Entry::directive);
+            let is_origin = directive.is_some_and(|name| name.eq_ignore_ascii_case(b"$ORIGIN"));
+            if let Err(mistake) = entry.and_then(|entry| self.entry(&entry, &mut scope)) {
+                self.problems.push(mistake.in_file(&scope.path));
                 // All names below an invalid origin would be invalid, too.
-                if is_fatal {
+                if is_origin {
                     return;
                 }
             }
@@ -126,27 +107,18 @@ impl Reader {
         }
     }
 
-    fn problem(&mut self, scope: &Scope, line: usize, message: String) {
-        self.problems.push(Problem {
-            path: scope.path.to_path_buf(),
-            line: Some(line),
-            message,
-        });
-    }
-
     fn entry(&mut self, entry: &Entry<'_>, scope: &mut Scope) -> Result<(), Mistake> {
         let Some((first, rest)) = entry.tokens.split_first() else {
             return Ok(());
         };
-        if entry.is_directive() {
+        if entry.directive().is_some() {
             return self.directive(first, rest, scope);
         }
         let rest = if entry.is_indented {
             &entry.tokens
         } else {
             scope.owner = Owner::Invalid;
-            let owner = name::absolute(first, &scope.origin);
-            scope.owner = Owner::Name(owner.map_err(|message| first.mistake(message))?);
+            scope.owner = Owner::Name(name::absolute(first, &scope.origin)?);
             rest
         };
         match scope.owner.clone() {
@@ -165,40 +137,33 @@ impl Reader {
         scope: &mut Scope,
     ) -> Result<(), Mistake> {
         let directive = first.excerpt().to_ascii_uppercase();
-        let (max_arguments, example) = match directive.as_str() {
-            "$ORIGIN" => (1, "sub"),
-            "$TTL" => (1, "1h"),
-            "$INCLUDE" => (2, "FILE"),
-            "$GENERATE" => {
-                return Err(
-                    first.mistake("$GENERATE is not supported: write a line for each record")
-                );
+        let missing = |example: &str| {
+            let message = format!("{directive} has no argument: write {directive} {example}");
+            Err(first.mistake(message))
+        };
+        match (directive.as_str(), rest) {
+            ("$ORIGIN", [origin]) => scope.origin = name::absolute(origin, &scope.origin)?,
+            ("$TTL", [time]) => self.ttl = ttl(time)?,
+            ("$INCLUDE", [file]) => self.include(file, scope.origin.clone(), scope)?,
+            ("$INCLUDE", [file, origin]) => {
+                self.include(file, name::absolute(origin, &scope.origin)?, scope)?;
+            }
+            ("$ORIGIN", []) => return missing("sub"),
+            ("$TTL", []) => return missing("1h"),
+            ("$INCLUDE", []) => return missing("FILE"),
+            ("$ORIGIN" | "$TTL", [_, token, ..]) | ("$INCLUDE", [_, _, token, ..]) => {
+                let excerpt = token.excerpt();
+                return Err(token.mistake(format!(
+                    "`{excerpt}` is one argument too many for {directive}: remove it"
+                )));
+            }
+            ("$GENERATE", _) => {
+                let message = "$GENERATE is not supported: write a line for each record";
+                return Err(first.mistake(message));
             }
             _ => {
                 let message = "is not a directive: expected $ORIGIN, $TTL or $INCLUDE";
                 return Err(first.mistake(format!("`{directive}` {message}")));
-            }
-        };
-        let Some(argument) = rest.first() else {
-            let message = format!("{directive} has no argument: write {directive} {example}");
-            return Err(first.mistake(message));
-        };
-        if let Some(token) = rest.get(max_arguments) {
-            let excerpt = token.excerpt();
-            return Err(token.mistake(format!(
-                "`{excerpt}` is one argument too many for {directive}: remove it"
-            )));
-        }
-        let name_of = |token: &Token<'_>| {
-            let name = name::absolute(token, &scope.origin);
-            name.map_err(|message| token.mistake(message))
-        };
-        match directive.as_str() {
-            "$ORIGIN" => scope.origin = name_of(argument)?,
-            "$TTL" => self.ttl = ttl(argument)?,
-            _ => {
-                let origin = rest.get(1).map(name_of).transpose()?;
-                self.include(argument, origin, scope)?;
             }
         }
         Ok(())
@@ -208,23 +173,21 @@ impl Reader {
     fn include(
         &mut self,
         token: &Token<'_>,
-        origin: Option<Vec<u8>>,
+        origin: Vec<u8>,
         scope: &Scope,
     ) -> Result<(), Mistake> {
-        let unreadable = |message: String| {
-            let excerpt = token.excerpt();
-            token.mistake(format!("`{excerpt}` {message}"))
-        };
+        let unreadable =
+            |message: String| token.mistake(format!("`{}` {message}", token.excerpt()));
         let file = str::from_utf8(token.text).map_err(|error| unreadable(error.to_string()))?;
         let directory = scope.path.parent().unwrap_or(Path::new(""));
         let path = directory.join(file);
         let text = self.files.open(&path).map_err(unreadable)?;
-        let mut inner = Scope {
+        let inner = Scope {
             path: path.into(),
-            origin: origin.unwrap_or_else(|| scope.origin.clone()),
+            origin,
             owner: scope.owner.clone(),
         };
-        self.entries(&text, &mut inner);
+        self.entries(&text, inner);
         self.files.close();
         Ok(())
     }
@@ -240,13 +203,10 @@ impl Reader {
     ) -> Result<(), Mistake> {
         let mut rest = tokens;
         let (mut own_ttl, mut has_class) = (None, false);
-        let (rtype, type_line) = loop {
+        let (layout, type_line) = loop {
             let Some((token, behind)) = rest.split_first() else {
                 let message = "the line has no record type: write one, as in `name A 10.0.0.1`";
-                return Err(Mistake {
-                    line,
-                    message: message.into(),
-                });
+                return Err(Mistake::new(line, message));
             };
             rest = behind;
             let word = token.word().unwrap_or_default();
@@ -255,42 +215,34 @@ impl Reader {
             } else if own_ttl.is_none() && word.starts_with(|c: char| c.is_ascii_digit()) {
                 own_ttl = Some(ttl(token)?);
             } else if word.is_empty() {
-                let excerpt = token.excerpt();
-                return Err(
-                    token.mistake(format!("`{excerpt}` is not a record type, class or TTL"))
-                );
+                let message = format!("`{}` is not a record type, class or TTL", token.excerpt());
+                return Err(token.mistake(message));
             } else {
-                let rtype = Type::named(word).map_err(|message| token.mistake(message))?;
-                break (rtype, token.line);
+                let layout = Layout::named(word).map_err(|message| token.mistake(message))?;
+                break (layout, token.line);
             }
         };
-        let rdata = rdata::read(rtype, type_line, rest, &scope.origin)?;
+        let rdata = rdata::read(layout, type_line, rest, &scope.origin)?;
         let ttl = own_ttl.unwrap_or(self.ttl);
-        let record = decode(&owner, rtype.code(), ttl, &rdata).ok_or_else(|| Mistake {
-            line,
-            message: "the record cannot be sent in a message: remove it".into(),
+        let record = decode(&owner, layout.code, ttl, &rdata).ok_or_else(|| {
+            Mistake::new(line, "the record cannot be sent in a message: remove it")
         })?;
         self.records.push(LocatedRecord {
             record,
             path: scope.path.clone(),
             line,
-            canonical: canonical(rtype, rdata),
+            canonical: layout.canonical(&rdata),
         });
         Ok(())
     }
 }
 
 impl Entry<'_> {
-    fn is_directive(&self) -> bool {
-        let first = self.tokens.first();
-        !self.is_indented
-            && first.is_some_and(|token| !token.is_quoted && token.text.starts_with(b"$"))
-    }
-
-    fn is_origin(&self) -> bool {
-        let first = self.tokens.first();
-        self.is_directive()
-            && first.is_some_and(|token| token.text.eq_ignore_ascii_case(b"$ORIGIN"))
+    /// The name of the directive, if it is one.
+    fn directive(&self) -> Option<&[u8]> {
+        let first = self.tokens.first()?;
+        let is_directive = !self.is_indented && !first.is_quoted && first.text.starts_with(b"$");
+        is_directive.then_some(first.text)
     }
 }
 
@@ -298,13 +250,14 @@ impl Entry<'_> {
 /// 1035, section 5.2).
 fn is_class(token: &Token<'_>, word: &str) -> Result<bool, Mistake> {
     let word = word.to_ascii_uppercase();
-    match word.as_str() {
-        "IN" | "CLASS1" => Ok(true),
-        "CH" | "CHAOS" | "HS" | "HESIOD" | "CS" | "NONE" | "ANY" => Err(()),
-        _ if word.starts_with("CLASS") => Err(()),
-        _ => Ok(false),
+    let others = ["CH", "CHAOS", "HS", "HESIOD", "CS", "NONE", "ANY"];
+    if word == "IN" || word == "CLASS1" {
+        return Ok(true);
     }
-    .map_err(|()| token.mistake(format!("`{word}` is not the zone's class: write IN")))
+    if others.contains(&word.as_str()) || word.starts_with("CLASS") {
+        return Err(token.mistake(format!("`{word}` is not the zone's class: write IN")));
+    }
+    Ok(false)
 }
 
 /// A number of seconds, or numbers with units as in `1h30m`.
@@ -318,9 +271,8 @@ fn ttl(token: &Token<'_>) -> Result<u32, Mistake> {
     let word = token.word().ok_or_else(invalid)?;
     let (mut sum, mut rest) = (0_u64, word);
     loop {
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| !c.is_ascii_digit());
+        let end = end.unwrap_or(rest.len());
         let number: u64 = rest[..end].parse().map_err(|_| invalid())?;
         let mut units = rest[end..].chars();
         let unit = match units.next().map(|unit| unit.to_ascii_lowercase()) {
@@ -357,11 +309,4 @@ fn decode(owner: &[u8], code: u16, ttl: u32, rdata: &[u8]) -> Option<Record> {
     encoder.set_name_encoding(NameEncoding::Uncompressed);
     record.emit(&mut encoder).ok()?;
     (written == octets && !rdata.is_empty()).then_some(record)
-}
-
-fn canonical(rtype: Type, rdata: Vec<u8>) -> Vec<u8> {
-    match rtype {
-        Type::Opaque(_) => rdata,
-        Type::Known(layout) => layout.canonical(&rdata),
-    }
 }

@@ -9,7 +9,8 @@ use std::{
 
 use data_encoding::BASE64;
 
-use super::token::{Mistake, Octet, Token, octets};
+use super::token::{Token, decimal, decoded};
+use crate::{settings::Mistake, zone::packet};
 
 /// The names of the keys, indexed by number (section 14.3.2; RFC 9461 for the last).
 const KEYS: [&str; 8] = [
@@ -52,11 +53,8 @@ pub(super) fn read(tokens: &[Token<'_>]) -> Result<Vec<u8>, Mistake> {
             let quoted = tokens.next_if(|next| next.is_quoted && next.is_joined);
             value = value.map(|value| quoted.map_or(value, |quoted| quoted.text));
         }
-        let parameter = parameter(name, value).map_err(|message| {
-            let excerpt = token.excerpt();
-            token.mistake(format!("`{excerpt}` {message}"))
-        });
-        let (key, value) = parameter?;
+        let wrong = |message| token.mistake(format!("`{}` {message}", token.excerpt()));
+        let (key, value) = parameter(name, value).map_err(wrong)?;
         if parameters.insert(key, value).is_some() {
             return Err(token.mistake(format!("the key of `{}` is repeated", token.excerpt())));
         }
@@ -84,25 +82,19 @@ fn parameter(name: &[u8], value: Option<&[u8]>) -> Result<(u16, Vec<u8>), String
     if key <= DOH_PATH && !matches!(key, NO_DEFAULT_ALPN | ECH) && value.is_none() {
         return Err("has no value: write it after =".into());
     }
-    let octets: Vec<Octet> = octets(value.unwrap_or_default()).collect::<Result<_, _>>()?;
-    let octets: Vec<u8> = octets.iter().map(|octet| octet.value).collect();
+    let octets = decoded(value.unwrap_or_default())?;
     let text = String::from_utf8_lossy(&octets);
-    let items = || text.split(',');
     let value = match key {
         MANDATORY => {
-            let mut keys = items()
-                .map(|item| {
-                    self::key(item).ok_or_else(|| format!("names the unknown key `{item}`"))
-                })
-                .collect::<Result<Vec<u16>, _>>()?;
+            let key =
+                |item| self::key(item).ok_or_else(|| format!("names the unknown key `{item}`"));
+            let mut keys = text.split(',').map(key).collect::<Result<Vec<_>, _>>()?;
             keys.sort_unstable();
             keys.into_iter().flat_map(u16::to_be_bytes).collect()
         }
         ALPN => protocols(&octets)?,
         PORT => {
-            let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
-            let port: Option<u16> = text.parse().ok().filter(|_| is_number);
-            let port = port.ok_or("is not a port: write a number from 0 to 65535")?;
+            let port = decimal(&text).ok_or("is not a port: write a number from 0 to 65535")?;
             port.to_be_bytes().to_vec()
         }
         IPV4_HINT => addresses(&text, Ipv4Addr::octets).ok_or("is not a list of IPv4 addresses")?,
@@ -125,9 +117,8 @@ fn key(name: &str) -> Option<u16> {
         return u16::try_from(number).ok();
     }
     let number = name.strip_prefix("key")?;
-    let is_number = number.bytes().all(|digit| digit.is_ascii_digit());
     let is_short = number == "0" || !number.starts_with('0');
-    (is_number && is_short).then(|| number.parse().ok())?
+    decimal(number).filter(|_| is_short)
 }
 
 /// Parses a list of protocols, and writes each as a character-string. A backslash escapes
@@ -148,14 +139,11 @@ fn protocols(list: &[u8]) -> Result<Vec<u8>, &'static str> {
     }
     let mut written = Vec::new();
     for protocol in all {
-        match u8::try_from(protocol.len()) {
-            Ok(0) => return Err("has an empty protocol"),
-            Ok(length) => {
-                written.push(length);
-                written.extend(protocol);
-            }
-            Err(_) => return Err("has a protocol of more than 255 octets"),
+        if protocol.is_empty() {
+            return Err("has an empty protocol");
         }
+        let string = packet::string(&mut written, |out| out.extend(protocol));
+        string.ok_or("has a protocol of more than 255 octets")?;
     }
     Ok(written)
 }
@@ -172,10 +160,8 @@ pub(super) fn check(octets: &[u8]) -> Result<(), &'static str> {
         let Some((value, behind)) = behind.split_at_checked(length.into()) else {
             return Err("has a truncated parameter");
         };
-        if values
-            .last_key_value()
-            .is_some_and(|(last, _)| *last >= key)
-        {
+        let last = values.last_key_value();
+        if last.is_some_and(|(last, _)| *last >= key) {
             return Err("has keys that are not in ascending order");
         }
         values.insert(key, value);
@@ -191,17 +177,14 @@ fn check_value(key: u16, value: &[u8], all: &BTreeMap<u16, &[u8]>) -> Result<(),
     let is_list = |size| !value.is_empty() && value.len().is_multiple_of(size);
     match key {
         MANDATORY => {
-            let keys: Vec<u16> = value
-                .chunks_exact(2)
-                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
-                .collect();
+            let pairs = value.chunks_exact(2);
+            let keys = pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+            let keys: Vec<u16> = keys.collect();
             if !is_list(2) || !keys.is_sorted_by(|a, b| a < b) {
                 return Err("has `mandatory` without keys, or with repeated or unsorted keys");
             }
-            if keys
-                .iter()
-                .any(|key| *key == MANDATORY || !all.contains_key(key))
-            {
+            let is_wrong = |key: &u16| *key == MANDATORY || !all.contains_key(key);
+            if keys.iter().any(is_wrong) {
                 return Err("has `mandatory` with a key that is not present");
             }
         }
@@ -239,28 +222,23 @@ fn check_value(key: u16, value: &[u8], all: &BTreeMap<u16, &[u8]>) -> Result<(),
 /// Whether the text is a URI template with an expression that names the variable `dns`
 /// (RFC 9461, section 5; RFC 6570, section 2).
 fn names_dns(template: &str) -> bool {
-    let mut names_dns = false;
-    for (place, part) in template.split('{').enumerate() {
-        let (expression, literal) = match part.split_once('}') {
-            Some((expression, literal)) if place > 0 => (Some(expression), literal),
-            None if place == 0 => (None, part),
-            _ => return false,
-        };
-        if literal.contains('}') {
-            return false;
-        }
-        let Some(expression) = expression else {
-            continue;
-        };
+    let mut parts = template.split('{');
+    let first = parts.next().unwrap_or_default();
+    let Some(parts) = parts
+        .map(|part| part.split_once('}'))
+        .collect::<Option<Vec<_>>>()
+    else {
+        return false;
+    };
+    let mut literals = parts.iter().map(|(_, literal)| *literal).chain([first]);
+    let variables = parts.iter().flat_map(|(expression, _)| {
         let operators = ['+', '#', '.', '/', ';', '?', '&'];
         let variables = expression.strip_prefix(operators).unwrap_or(expression);
-        for variable in variables.split(',') {
-            let is_letter = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'_';
-            if variable.is_empty() || !variable.bytes().all(is_letter) {
-                return false;
-            }
-            names_dns |= variable == "dns";
-        }
-    }
-    names_dns
+        variables.split(',')
+    });
+    let is_letter = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'_';
+    let is_variable = |name: &str| !name.is_empty() && name.bytes().all(is_letter);
+    !literals.any(|literal| literal.contains('}'))
+        && variables.clone().all(is_variable)
+        && variables.clone().any(|name| name == "dns")
 }

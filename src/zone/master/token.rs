@@ -6,15 +6,10 @@
 
 use std::iter;
 
+use crate::settings::Mistake;
+
 /// Servers interpret a NUL byte differently.
 const NUL: &str = "the file contains a NUL byte: write \\000";
-
-/// A mistake in a line of the current file.
-#[derive(Debug)]
-pub(super) struct Mistake {
-    pub line: usize,
-    pub message: String,
-}
 
 /// A word, or a string in quotes.
 #[derive(Debug, Clone, Copy)]
@@ -30,28 +25,17 @@ pub(super) struct Token<'t> {
 
 impl<'t> Token<'t> {
     pub fn mistake(&self, message: impl Into<String>) -> Mistake {
-        Mistake {
-            line: self.line,
-            message: message.into(),
-        }
+        Mistake::new(self.line, message)
     }
 
     /// The token for a message: one short line.
     pub fn excerpt(&self) -> String {
         const MAX_CHARS: usize = 60;
-        let text = String::from_utf8_lossy(self.text);
-        let printable = |character: char| {
-            if character.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                character
-            }
-        };
-        let mut excerpt: String = text.chars().map(printable).take(MAX_CHARS).collect();
-        if excerpt.len() < text.len() {
-            excerpt.push('…');
+        let text = String::from_utf8_lossy(self.text).replace(char::is_control, "\u{fffd}");
+        match text.char_indices().nth(MAX_CHARS) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
         }
-        excerpt
     }
 
     /// The token as a word of ASCII characters without quotes and escapes: a keyword, a
@@ -63,11 +47,19 @@ impl<'t> Token<'t> {
 
     /// The token with its escapes decoded.
     pub fn value(&self) -> Result<Vec<u8>, Mistake> {
-        octets(self.text)
-            .map(|octet| octet.map(|octet| octet.value))
-            .collect::<Result<_, _>>()
-            .map_err(|message| self.mistake(message))
+        decoded(self.text).map_err(|message| self.mistake(message))
     }
+}
+
+/// The text of a token with its escapes decoded.
+pub(super) fn decoded(text: &[u8]) -> Result<Vec<u8>, String> {
+    octets(text).map(|octet| Ok(octet?.value)).collect()
+}
+
+/// A number of digits only. `parse` alone would accept a plus sign, too.
+pub(super) fn decimal(text: &str) -> Option<u16> {
+    let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
 }
 
 /// A decoded octet of a token.
@@ -79,26 +71,22 @@ pub(super) struct Octet {
 }
 
 /// Decodes the text of a token: `\X` is X, and `\DDD` the octet with that decimal number.
+/// Nothing useful follows an error.
 pub(super) fn octets(text: &[u8]) -> impl Iterator<Item = Result<Octet, String>> {
     let mut rest = text;
     iter::from_fn(move || {
         let (value, is_escaped, length) = match *rest {
             [] => return None,
             [b'\\', a, b, c, ..] if [a, b, c].iter().all(u8::is_ascii_digit) => {
-                let number = [a, b, c]
-                    .iter()
-                    .fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
-                match u8::try_from(number) {
-                    Ok(value) => (value, true, 4),
-                    Err(_) => {
-                        rest = &[];
-                        let message = format!("`\\{number}` is not an octet: the highest is \\255");
-                        return Some(Err(message));
-                    }
-                }
+                let [a, b, c] = [a, b, c].map(|digit| u16::from(digit - b'0'));
+                let number = 100 * a + 10 * b + c;
+                let Ok(value) = u8::try_from(number) else {
+                    let message = format!("`\\{number}` is not an octet: the highest is \\255");
+                    return Some(Err(message));
+                };
+                (value, true, 4)
             }
             [b'\\', digit, ..] if digit.is_ascii_digit() => {
-                rest = &[];
                 let message = "a backslash before a digit needs three digits, as in \\032";
                 return Some(Err(message.into()));
             }
@@ -108,6 +96,11 @@ pub(super) fn octets(text: &[u8]) -> impl Iterator<Item = Result<Octet, String>>
         rest = &rest[length..];
         Some(Ok(Octet { value, is_escaped }))
     })
+}
+
+/// Whether the octet ends a word, and is no part of a token itself.
+fn is_separator(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t' | b'\r' | b'\n' | b'(' | b')' | b';')
 }
 
 /// A line of the file, or several lines that parentheses join.
@@ -148,19 +141,15 @@ impl<'t> Entries<'t> {
         let mut open: Vec<usize> = Vec::new();
         let mut is_joined = false;
         while let Some(octet) = self.peek() {
-            match octet {
-                b'"' => {
-                    tokens.push(self.quoted(is_joined)?);
-                    is_joined = true;
-                    continue;
-                }
-                b' ' | b'\t' | b'\r' | b'\n' | b'(' | b')' | b';' => is_joined = false,
-                _ => {
-                    tokens.push(self.word(is_joined)?);
-                    is_joined = true;
-                    continue;
-                }
+            if !is_separator(octet) {
+                let is_quoted = octet == b'"';
+                self.at += usize::from(is_quoted);
+                tokens.push(self.token(is_quoted, is_joined)?);
+                self.at += usize::from(is_quoted);
+                is_joined = true;
+                continue;
             }
+            is_joined = false;
             self.at += 1;
             match octet {
                 b'\n' => self.line += 1,
@@ -182,51 +171,32 @@ impl<'t> Entries<'t> {
         }
         match open.first() {
             None => Ok(()),
-            Some(line) => Err(Mistake {
-                line: *line,
-                message: "the parenthesis is not closed: write )".into(),
-            }),
+            Some(line) => Err(Mistake::new(
+                *line,
+                "the parenthesis is not closed: write )",
+            )),
         }
     }
 
-    fn word(&mut self, is_joined: bool) -> Result<Token<'t>, Mistake> {
-        let start = self.at;
-        while let Some(octet) = self.peek() {
-            match octet {
-                b' ' | b'\t' | b'\r' | b'\n' | b'(' | b')' | b';' | b'"' => break,
-                0 => return Err(self.mistake(NUL)),
-                b'\\' => self.escape()?,
-                _ => self.at += 1,
-            }
-        }
-        Ok(Token {
-            text: &self.text[start..self.at],
-            line: self.line,
-            is_quoted: false,
-            is_joined,
-        })
-    }
-
-    fn quoted(&mut self, is_joined: bool) -> Result<Token<'t>, Mistake> {
-        self.at += 1;
+    /// Reads a word, or a string up to its closing quote.
+    fn token(&mut self, is_quoted: bool, is_joined: bool) -> Result<Token<'t>, Mistake> {
         let start = self.at;
         loop {
             match self.peek() {
-                Some(b'"') => break,
-                None | Some(b'\n') => {
+                None | Some(b'\n') if is_quoted => {
                     return Err(self.mistake("the string is not closed in this line: write \""));
                 }
+                None | Some(b'"') => break,
+                Some(octet) if !is_quoted && is_separator(octet) => break,
                 Some(0) => return Err(self.mistake(NUL)),
                 Some(b'\\') => self.escape()?,
                 Some(_) => self.at += 1,
             }
         }
-        let text = &self.text[start..self.at];
-        self.at += 1;
         Ok(Token {
-            text,
+            text: &self.text[start..self.at],
             line: self.line,
-            is_quoted: true,
+            is_quoted,
             is_joined,
         })
     }
@@ -246,10 +216,7 @@ impl<'t> Entries<'t> {
     }
 
     fn mistake(&self, message: &str) -> Mistake {
-        Mistake {
-            line: self.line,
-            message: message.into(),
-        }
+        Mistake::new(self.line, message)
     }
 }
 
