@@ -123,11 +123,6 @@ impl PeersById {
         self.peers.remove(number);
     }
 
-    /// The numbers that only one of the two has.
-    pub fn differences(&self, other: &Self) -> Vec<u32> {
-        self.peers.differences(&other.peers)
-    }
-
     /// All peers, lowest number first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Peer>> {
         self.peers.iter().map(|(_, peer)| peer)

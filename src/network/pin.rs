@@ -78,9 +78,7 @@ impl Network {
         };
         let numbers = self.numbers_mut(id.sequence);
         numbers.pinned.remove(&id.number);
-        if !numbers.taken.contains(id.number) {
-            numbers.free.insert(id.number);
-        }
+        numbers.set_free(id.number);
         if let Some(expired_at) = numbers.ended_pinned.remove(id.number) {
             numbers.ended.insert(id.number, expired_at);
         }

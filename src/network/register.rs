@@ -164,6 +164,7 @@ impl Network {
         let oldest = numbers.ended.first().zip(self.rules.reclaim);
         let reclaimable = oldest
             .filter(|((expired_at, _), reclaim)| self.now >= *expired_at + *reclaim)
+            .filter(|((_, number), _)| !numbers.withheld.contains_key(number))
             .and_then(|((_, number), _)| numbers.taken.get(number));
         reclaimable.cloned().ok_or_else(|| Refusal::Full {
             sequence,
@@ -272,6 +273,6 @@ impl Network {
         numbers.ended.remove(number);
         numbers.ended_pinned.remove(number);
         numbers.taken.remove(number);
-        numbers.free.insert(number);
+        numbers.set_free(number);
     }
 }

@@ -25,6 +25,8 @@ pub enum Replicated {
     EndedAgain(PeerId),
     /// The ID that is pinned to a host.
     Pin(Hostname, Option<PeerId>),
+    /// The host with which an ID is withheld.
+    Withheld(PeerId, Option<Hostname>),
 }
 
 impl Replicated {
@@ -35,7 +37,7 @@ impl Replicated {
             Self::Holder(_, None) | Self::Pin(_, None) => 0,
             Self::Holder(_, Some(_)) => 1,
             Self::Pin(_, Some(_)) => 2,
-            Self::Live(_) | Self::Ended(_) | Self::EndedAgain(_) => 3,
+            Self::Live(_) | Self::Ended(_) | Self::EndedAgain(_) | Self::Withheld(..) => 3,
         }
     }
 }
@@ -74,6 +76,14 @@ impl Network {
                         conflicts.push(Conflict::Pin { host, id, refusal });
                     }
                 }
+                Replicated::Withheld(id, host) => {
+                    if let Some(before) = self.withheld_with(id).cloned() {
+                        self.stop_withholding(&before);
+                    }
+                    if let Some(host) = host {
+                        self.withhold(host, id);
+                    }
+                }
                 Replicated::Live(id) => self.set_live(id),
                 Replicated::Ended(id) if !self.is_live(id) => {}
                 Replicated::Ended(id) | Replicated::EndedAgain(id) => self.set_ended(id),
@@ -84,13 +94,8 @@ impl Network {
     }
 
     fn remove_holder(&mut self, id: PeerId) {
-        let Some(peer) = self.peer(id).cloned() else {
-            return;
-        };
-        self.remove(&peer);
-        let numbers = self.numbers_mut(id.sequence);
-        if numbers.pinned.contains_key(&id.number) {
-            numbers.free.remove(id.number);
+        if let Some(peer) = self.peer(id).cloned() {
+            self.remove(&peer);
         }
     }
 

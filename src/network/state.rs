@@ -25,7 +25,7 @@ pub struct Network {
     /// The pinned IDs of hosts, registered or not.
     pub(super) pins: OrdMap<Hostname, PeerId>,
     /// The released hosts whose IDs may not be assigned yet.
-    pub(super) withheld: OrdMap<Hostname, Vec<PeerId>>,
+    pub(super) withheld: OrdMap<Hostname, PeerId>,
     /// Indexed by [`Sequence`].
     pub(super) sequences: Vec<Numbers>,
     /// Rises with each change that an answer can show.
@@ -52,9 +52,20 @@ pub(super) struct Numbers {
     /// The same for pinned numbers, which are never reclaimed.
     pub ended_pinned: Agenda,
     pub pinned: OrdMap<u32, Hostname>,
+    pub withheld: OrdMap<u32, Hostname>,
 }
 
 impl Numbers {
+    /// Makes a number free, unless it is kept for a host.
+    pub fn set_free(&mut self, number: u32) {
+        let is_kept = self.taken.contains(number)
+            || self.pinned.contains_key(&number)
+            || self.withheld.contains_key(&number);
+        if !is_kept {
+            self.free.insert(number);
+        }
+    }
+
     /// Records the end of a lease.
     pub fn insert_ended(&mut self, number: u32, expired_at: Time) {
         if self.pinned.contains_key(&number) {
@@ -86,6 +97,7 @@ impl Network {
                 ended: Agenda::default(),
                 ended_pinned: Agenda::default(),
                 pinned: OrdMap::new(),
+                withheld: OrdMap::new(),
             })
             .collect();
         Self {

@@ -3,19 +3,39 @@
 //! Replicas of the service learn of a release a little later than the writer, and answer
 //! the host until then. Until all of them know, the host gets no other ID and no other
 //! holder, and the ID goes to no other host. The same holds for a host whose holder has
-//! left. A lease that expires needs no such care: no replica can have renewed it.
+//! left. A lease that expires needs no such care: no replica can have renewed it. What is
+//! withheld is stored, so that the next writer knows it.
+
+use std::ops::Range;
+
+use imbl::ordmap::DiffItem;
 
 use super::{Hostname, Network, PeerId, Sequence};
 
 impl Network {
     /// Withholds the host and its ID, after its release, or after its holder has left.
     pub fn withhold(&mut self, host: Hostname, id: PeerId) {
-        self.numbers_mut(id.sequence).free.remove(id.number);
-        self.withheld.entry(host).or_default().push(id);
+        self.stop_withholding(&host);
+        let numbers = self.numbers_mut(id.sequence);
+        numbers.free.remove(id.number);
+        numbers.withheld.insert(id.number, host.clone());
+        self.withheld.insert(host, id);
     }
 
+    /// Ends that.
+    pub fn stop_withholding(&mut self, host: &Hostname) {
+        if let Some(id) = self.withheld.remove(host) {
+            let numbers = self.numbers_mut(id.sequence);
+            numbers.withheld.remove(&id.number);
+            numbers.set_free(id.number);
+        }
+    }
+
+    /// Whether nobody may register as this host: it is withheld, or the ID that is pinned
+    /// to it is.
     pub fn is_withheld(&self, host: &Hostname) -> bool {
-        self.withheld.contains_key(host)
+        let is_id_withheld = |id| self.withheld_with(id).is_some();
+        self.withheld.contains_key(host) || self.pinned(host).is_some_and(is_id_withheld)
     }
 
     /// The hosts that are withheld.
@@ -23,36 +43,35 @@ impl Network {
         self.withheld.keys()
     }
 
-    /// The hosts that had an ID before and have none now, where the ID is free, and those
-    /// whose lease has ended.
-    pub fn lost_since(&self, before: &Self) -> Vec<(Hostname, PeerId)> {
-        let pairs = self.sequences.iter().zip(&before.sequences).enumerate();
-        let ids = pairs.flat_map(|(place, (now, before))| {
-            let numbers = now.taken.differences(&before.taken).into_iter();
-            let sequence = Sequence(place as u16);
-            numbers.map(move |number| PeerId { sequence, number })
-        });
-        let ended = self.liveness_changes(before).into_iter();
-        let ended = ended.filter(|id| before.is_live(*id));
-        let gone = ids
-            .chain(ended)
-            .filter_map(|id| Some((before.peer(id)?.host.clone(), id)));
-        let is_lost = |host: &Hostname| {
-            let peer = self.host(host);
-            peer.is_none_or(|peer| !self.is_live(peer.id))
-        };
-        gone.filter(|(host, _)| is_lost(host)).collect()
+    /// The host with which this ID is withheld.
+    pub fn withheld_with(&self, id: PeerId) -> Option<&Hostname> {
+        self.numbers(id.sequence).withheld.get(&id.number)
     }
 
-    /// Ends that.
-    pub fn stop_withholding(&mut self, host: &Hostname) {
-        for id in self.withheld.remove(host).unwrap_or_default() {
-            let numbers = self.numbers_mut(id.sequence);
-            let is_free =
-                !numbers.taken.contains(id.number) && !numbers.pinned.contains_key(&id.number);
-            if is_free {
-                numbers.free.insert(id.number);
-            }
-        }
+    /// The numbers from `numbers` that are withheld, and the hosts with which they are.
+    pub fn withheld_in(
+        &self,
+        sequence: Sequence,
+        numbers: Range<u32>,
+    ) -> impl Iterator<Item = (u32, &Hostname)> {
+        let withheld = self.numbers(sequence).withheld.range(numbers);
+        withheld.map(|(number, host)| (*number, host))
+    }
+
+    /// The IDs that the two states do not withhold alike.
+    pub fn withheld_changes(&self, before: &Self) -> Vec<PeerId> {
+        let pairs = self.sequences.iter().zip(&before.sequences).enumerate();
+        let changes = pairs.flat_map(|(place, (now, before))| {
+            let sequence = Sequence(place as u16);
+            let differences = before.withheld.diff(&now.withheld);
+            differences.map(move |difference| PeerId {
+                sequence,
+                number: match difference {
+                    DiffItem::Add(number, _) | DiffItem::Remove(number, _) => *number,
+                    DiffItem::Update { new, .. } => *new.0,
+                },
+            })
+        });
+        changes.collect()
     }
 }

@@ -34,10 +34,17 @@ pub(super) fn apply(
         if let Some(sequence) = sequence_named(zone, &sequence) {
             touched.insert((sequence, index));
             let before = ended.of(place, sequence, index);
-            let again = leases.iter().filter(|lease| !before.contains(lease));
+            let before = before.map_or(&[][..], |before| &before.ended);
+            let again = leases.ended.iter().filter(|lease| !before.contains(lease));
             changes.extend(again.map(|lease| {
                 let number = lease.number;
                 Replicated::EndedAgain(PeerId { sequence, number })
+            }));
+            changes.extend(numbers_of(index).map(|number| {
+                let mut withheld = leases.withheld.iter();
+                let withheld = withheld.find(|withheld| withheld.number == number);
+                let host = withheld.and_then(|withheld| withheld.host.parse().ok());
+                Replicated::Withheld(PeerId { sequence, number }, host)
             }));
             ended.set(EndedBlock {
                 zone: place,
@@ -67,6 +74,7 @@ pub(super) fn apply(
     }
     for (sequence, index) in touched {
         let leases = ended.of(place, sequence, index);
+        let leases = leases.map_or(&[][..], |leases| &leases.ended);
         changes.extend(numbers_of(index).map(|number| {
             let id = PeerId { sequence, number };
             if leases.iter().any(|lease| lease.number == number) {

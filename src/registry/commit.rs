@@ -142,6 +142,12 @@ impl Committer {
     pub fn needs_serials(&self, networks: &[Network]) -> bool {
         let mut pairs = networks.iter().zip(&self.reserved);
         pairs.any(|(network, reserved)| self.serial_to_reserve(network, *reserved).is_some())
+            || self.is_shared() && self.withholds_others(networks)
+    }
+
+    fn withholds_others(&self, networks: &[Network]) -> bool {
+        let mut pairs = networks.iter().zip(&self.zones);
+        pairs.any(|(network, zone)| !network.withheld_changes(&zone.network()).is_empty())
     }
 
     /// The serial below which all may be published, if it must be stored.

@@ -2,7 +2,7 @@
 //! stored, and passes requests on.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -18,7 +18,7 @@ use super::{
     shared::EndedLeases,
 };
 use crate::{
-    network::{Hostname, Network, PeerId, Time},
+    network::{Network, PeerId, Time},
     store::replication::{BLOCK, BlockPlace, Stored, ZoneChange},
     zone::{Zone, ZoneView},
 };
@@ -30,12 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// What a replica has of the store, and the requests that wait for the writer.
 pub(super) struct Follower {
     zones: Vec<Arc<PublishedZone>>,
-    /// By zone: what was stored in part so far.
+    /// By zone: what was received of a commit that is open.
     pending: Vec<ZoneChange>,
     pub ended: EndedLeases,
-    /// By zone: the first serial that was never published, and the last commit that
-    /// changed a registration or a pin.
-    marks: Vec<(u64, u64)>,
     /// The last commit that is published.
     pub commit: u64,
     waiting: BTreeMap<u64, Waiting>,
@@ -43,28 +40,6 @@ pub(super) struct Follower {
     decided: Vec<Decided>,
     next_request: u64,
     writer: Option<UnboundedSender<Vec<Forwarded>>>,
-    /// The hosts that were released lately, or whose lease has ended, and when this replica
-    /// learned of it.
-    lost: VecDeque<Lost>,
-    /// How long another replica may answer without contact with the writer.
-    hold: Duration,
-}
-
-/// What a replica knows that becomes the writer, besides the networks.
-pub(super) struct Known {
-    pub ended: EndedLeases,
-    /// The hosts that were released lately, or whose lease has ended: other replicas may
-    /// not know it.
-    pub lost: Vec<Lost>,
-}
-
-/// A host that was released, or whose lease has ended.
-pub(super) struct Lost {
-    /// The index of the zone.
-    pub zone: usize,
-    pub host: Hostname,
-    pub id: PeerId,
-    learned: Time,
 }
 
 /// A request that waits for the writer.
@@ -76,16 +51,9 @@ struct Waiting {
 }
 
 impl Follower {
-    pub fn new(
-        zones: Vec<Arc<PublishedZone>>,
-        ended: EndedLeases,
-        commit: u64,
-        hold: Duration,
-    ) -> Self {
-        let marks = zones.iter().map(|zone| (zone.reserved(), zone.changed()));
+    pub fn new(zones: Vec<Arc<PublishedZone>>, ended: EndedLeases, commit: u64) -> Self {
         Self {
             pending: zones.iter().map(|_| ZoneChange::default()).collect(),
-            marks: marks.collect(),
             ended,
             commit,
             zones,
@@ -93,8 +61,6 @@ impl Follower {
             decided: Vec::new(),
             next_request: 0,
             writer: None,
-            lost: VecDeque::new(),
-            hold,
         }
     }
 
@@ -106,13 +72,9 @@ impl Follower {
         for (place, change) in self.by_zone(stored.zones) {
             self.pending[place].extend(change);
         }
-        self.commit = stored.commit;
-        self.publish(now, |pending| pending.serial.is_some());
-    }
-
-    /// Publishes everything that was stored in part, since whoever stored it is gone.
-    pub fn follow_all(&mut self, now: Time) {
-        self.publish(now, |pending| *pending != ZoneChange::default());
+        if !stored.is_open {
+            self.publish(stored.commit, now);
+        }
     }
 
     /// Publishes all that is stored. What was published before and is no longer stored is
@@ -129,8 +91,7 @@ impl Follower {
             self.pending[place] = change;
         }
         let before: Vec<_> = self.zones.iter().map(|zone| zone.contents()).collect();
-        self.commit = stored.commit;
-        self.publish(now, |_| true);
+        self.publish(stored.commit, now);
         let pairs = self.zones.iter().zip(before);
         for (published, before) in pairs.filter(|_| is_current) {
             let contents = published.contents();
@@ -179,39 +140,31 @@ impl Follower {
         })
     }
 
-    fn publish(&mut self, now: Time, is_due: impl Fn(&ZoneChange) -> bool) {
-        for place in 0..self.zones.len() {
-            let published = self.zones[place].clone();
-            let before = published.network();
-            let mut network = Network::clone(&before);
-            if is_due(&self.pending[place]) {
-                let change = std::mem::take(&mut self.pending[place]);
-                let marks = &mut self.marks[place];
-                marks.0 = change.serial.unwrap_or(marks.0);
-                marks.1 = change.changed.unwrap_or(marks.1);
-                let serial = marks.0;
-                let problems = apply(
-                    &published.zone,
-                    place,
-                    &mut network,
-                    change,
-                    &mut self.ended,
-                    serial,
-                    now,
-                );
-                for problem in problems {
-                    warn!("zone {}: {problem}", published.zone);
-                }
-                let lost = network.lost_since(&before).into_iter();
-                self.lost.extend(lost.map(|(host, id)| Lost {
-                    zone: place,
-                    host,
-                    id,
-                    learned: now,
-                }));
+    /// Publishes what was received, up to the end of this commit.
+    fn publish(&mut self, commit: u64, now: Time) {
+        self.commit = commit;
+        for (place, published) in self.zones.iter().enumerate() {
+            let change = std::mem::take(&mut self.pending[place]);
+            if change == ZoneChange::default() {
+                published.note_commit(commit);
+                continue;
             }
-            let (reserved, changed) = self.marks[place];
-            published.publish(network, self.commit, changed, reserved);
+            let mut network = Network::clone(&published.network());
+            let serial = change.serial.unwrap_or(published.reserved());
+            let changed = change.changed.unwrap_or(published.changed());
+            let problems = apply(
+                &published.zone,
+                place,
+                &mut network,
+                change,
+                &mut self.ended,
+                serial,
+                now,
+            );
+            for problem in problems {
+                warn!("zone {}: {problem}", published.zone);
+            }
+            published.publish(network, commit, changed, serial);
         }
     }
 
@@ -316,15 +269,8 @@ impl Follower {
         Some(Ok(Grant::Peer { peer, view, is_new }))
     }
 
-    /// Denies the requests that have waited for too long, and forgets who was lost long
-    /// ago.
+    /// Denies the requests that have waited for too long.
     pub fn expire(&mut self, now: Time) {
-        // Some more, for differences of clocks and the time until it was learned.
-        let kept = 2 * self.hold;
-        let is_old = |lost: &Lost| now >= lost.learned + kept;
-        while self.lost.front().is_some_and(is_old) {
-            self.lost.pop_front();
-        }
         let waiting = &self.waiting;
         self.decided
             .retain(|decided| waiting.contains_key(&decided.request));
@@ -341,14 +287,6 @@ impl Follower {
     fn reply(&mut self, request: u64, decision: Decision) {
         if let Some(Waiting { command, .. }) = self.waiting.remove(&request) {
             (command.reply)(decision);
-        }
-    }
-
-    /// What this replica knows when it becomes the writer.
-    pub fn known(&mut self) -> Known {
-        Known {
-            ended: std::mem::take(&mut self.ended),
-            lost: self.lost.drain(..).collect(),
         }
     }
 

@@ -110,16 +110,14 @@ impl Registry {
         // This precedes the first answer, whose serial must not have been used before.
         writer.reserve_serials();
         let role = Role::Writer(writer);
-        Self::spawn(published, role, clock, Vouching::always(), Duration::ZERO)
+        Self::spawn(published, role, clock, Vouching::always())
     }
 
     /// Starts the registry of a replica with everything that is stored. It follows the
-    /// writer until an [`Event`] says that it is the writer itself. `hold` is how long a
-    /// replica may answer without contact with the writer.
+    /// writer until an [`Event`] says that it is the writer itself.
     pub fn join(
         zones: Vec<Zone>,
         mut stored: Stored,
-        hold: Duration,
         clock: Clock,
     ) -> Result<(Self, oneshot::Receiver<()>), StartError> {
         let environments = Arc::new(EnvironmentCache::new(ENVIRONMENT_CACHE_BYTES));
@@ -141,9 +139,9 @@ impl Registry {
         let others = stored.zones.into_iter();
         let others = others.filter(|(_, zone)| zone.names_peers());
         load::warn_of_unknown_zones(others.map(|(origin, _)| origin), &published);
-        let follower = Follower::new(published.clone(), ended, stored.commit, hold);
+        let follower = Follower::new(published.clone(), ended, stored.commit);
         let role = Role::Follower(follower);
-        Self::spawn(published, role, clock, Vouching::not_yet(), hold)
+        Self::spawn(published, role, clock, Vouching::not_yet())
     }
 
     fn spawn(
@@ -151,7 +149,6 @@ impl Registry {
         role: Role,
         clock: Clock,
         vouching: Vouching,
-        hold: Duration,
     ) -> Result<(Self, oneshot::Receiver<()>), StartError> {
         let (queue, inputs) = mpsc::sync_channel(QUEUE);
         let (ended, end) = oneshot::channel();
@@ -161,7 +158,6 @@ impl Registry {
             zones: zones.clone(),
             role,
             clock,
-            hold,
         };
         thread::Builder::new()
             .name("registry".into())

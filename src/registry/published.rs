@@ -102,6 +102,11 @@ impl PublishedZone {
         }
     }
 
+    /// Notes a commit that has changed nothing of this zone.
+    pub(super) fn note_commit(&self, commit: u64) {
+        self.store_state.commit.store(commit, Ordering::Release);
+    }
+
     /// Publishes a state of the network, with the state of the store.
     pub(super) fn publish(&self, network: Network, commit: u64, changed: u64, reserved: u64) {
         self.store_state.reserved.store(reserved, Ordering::Release);

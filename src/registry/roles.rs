@@ -65,9 +65,6 @@ pub(super) struct RegistryThread {
     pub zones: Vec<Arc<PublishedZone>>,
     pub role: Role,
     pub clock: Clock,
-    /// How long a replica may answer without contact with the writer; zero without
-    /// replicas.
-    pub hold: Duration,
     pub vouching: Arc<Vouching>,
 }
 
@@ -129,12 +126,11 @@ impl RegistryThread {
             (Role::Follower(follower), Event::Connected(writer)) => follower.connect(writer, now),
             (Role::Follower(follower), Event::Decided(decided)) => follower.decide(decided),
             (Role::Follower(follower), Event::Elected { store, coverage }) => {
-                follower.follow_all(now);
                 let waiting = follower.take_waiting();
-                let known = follower.known();
+                let ended = std::mem::take(&mut follower.ended);
                 let (zones, clock) = (self.zones.clone(), self.clock.clone());
                 let writer =
-                    Writer::elected(zones, store, known, coverage, self.vouching.clone(), clock);
+                    Writer::elected(zones, store, ended, coverage, self.vouching.clone(), clock);
                 self.role = Role::Writer(writer);
                 self.serve(waiting);
             }
@@ -149,10 +145,10 @@ impl RegistryThread {
     }
 
     fn retire(&mut self, published: oneshot::Sender<u64>) {
-        let follower = Follower::new(self.zones.clone(), Default::default(), 0, self.hold);
+        let follower = Follower::new(self.zones.clone(), Default::default(), 0);
         if let Role::Writer(writer) = std::mem::replace(&mut self.role, Role::Follower(follower)) {
             let (commit, ended, left) = writer.retire();
-            let mut follower = Follower::new(self.zones.clone(), ended, commit, self.hold);
+            let mut follower = Follower::new(self.zones.clone(), ended, commit);
             follower.forward(left, self.clock.now());
             self.role = Role::Follower(follower);
             // Nobody may wait for it.

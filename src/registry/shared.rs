@@ -1,4 +1,5 @@
-//! Which leases have ended, as it is stored for the replicas of the service.
+//! Which leases have ended, and which IDs are withheld, as it is stored for the replicas of
+//! the service.
 //!
 //! A store of one service does not keep this: after a restart, every peer counts as live.
 //! Replicas must agree on it, so the writer stores it before it publishes it. It is stored
@@ -11,49 +12,48 @@ use std::{
 
 use crate::{
     network::{Change, Network, Sequence},
-    store::replication::{BLOCK, EndedLease},
+    store::replication::{BLOCK, BlockLeases, EndedLease, WithheldNumber},
 };
 
 /// The place of a block: the index of its zone, its sequence, and its first number
 /// divided by [`BLOCK`].
 type Place = (usize, Sequence, u32);
 
-/// The leases of a block that have ended, where their holders are still registered.
+/// The leases of a block, as they are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EndedBlock {
     pub zone: usize,
     pub sequence: Sequence,
     pub index: u32,
-    pub leases: Vec<EndedLease>,
+    pub leases: BlockLeases,
 }
 
 /// What the store has of all blocks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct EndedLeases {
-    /// The blocks in which leases have ended.
-    stored: BTreeMap<Place, Vec<EndedLease>>,
+    /// The blocks in which leases have ended, or numbers are withheld.
+    stored: BTreeMap<Place, BlockLeases>,
     /// The blocks of which a failed commit may have stored something.
     uncertain: BTreeSet<Place>,
 }
 
 impl EndedLeases {
-    /// The ended leases of a block, as they are stored.
-    pub fn of(&self, zone: usize, sequence: Sequence, index: u32) -> &[EndedLease] {
-        let leases = self.stored.get(&(zone, sequence, index));
-        leases.map_or(&[], Vec::as_slice)
+    /// The leases of a block, if there is anything to store.
+    pub fn of(&self, zone: usize, sequence: Sequence, index: u32) -> Option<&BlockLeases> {
+        self.stored.get(&(zone, sequence, index))
     }
 
     /// Notes what is stored of a block.
     pub fn set(&mut self, block: EndedBlock) {
         let place = (block.zone, block.sequence, block.index);
-        if block.leases.is_empty() {
+        if block.leases == BlockLeases::default() {
             self.stored.remove(&place);
         } else {
             self.stored.insert(place, block.leases);
         }
     }
 
-    /// The blocks of a zone in which leases have ended.
+    /// The blocks of a zone of which there is anything.
     pub fn places(&self, zone: usize) -> impl Iterator<Item = (Sequence, u32)> {
         let all = self.stored.keys().filter(move |place| place.0 == zone);
         all.map(|(_, sequence, index)| (*sequence, *index))
@@ -69,6 +69,7 @@ impl EndedLeases {
         let mut places = self.uncertain.clone();
         for (zone, (network, before)) in networks.iter().zip(before).enumerate() {
             let ids = network.liveness_changes(before).into_iter();
+            let ids = ids.chain(network.withheld_changes(before));
             places.extend(ids.map(|id| (zone, id.sequence, id.number / BLOCK)));
         }
         let ids = changes
@@ -78,12 +79,23 @@ impl EndedLeases {
         let blocks = places.into_iter().filter_map(|place| {
             let (zone, sequence, index) = place;
             let first = index * BLOCK;
-            let ended = networks[zone].ended_in(sequence, first..first.saturating_add(BLOCK));
-            let leases: Vec<EndedLease> = ended
-                .into_iter()
-                .map(|(number, at)| EndedLease { number, mark: at.0 })
-                .collect();
-            let is_stored = self.of(zone, sequence, index) == leases;
+            let numbers = first..first.saturating_add(BLOCK);
+            let ended = networks[zone].ended_in(sequence, numbers.clone());
+            let ended = ended.into_iter();
+            let withheld = networks[zone].withheld_in(sequence, numbers);
+            let leases = BlockLeases {
+                ended: ended
+                    .map(|(number, at)| EndedLease { number, mark: at.0 })
+                    .collect(),
+                withheld: withheld
+                    .map(|(number, host)| WithheldNumber {
+                        number,
+                        host: host.to_string(),
+                    })
+                    .collect(),
+            };
+            let stored = self.of(zone, sequence, index);
+            let is_stored = *stored.unwrap_or(&BlockLeases::default()) == leases;
             let is_due = !is_stored || self.uncertain.contains(&place);
             is_due.then_some(EndedBlock {
                 zone,

@@ -9,7 +9,6 @@ use super::{
     changes::log,
     commit::Committer,
     coverage::{Coverage, DRIFT, Vouching},
-    follower::Known,
     request::Command,
     shared::EndedLeases,
     withheld::Withheld,
@@ -70,14 +69,14 @@ impl Writer {
     pub fn elected(
         zones: Vec<Arc<PublishedZone>>,
         store: Box<dyn Store>,
-        known: Known,
+        ended: EndedLeases,
         coverage: Arc<Coverage>,
         vouching: Arc<Vouching>,
         clock: Clock,
     ) -> Self {
         let now = clock.now();
         let mut writer = Self {
-            committer: Committer::shared(zones.clone(), store, known.ended),
+            committer: Committer::shared(zones.clone(), store, ended),
             replicas: Some(Replicas {
                 withheld: Withheld::new(coverage.clone()),
                 coverage,
@@ -89,15 +88,6 @@ impl Writer {
             clock,
         };
         let mut networks = writer.networks();
-        for lost in known.lost {
-            let network = &mut networks[lost.zone];
-            // It may have registered again since.
-            let peer = network.host(&lost.host);
-            if peer.is_none_or(|peer| !network.is_live(peer.id)) {
-                network.withhold(lost.host, lost.id);
-            }
-        }
-        writer.committer.publish(networks.clone());
         for network in &mut networks {
             network.lead(now);
         }

@@ -130,7 +130,7 @@ impl Shared {
                 return Ok(None);
             }
         };
-        let caught_up = self.catch_up(watch).await;
+        let caught_up = self.catch_up(&leadership, watch).await;
         if !matches!(caught_up, Ok(true)) {
             self.member.resign(&leadership).await;
         }
@@ -147,11 +147,23 @@ impl Shared {
 
     /// Receives all that was stored before this replica was elected. Returns whether it
     /// came in time.
-    async fn catch_up<'s>(&'s self, watch: &mut Watch<'s>) -> Result<bool, End> {
+    async fn catch_up<'s>(
+        &'s self,
+        leadership: &Leadership,
+        watch: &mut Watch<'s>,
+    ) -> Result<bool, End> {
         let limit = Instant::now() + CATCH_UP;
-        let last = match self.member.last_commit().await {
+        let last = match self.member.settle(leadership).await {
+            Ok(()) => self.member.last_commit().await,
+            Err(error) => Err(error),
+        };
+        let last = match last {
             Ok(last) => last,
-            Err(StoreError::Unreachable { .. }) => return Ok(false),
+            Err(
+                StoreError::Unreachable { .. }
+                | StoreError::Write { .. }
+                | StoreError::LeadershipLost { .. },
+            ) => return Ok(false),
             Err(error) => return Err(End::Failed(error)),
         };
         while self.member.seen() < last {

@@ -42,6 +42,9 @@ const MAX_CONNECTIONS: usize = 256;
 /// The number of the next connection.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
+/// How many answers are sent together: those of as many requests as share a commit.
+const MAX_TOGETHER: usize = 4_096;
+
 /// A heartbeat may be noted in a lease this much later than the time that it is noted
 /// with.
 pub const SLACK: Duration = Duration::from_secs(1);
@@ -141,6 +144,7 @@ impl Connection {
     async fn receive(self, mut receiver: Receiver) -> io::Result<()> {
         loop {
             match timeout(SILENCE, receiver.receive()).await?? {
+                ToWriter::Heard(list) => drop(self.renew(&[list])?),
                 ToWriter::Report {
                     number,
                     has_stood_still,
@@ -173,20 +177,8 @@ impl Connection {
         heard: &[HeardPeers],
         commit: u64,
     ) -> io::Result<()> {
-        let (zones, coverage) = (self.hub.registry.zones(), &self.term.coverage);
-        let now = self.hub.clock.now();
-        // Otherwise another writer may have ended the leases.
-        if !self.term.leadership.is_held(now) {
-            return Err(io::Error::other("the lease of the writer may have ended"));
-        }
-        for list in heard {
-            if let Some((published, ids)) = list.ids(zones) {
-                let network = published.network();
-                for id in ids {
-                    network.renew_reported(id, now);
-                }
-            }
-        }
+        let coverage = &self.term.coverage;
+        let now = self.renew(heard)?;
         if has_stood_still {
             coverage.stood_still(now);
         }
@@ -199,11 +191,30 @@ impl Connection {
         };
         let before = coverage.report(&reporter, now).map_err(io::Error::other)?;
         let since = before.map_or_else(|| self.oldest(now), |before| before.minus(SLACK));
-        self.send(ToReplica::Acknowledged {
-            number,
-            heard: message::heard_anywhere(zones, since, now),
-        });
+        let mut heard = message::heard_anywhere(self.hub.registry.zones(), since, now);
+        for list in message::take_first(&mut heard) {
+            self.send(ToReplica::Heard(list));
+        }
+        self.send(ToReplica::Acknowledged { number, heard });
         Ok(())
+    }
+
+    /// Renews the leases that the replica has renewed. Returns the present time.
+    fn renew(&self, heard: &[HeardPeers]) -> io::Result<Time> {
+        let now = self.hub.clock.now();
+        // Otherwise another writer may have ended the leases.
+        if !self.term.leadership.is_held(now) {
+            return Err(io::Error::other("the lease of the writer may have ended"));
+        }
+        for list in heard {
+            if let Some((published, ids)) = list.ids(self.hub.registry.zones()) {
+                let network = published.network();
+                for id in ids {
+                    network.renew_reported(id, now);
+                }
+            }
+        }
+        Ok(now)
     }
 
     /// Leases that were renewed before this time have ended.
@@ -258,23 +269,27 @@ fn decided(request: u64, commit: u64, outcome: Outcome) -> ToReplica {
     }])
 }
 
-/// Sends the answers. Decisions that wait together are sent together.
+/// Sends the answers. Decisions that wait together are sent together, and before all else
+/// that waits.
 async fn send(
     mut answers: mpsc::UnboundedReceiver<ToReplica>,
     mut sender: Sender,
 ) -> io::Result<()> {
-    while let Some(first) = answers.recv().await {
+    let mut waiting = Vec::new();
+    while answers.recv_many(&mut waiting, MAX_TOGETHER).await > 0 {
         let mut decisions = Vec::new();
-        let mut next = Some(first);
-        while let Some(message) = next {
+        let mut others = Vec::new();
+        for message in waiting.drain(..) {
             match message {
                 ToReplica::Decided(decided) => decisions.extend(decided),
-                message @ ToReplica::Acknowledged { .. } => sender.send(&message).await?,
+                other => others.push(other),
             }
-            next = answers.try_recv().ok();
         }
         if !decisions.is_empty() {
             sender.send(&ToReplica::Decided(decisions)).await?;
+        }
+        for message in others {
+            sender.send(&message).await?;
         }
     }
     Ok(())

@@ -82,7 +82,8 @@ struct Outstanding {
     number: u64,
     begun: Time,
     heard_since: Time,
-    sent: Instant,
+    /// When it was sent, or a part of its acknowledgement has arrived.
+    sign_of_life: Instant,
 }
 
 impl Link {
@@ -180,7 +181,7 @@ impl Link {
                     self.hear(&mut lists);
                     match &outstanding {
                         None => outstanding = Some(self.report(&mut sender, reported).await?),
-                        Some(report) if report.sent.elapsed() > PATIENCE => {
+                        Some(report) if report.sign_of_life.elapsed() > PATIENCE => {
                             return Err(io::Error::other("the writer is silent"));
                         }
                         Some(_) => {}
@@ -227,19 +228,22 @@ impl Link {
         reported.number += 1;
         let number = reported.number;
         let zones = self.registry.zones();
+        let mut heard = message::heard_here(zones, reported.until.minus(SLACK));
+        for list in message::take_first(&mut heard) {
+            timeout(PATIENCE, sender.send(&ToWriter::Heard(list))).await??;
+        }
         let report = ToWriter::Report {
             number,
             has_stood_still: heard_since > reported.heard_since,
-            heard: message::heard_here(zones, reported.until.minus(SLACK)),
+            heard,
             commit: self.commit(),
         };
-        let sent = Instant::now();
         timeout(PATIENCE, sender.send(&report)).await??;
         Ok(Outstanding {
             number,
             begun,
             heard_since,
-            sent,
+            sign_of_life: Instant::now(),
         })
     }
 
@@ -251,6 +255,13 @@ impl Link {
         lists: &mut Vec<HeardList>,
     ) {
         match message {
+            ToReplica::Heard(peers) => {
+                if let Some(report) = outstanding {
+                    report.sign_of_life = Instant::now();
+                    let begun = report.begun;
+                    lists.push(HeardList { begun, peers });
+                }
+            }
             ToReplica::Acknowledged { number, heard } => {
                 let is_this = |report: &mut Outstanding| report.number == number;
                 if let Some(report) = outstanding.take_if(is_this) {
@@ -303,5 +314,76 @@ struct AbortOnDrop(tokio::task::JoinHandle<()>);
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::store::replication::Stored;
+
+    /// A link, and what keeps it running.
+    fn link(keys: &ChannelKeys) -> (Link, impl Sized) {
+        let (registry, _ended) =
+            Registry::join(Vec::new(), Stored::default(), Clock::start()).unwrap();
+        let own = Own {
+            identity: "test".to_owned(),
+            name: "test".to_owned(),
+            run: 1,
+        };
+        let (address, writer) = watch::channel(None);
+        let (stopping, stop) = watch::channel(false);
+        let link = Link {
+            registry,
+            keys: keys.clone(),
+            clock: Clock::start(),
+            own,
+            hold: Duration::from_secs(15),
+            writer,
+            stop,
+        };
+        (link, (address, stopping))
+    }
+
+    /// A writer that needs longer for an acknowledgement than it may be silent.
+    #[tokio::test]
+    async fn a_writer_that_sends_a_long_list_is_not_silent() {
+        let keys = ChannelKeys::from_pkcs8(&ChannelKeys::generate().unwrap()).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepting = keys.clone();
+        let writer = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (mut receiver, mut sender) = accepting.accept(stream).await.unwrap();
+            receiver.receive::<ToWriter>().await.unwrap();
+            let ToWriter::Report { number, .. } = receiver.receive().await.unwrap() else {
+                panic!("a report");
+            };
+            for _ in 0..4 {
+                tokio::time::sleep(PATIENCE / 2).await;
+                let list = HeardPeers::default();
+                sender.send(&ToReplica::Heard(list)).await.unwrap();
+            }
+            let heard = Vec::new();
+            let acknowledged = ToReplica::Acknowledged { number, heard };
+            sender.send(&acknowledged).await.unwrap();
+            receiver.receive::<ToWriter>().await.is_ok()
+        });
+        let (mut link, _running) = link(&keys);
+        let mut reported = Reported {
+            number: 0,
+            until: Time::default(),
+            heard_since: link.clock.moment().heard_since,
+        };
+        let halves = link.connect(address).await.unwrap();
+        let vouching = link.registry.vouching().clone();
+        let serving = link.serve(halves, &mut reported);
+        let ended = timeout(4 * PATIENCE, serving).await;
+        assert!(writer.await.unwrap(), "{ended:?}");
+        assert!(vouching.is_valid(link.clock.now()));
     }
 }

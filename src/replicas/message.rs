@@ -1,5 +1,7 @@
 //! The messages between the writer and another replica.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -19,6 +21,8 @@ pub enum ToWriter {
         /// A random number of this run of the process.
         run: u64,
     },
+    /// A part of the next report, if that names very many peers.
+    Heard(HeardPeers),
     /// The leases that the replica has renewed since the last report that was
     /// acknowledged.
     Report {
@@ -41,6 +45,8 @@ pub enum ToWriter {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToReplica {
+    /// A part of the next acknowledgement, if that names very many peers.
+    Heard(HeardPeers),
     /// A report has arrived. The replica may renew leases for some more time.
     Acknowledged {
         number: u64,
@@ -50,8 +56,12 @@ pub enum ToReplica {
     Decided(Vec<Decided>),
 }
 
+/// The maximum number of peers in one message, which is sent and read within
+/// milliseconds. Each message is a sign of life.
+const MAX_PEERS: usize = 10_000;
+
 /// Peers of one sequence that were heard.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct HeardPeers {
     /// The origin of the zone.
     pub zone: String,
@@ -64,73 +74,69 @@ pub struct HeardPeers {
 }
 
 /// The peers that this service itself has heard since a time.
-pub fn heard_here(zones: &[std::sync::Arc<PublishedZone>], since: Time) -> Vec<HeardPeers> {
-    let mut heard = Vec::new();
-    for published in zones {
+pub fn heard_here(zones: &[Arc<PublishedZone>], since: Time) -> Vec<HeardPeers> {
+    let lists = zones.iter().flat_map(|published| {
         let network = published.network();
-        for id in network.heard_here(since) {
-            add(&mut heard, published, network.revision(), id, 0);
-        }
-    }
-    heard
+        let peers = network.heard_here(since).map(|id| (0, id));
+        lists(published, network.revision(), peers.collect())
+    });
+    lists.collect()
 }
 
 /// The peers that any replica has heard since a time, where it is `now`.
-pub fn heard_anywhere(
-    zones: &[std::sync::Arc<PublishedZone>],
-    since: Time,
-    now: Time,
-) -> Vec<HeardPeers> {
-    let mut heard = Vec::new();
-    for published in zones {
+pub fn heard_anywhere(zones: &[Arc<PublishedZone>], since: Time, now: Time) -> Vec<HeardPeers> {
+    let lists = zones.iter().flat_map(|published| {
         let network = published.network();
-        let mut peers: Vec<(u64, PeerId)> = network
-            .heard_anywhere(since)
-            .map(|(id, at)| (rounded_up(now.0.saturating_sub(at.0)), id))
-            .collect();
-        peers.sort_unstable_by_key(|(age, id)| (*age, id.sequence, id.number));
-        for (age, id) in peers {
-            add(&mut heard, published, network.revision(), id, age);
-        }
-    }
-    heard
+        let heard = network.heard_anywhere(since);
+        // Full seconds, so that few lists suffice.
+        let age = |at: Time| now.0.saturating_sub(at.0).div_ceil(1_000) * 1_000;
+        let peers = heard.map(|(id, at)| (age(at), id));
+        lists(published, network.revision(), peers.collect())
+    });
+    lists.collect()
 }
 
-/// Full seconds, so that few messages suffice.
-fn rounded_up(milliseconds: u64) -> u64 {
-    milliseconds.div_ceil(1_000) * 1_000
-}
-
-/// Adds a peer to the last list, or to a new one.
-fn add(
-    heard: &mut Vec<HeardPeers>,
+/// The lists of these peers of a zone, each with its age.
+fn lists(
     published: &PublishedZone,
     revision: u64,
-    id: PeerId,
-    age: u64,
-) {
+    mut peers: Vec<(u64, PeerId)>,
+) -> Vec<HeardPeers> {
+    peers.sort_unstable();
     let zone = &published.zone;
-    let sequence = &zone.rules.sequence(id.sequence).name;
-    let origin = zone.origin_text();
-    match heard.last_mut() {
-        Some(last) if last.sequence == *sequence && last.age == age && last.zone == origin => {
-            last.numbers.push(id.number);
-        }
-        _ => heard.push(HeardPeers {
-            zone: origin,
-            sequence: sequence.clone(),
+    let alike =
+        peers.chunk_by(|(age, id), (other, next)| (age, id.sequence) == (other, next.sequence));
+    let lists = alike.flat_map(|alike| alike.chunks(MAX_PEERS));
+    let lists = lists.map(|peers| {
+        let (age, id) = peers[0];
+        HeardPeers {
+            zone: zone.origin_text(),
+            sequence: zone.rules.sequence(id.sequence).name.clone(),
             revision,
             age,
-            numbers: vec![id.number],
-        }),
-    }
+            numbers: peers.iter().map(|(_, id)| id.number).collect(),
+        }
+    });
+    lists.collect()
+}
+
+/// Takes so many of the lists, to be sent one by one before, that a message with the
+/// others is not too long.
+pub fn take_first(lists: &mut Vec<HeardPeers>) -> Vec<HeardPeers> {
+    let mut peers = 0;
+    let fits = |list: &&HeardPeers| {
+        peers += list.numbers.len();
+        peers <= MAX_PEERS
+    };
+    let last = lists.iter().rev().take_while(fits).count();
+    lists.drain(..lists.len() - last).collect()
 }
 
 impl HeardPeers {
     /// The zone and the IDs that these are here.
     pub fn ids<'z>(
         &self,
-        zones: &'z [std::sync::Arc<PublishedZone>],
+        zones: &'z [Arc<PublishedZone>],
     ) -> Option<(&'z PublishedZone, impl Iterator<Item = PeerId>)> {
         let mut zones = zones.iter();
         let published = zones.find(|it| it.zone.origin_text() == self.zone)?;
@@ -143,5 +149,33 @@ impl HeardPeers {
             number: *number,
         });
         Some((published, ids))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_message_is_too_long(lengths in prop::collection::vec(1..=MAX_PEERS, 0..40)) {
+            let list = |length: &usize| HeardPeers {
+                zone: String::new(),
+                sequence: String::new(),
+                revision: 0,
+                age: 0,
+                numbers: vec![0; *length],
+            };
+            let mut last: Vec<HeardPeers> = lengths.iter().map(list).collect();
+            let first = take_first(&mut last);
+            let peers = |lists: &[HeardPeers]| lists.iter().map(|it| it.numbers.len()).sum::<usize>();
+            prop_assert!(peers(&last) <= MAX_PEERS);
+            prop_assert_eq!(first.len() + last.len(), lengths.len());
+            prop_assert_eq!(peers(&first) + peers(&last), lengths.iter().sum::<usize>());
+            let next = first.last().map_or(0, |list| list.numbers.len());
+            prop_assert!(first.is_empty() || peers(&last) + next > MAX_PEERS, "no more than needed");
+        }
     }
 }

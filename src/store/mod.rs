@@ -82,7 +82,7 @@ pub trait Store: Send {
     fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError>;
 
     /// Whether replicas of the service share the store. Then whatever they publish is
-    /// stored before: each serial, and which leases have ended.
+    /// stored before: each serial, which leases have ended, and who is withheld.
     fn is_shared(&self) -> bool {
         false
     }

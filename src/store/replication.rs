@@ -26,13 +26,31 @@ pub struct EndedLease {
     pub mark: u64,
 }
 
-/// The numbers of a block whose holders are registered and not live.
+/// A number that nobody may have before all replicas know that this host was released, or
+/// has left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithheldNumber {
+    pub number: u32,
+    pub host: String,
+}
+
+/// What is stored of the leases of a block.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockLeases {
+    /// The numbers whose holders are registered and not live.
+    #[serde(rename = "leases")]
+    pub ended: Vec<EndedLease>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<WithheldNumber>,
+}
+
+/// The leases of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The origin of the zone, absolute and in lower case.
     pub origin: Arc<str>,
     pub place: BlockPlace,
-    pub leases: Vec<EndedLease>,
+    pub leases: BlockLeases,
 }
 
 /// What a commit has changed in a zone, or all that is stored of it.
@@ -41,7 +59,7 @@ pub struct ZoneChange {
     /// All registrations of each block.
     pub blocks: BTreeMap<BlockPlace, Vec<Registration>>,
     /// The leases of each block that have ended.
-    pub ended: BTreeMap<BlockPlace, Vec<EndedLease>>,
+    pub ended: BTreeMap<BlockPlace, BlockLeases>,
     /// The pin of each host; `None` if it was removed.
     pub pins: BTreeMap<String, Option<Pin>>,
     /// The first serial that was never published.
@@ -72,6 +90,8 @@ impl ZoneChange {
 pub struct Stored {
     /// The number of the commit.
     pub commit: u64,
+    /// Whether more of the commit follows: nobody may publish this part of it alone.
+    pub is_open: bool,
     /// By origin.
     pub zones: BTreeMap<String, ZoneChange>,
 }

@@ -213,6 +213,24 @@ impl Cluster {
         attempt("env", &all)
     }
 
+    /// Writes keys in one transaction.
+    pub fn transact(&self, puts: &[(&str, &str)]) {
+        let puts = puts
+            .iter()
+            .map(|(key, value)| format!("put {key} {value:?}\n"));
+        let text = format!("\n{}\n\n", puts.collect::<String>());
+        let path = self.path("transaction");
+        std::fs::write(&path, text).unwrap();
+        let output = Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .arg(format!("--endpoints={}", self.addresses().join(",")))
+            .arg("txn")
+            .stdin(File::open(path).unwrap())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// The keys and values of all that is stored.
     pub fn stored(&self) -> String {
         self.ctl(&["get", "--prefix", "/paramd/1/zones/"])

@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 
 use crate::{
     cluster::Cluster,
-    common::{PARAMD, eventually, run, signal, socket, txt_query},
-    replica::{Replica, ZONE, ask, assert_ids, id},
+    common::{PARAMD, attempt, eventually, run, signal, socket, txt_query},
+    replica::{Replica, ZONE, ask, assert_ids, dig, id, serial},
 };
 
 const LEASE: u64 = 4;
+
+/// The keys of the zone.
+const ZONE_KEYS: &str = "/paramd/1/zones/test.internal./";
 
 #[test]
 fn registrations_survive_a_restart_of_the_service_and_of_etcd() {
@@ -137,4 +140,93 @@ fn a_writer_whose_key_is_gone_stores_nothing_before_it_is_elected_again() {
         .filter(|line| line.contains("no longer the writer"));
     assert_eq!(lines.count(), 1, "one line: {log}");
     assert_eq!(log.matches("has elected this replica").count(), 2, "{log}");
+}
+
+/// A writer that was lost between two transactions: nobody shows the first one under the
+/// serial that stands for what was before.
+#[test]
+fn a_part_of_a_commit_is_shown_under_a_new_serial_only() {
+    let cluster = Cluster::start(1);
+    let (one, two) = (
+        Replica::new(&cluster, "one", LEASE),
+        Replica::new(&cluster, "two", LEASE),
+    );
+    let service = one.start();
+    assert_ids(service.address, &["a"]);
+    let before = serial(service.address);
+    service.kill();
+    store_a_part(&cluster);
+    // The lease of the first one has not ended.
+    let service = two.start();
+    let address = dig(service.address, &["+short", "A", &format!("b.{ZONE}")]);
+    let seen = serial(service.address);
+    assert_eq!(address, "127.0.0.1\n");
+    assert!(seen > before, "{seen} after {before}");
+    assert_eq!(id(service.address, "b"), "vp32");
+    assert_ids(service.address, &["a", "c"]);
+}
+
+/// The same before the eyes of a follower, which becomes the writer.
+#[test]
+fn a_follower_shows_a_part_of_a_commit_when_it_is_elected() {
+    let cluster = Cluster::start(1);
+    let (one, two) = (
+        Replica::new(&cluster, "one", LEASE),
+        Replica::new(&cluster, "two", LEASE),
+    );
+    let service = one.start();
+    assert_ids(service.address, &["a"]);
+    let other = two.start();
+    assert_ids(other.address, &["a"]);
+    service.kill();
+    let before = serial(other.address);
+    store_a_part(&cluster);
+    eventually(Duration::from_secs(LEASE + 4), "it is shown", || {
+        let address = dig(other.address, &["+short", "A", &format!("b.{ZONE}")]);
+        let seen = serial(other.address);
+        assert!(address.is_empty() || seen > before, "{seen}: {address}");
+        !address.is_empty()
+    });
+    let log = other.log();
+    assert!(log.contains("has stored a part of a commit"), "{log}");
+    assert_ids(other.address, &["a", "c"]);
+}
+
+/// Another replica, which is suspended, has not learned of the release, and may answer the
+/// released host again.
+#[test]
+fn a_replica_that_has_just_started_knows_what_is_withheld() {
+    let cluster = Cluster::start(1);
+    let etcd = "lease = \"3s\"\nhold = \"8s\"\n";
+    let replicas = ["one", "two", "three"].map(|name| Replica::with(&cluster, name, etcd));
+    let writer = replicas[0].start();
+    assert_ids(writer.address, &["a", "b"]);
+    let suspended = replicas[1].start();
+    assert_ids(suspended.address, &["a", "b"]);
+    signal(suspended.child.id(), "STOP");
+    let server = writer.address.to_string();
+    let released = attempt(PARAMD, &["release", ZONE, "a", "--server", &server]);
+    assert!(!released.status.success(), "not all know: {released:?}");
+    assert!(!cluster.stored().contains("\"a\",\"mixed"), "it is stored");
+    writer.kill();
+    let elected = replicas[2].start();
+    eventually(Duration::from_secs(6), "new hosts register", || {
+        ask(elected.address, "c").contains("\"id=vp")
+    });
+    assert_eq!(id(elected.address, "c"), "vp2");
+    eventually(Duration::from_secs(12), "all know", || {
+        !cluster.stored().contains("\"withheld\"")
+    });
+    assert_eq!(id(elected.address, "d"), "vp0");
+}
+
+/// The host `b` as vp32, in the first of several transactions.
+fn store_a_part(cluster: &Cluster) {
+    cluster.transact(&[
+        (
+            &format!("{ZONE_KEYS}blocks/vp/00000001"),
+            r#"{"version":1,"peers":[[32,"b","mixed","127.0.0.1","127.0.0.1",2]]}"#,
+        ),
+        ("/paramd/1/commit", r#"{"version":1,"open":true}"#),
+    ]);
 }

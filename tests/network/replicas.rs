@@ -73,6 +73,8 @@ fn stored(before: &Network, after: &Network, changes: &[Change]) -> Vec<Replicat
     }
     let ids = after.liveness_changes(before).into_iter();
     stored.extend(ids.map(|id| liveness(after, id)));
+    let withheld = after.withheld_changes(before).into_iter();
+    stored.extend(withheld.map(|id| Replicated::Withheld(id, after.withheld_with(id).cloned())));
     stored
 }
 
@@ -99,9 +101,11 @@ fn shown(network: &Network) -> impl PartialEq + std::fmt::Debug {
     });
     let pins = network.pins().map(|(host, id)| (host.clone(), id));
     let roots = network.root_candidates();
+    let withheld = network.withheld().cloned();
     (
         peers.collect::<Vec<_>>(),
         pins.collect::<Vec<_>>(),
+        withheld.collect::<Vec<_>>(),
         roots,
         network.revision(),
     )
@@ -113,6 +117,9 @@ enum Step {
     Leave(u8, u8),
     Release(u8),
     Pin(u8, u32),
+    Unpin(u8),
+    /// All replicas know that the host was released.
+    Confirm(u8),
     Pass(u64),
 }
 
@@ -122,6 +129,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u8..6, 0u8..4).prop_map(|(host, by)| Step::Leave(host, by)),
         1 => (0u8..6).prop_map(Step::Release),
         1 => (0u8..6, 0u32..4).prop_map(|(host, number)| Step::Pin(host, number)),
+        1 => (0u8..6).prop_map(Step::Unpin),
+        1 => (0u8..6).prop_map(Step::Confirm),
         3 => (1u64..9_000).prop_map(Step::Pass),
     ]
 }
@@ -136,11 +145,23 @@ proptest! {
             let before = writer.clone();
             let mut changes = Vec::new();
             match step {
+                Step::Register(host, _) if writer.is_withheld(&hostname(host)) => {}
                 Step::Register(host, by) => {
                     let _ = writer.register(now, &hostname(host), None, client(by), &mut changes);
                 }
-                Step::Leave(host, by) => drop(writer.leave(now, &hostname(host), client(by))),
-                Step::Release(host) => drop(writer.release(&hostname(host), &mut changes)),
+                Step::Leave(host, by) => {
+                    if let Ok(peer) = writer.leave(now, &hostname(host), client(by)) {
+                        writer.withhold(hostname(host), peer.id);
+                    }
+                }
+                Step::Release(host) => {
+                    writer.release(&hostname(host), &mut changes);
+                    if let Some(Change::Delete(host, id)) = changes.last() {
+                        writer.withhold(host.clone(), *id);
+                    }
+                }
+                Step::Unpin(host) => drop(writer.unpin(&hostname(host), &mut changes)),
+                Step::Confirm(host) => writer.stop_withholding(&hostname(host)),
                 Step::Pin(host, number) => {
                     let id = PeerId { sequence: Sequence(0), number };
                     let _ = writer.pin(&hostname(host), id, &mut changes);
@@ -154,6 +175,17 @@ proptest! {
             let conflicts = follower.replicate(stored, writer.revision(), now);
             prop_assert_eq!(conflicts, vec![]);
             prop_assert_eq!(shown(&follower), shown(&writer));
+            // A follower that is elected withholds the same IDs.
+            for (number, host) in follower.withheld_in(Sequence(0), 0..4) {
+                let peer = follower.peer(PeerId { sequence: Sequence(0), number });
+                prop_assert!(peer.is_none_or(|peer| peer.host == *host));
+            }
+            let mut elected = follower.clone();
+            elected.lead(now);
+            let (new, mut changes) = ("new".parse().unwrap(), Vec::new());
+            if let Ok(peer) = elected.register(now, &new, None, client(9), &mut changes) {
+                prop_assert_eq!(writer.withheld_with(peer.id), None);
+            }
         }
     }
 

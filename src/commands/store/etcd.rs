@@ -48,10 +48,9 @@ pub async fn open(
     let member = Member::open(data, &settings, clock.clone(), worker.handle());
     let member = Arc::new(member.map_err(with_advice)?);
     let reading = member.clone();
-    let read = worker.handle().spawn(async move {
-        reading.contact().await?;
-        reading.read().await
-    });
+    let read = worker
+        .handle()
+        .spawn(async move { reading.read_first().await });
     let listing = read.await.context("etcd cannot be read")?;
     Ok(Opened {
         worker,
@@ -95,7 +94,7 @@ impl Opened {
     ) -> anyhow::Result<Started> {
         let Listing { stored, revision } = self.listing;
         let (registry, ended) =
-            Registry::join(zones, stored, config.etcd.hold, clock.clone()).map_err(start_error)?;
+            Registry::join(zones, stored, clock.clone()).map_err(start_error)?;
         memory::trim();
         let listen = config.etcd.channel;
         let listener = TcpListener::bind(listen)

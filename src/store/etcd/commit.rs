@@ -17,11 +17,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
+use tracing::info;
 
 use super::{
     call_error::CallError,
     election::{CALL, Leadership},
+    load,
     packing::{Change, Concern, MAX_OPERATIONS, Pack, pack},
+    reading,
     session::Session,
     values,
     wire::{Compare, Operation, Range, RangeAnswer, Txn, revision},
@@ -29,7 +32,7 @@ use super::{
 use crate::store::{
     StoreError, Write,
     block::Block,
-    replication::{BlockPlace, Ended},
+    replication::{BlockPlace, Ended, Stored},
 };
 
 /// How long a commit may take, beside [`EACH`] of its transactions. Whoever asked
@@ -75,6 +78,37 @@ pub async fn commit(
         let limit = humantime::format_duration(limit);
         Err(session.unwritten(format!("etcd has not stored it within {limit}")))
     })
+}
+
+/// Ends a commit that a lost writer has left open: what it has stored is valid, and
+/// serials that were never published stand for it.
+pub async fn settle(session: &Session, leadership: &Leadership) -> Result<(), StoreError> {
+    let key = Range::key(session.keys.commit());
+    let found = session.connection.ask(&key, CALL).await;
+    let found = found.map_err(|error| session.failed(error, Session::unreachable))?;
+    let mut last = Stored::default();
+    for pair in &found.kvs {
+        reading::add(session, &mut last, pair, false)?;
+    }
+    if !last.is_open {
+        return Ok(());
+    }
+    info!(
+        "{}: the last writer has stored a part of a commit, which is valid",
+        session.name
+    );
+    let zones = load::zones(session).await?.zones;
+    let serials = zones.into_iter().map(|(origin, zone)| {
+        let registrations = zone.blocks.values().flatten();
+        let epoch = registrations.map(|registration| registration.epoch).max();
+        Write::Serial {
+            origin: origin.into(),
+            serial: zone.serial.max(epoch).unwrap_or(0) + 1,
+        }
+    });
+    let serials: Vec<Write> = serials.collect();
+    commit(session, leadership, &serials, &[], last.commit).await?;
+    Ok(())
 }
 
 /// The blocks that the writes change.
@@ -248,8 +282,8 @@ impl<'s> Plan<'s> {
     }
 
     /// What changes. Keys that are removed come first, so that no number is pinned
-    /// to two hosts between two transactions. Serials come last: a replica that follows
-    /// knows that it has all of a commit when it has the serial.
+    /// to two hosts between two transactions. Serials come last: none stands for a part of
+    /// what it will stand for.
     fn changes(&self, writes: &[Write], ended: &[Ended]) -> Vec<Change> {
         let keys = &self.session.keys;
         let mut others = BTreeMap::new();
@@ -284,7 +318,7 @@ impl<'s> Plan<'s> {
         let ended = ended.iter().map(|it| Change {
             origin: it.origin.clone(),
             key: keys.ended(&it.origin, &it.place),
-            value: (!it.leases.is_empty()).then(|| values::ended(&it.leases)),
+            value: values::ended(&it.leases),
             concerns: Concern::Other,
         });
         let changes = others.into_values().chain(blocks).chain(ended);

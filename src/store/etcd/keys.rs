@@ -7,7 +7,7 @@
 //! | `cookies` | the secrets of cookies |
 //! | `commit` | written by every transaction, so that its mod revision is the number of the last commit |
 //! | `zones/ORIGIN/blocks/SEQUENCE/INDEX` | a block of registrations; the index has eight hexadecimal digits |
-//! | `zones/ORIGIN/ended/SEQUENCE/INDEX` | the numbers of that block whose leases have ended; missing if there are none |
+//! | `zones/ORIGIN/ended/SEQUENCE/INDEX` | the numbers of that block whose leases have ended, and those that are withheld; missing if there are none |
 //! | `zones/ORIGIN/pins/HOST` | the number that is pinned to the host |
 //! | `zones/ORIGIN/serial` | the first serial that was never published |
 //! | `zones/ORIGIN/changed` | written by every transaction that changes a registration or a pin of the zone |

@@ -24,9 +24,15 @@ pub struct Listing {
     pub revision: i64,
 }
 
-/// Reads all zones.
-pub async fn all(session: &Session) -> Result<Listing, StoreError> {
-    below(session, session.keys.all()).await
+/// Reads everything; `None` in the middle of a commit, of which nobody may see a part.
+pub async fn all(session: &Session) -> Result<Option<Listing>, StoreError> {
+    let listing = below(session, session.keys.all()).await?;
+    Ok((!listing.stored.is_open).then_some(listing))
+}
+
+/// Reads all zones, even in the middle of a commit.
+pub async fn zones(session: &Session) -> Result<Stored, StoreError> {
+    Ok(below(session, session.keys.zones()).await?.stored)
 }
 
 /// Reads one zone, and the number of the last commit.
@@ -84,8 +90,9 @@ async fn read(session: &Session, prefix: &[u8]) -> Result<Listing, Failure> {
         for pair in &page.kvs {
             reading::add(session, &mut stored, pair, false)?;
         }
-        let last = page.kvs.last().filter(|_| page.more);
-        let Some(last) = last else {
+        // In the middle of a commit, nobody wants the rest.
+        let has_more = page.more && !stored.is_open;
+        let Some(last) = page.kvs.last().filter(|_| has_more) else {
             let revision = range.revision;
             return Ok(Listing { stored, revision });
         };

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::{
     call_error::CallError,
+    commit,
     connection::{Access, Connection},
     election::{self, CALL, Campaign, Leadership, Replica},
     keys::Keys,
@@ -37,6 +38,10 @@ use crate::{
 
 /// How often a replica asks whether there is a writer, if nothing else tells it.
 pub const LOOK: Duration = Duration::from_millis(200);
+
+/// How often everything is read in the middle of a commit, and how soon again.
+const READS: u32 = 50;
+const READ_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long etcd may be unreachable at a start.
 const FIRST_CONTACT: Duration = Duration::from_secs(10);
@@ -136,12 +141,6 @@ impl Member {
         &self.worker
     }
 
-    /// Waits until etcd answers, and checks that it is the one that the data directory
-    /// has seen, with all its commits. Returns the last one.
-    pub async fn contact(&self) -> Result<u64, StoreError> {
-        self.check(self.known, FIRST_CONTACT).await
-    }
-
     /// Waits until etcd answers, whatever it has.
     pub(super) async fn begin(&self) -> Result<u64, StoreError> {
         let commit = self.check(None, FIRST_CONTACT).await?;
@@ -212,9 +211,38 @@ impl Member {
 
     /// Everything that is stored, as of one revision.
     pub async fn read(&self) -> Result<Listing, StoreError> {
-        let listing = load::all(&self.session).await?;
-        self.see(listing.stored.commit);
-        Ok(listing)
+        for _ in 0..READS {
+            if let Some(listing) = load::all(&self.session).await? {
+                self.see(listing.stored.commit);
+                return Ok(listing);
+            }
+            tokio::time::sleep(READ_AGAIN).await;
+        }
+        let reason = "a commit is stored in part, and its writer does not store the rest";
+        Err(self.session.unreachable(reason))
+    }
+
+    /// Everything that is stored, at a start: as of this data directory, or later.
+    pub async fn read_first(&self) -> Result<Listing, StoreError> {
+        self.check(self.known, FIRST_CONTACT).await?;
+        let replica = Replica {
+            name: "a replica that is starting".to_owned(),
+            address: String::new(),
+            channel: None,
+        };
+        let limit = self.session.clock.now() + self.lease + FIRST_CONTACT;
+        loop {
+            match self.read().await {
+                Err(StoreError::Unreachable { .. }) if self.session.clock.now() < limit => {}
+                done => return done,
+            }
+            // Nobody may be there to end a commit that a lost writer has left open.
+            if let Campaign::Won(leadership) = self.campaign(&replica).await? {
+                let settled = self.settle(&leadership).await;
+                self.resign(&leadership).await;
+                settled?;
+            }
+        }
     }
 
     /// A watch of everything that is stored after a revision.
@@ -258,6 +286,11 @@ impl Member {
                 Ok(Campaign::Lost(None))
             }
         }
+    }
+
+    /// Makes what the writer before has stored of a commit a whole one.
+    pub async fn settle(&self, leadership: &Leadership) -> Result<(), StoreError> {
+        commit::settle(&self.session, leadership).await
     }
 
     /// Extends the lease of the writer until it ends, which it returns. `held` is called

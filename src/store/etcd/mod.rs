@@ -125,8 +125,7 @@ impl Store for EtcdStore {
 
     fn origins(&mut self) -> Result<Vec<String>, StoreError> {
         self.run(|member| async move {
-            let stored = load::all(&member.session).await?.stored;
-            let zones = stored.zones.into_iter();
+            let zones = load::zones(&member.session).await?.zones.into_iter();
             let named = zones.filter(|(_, zone)| zone.names_peers());
             Ok(named.map(|(origin, _)| origin).collect())
         })

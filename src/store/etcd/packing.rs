@@ -2,12 +2,14 @@
 //!
 //! etcd takes 128 operations and 1.5 MiB in one request. A larger commit becomes
 //! several transactions, of which each writes the keys that mark a commit, so that
-//! what was stored of a commit that failed in between is not overlooked.
+//! what was stored of a commit that failed in between is not overlooked. All but the
+//! last one say that more of the commit follows.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     keys::Keys,
+    values,
     wire::{DeleteRange, Operation, Put},
 };
 
@@ -53,31 +55,32 @@ pub struct Pack {
 }
 
 /// Distributes the changes, in order, over transactions. There is at least one.
-pub fn pack(keys: &Keys, changes: impl IntoIterator<Item = Change>) -> Vec<Pack> {
+///
+/// The last one leaves the commit open, too, if peers change and the last change is no
+/// serial: then no serial stands for what is stored.
+pub fn pack(keys: &Keys, changes: Vec<Change>) -> Vec<Pack> {
+    let has = |concern| changes.iter().any(|change| change.concerns == concern);
+    let stays_open = has(Concern::Peers) && !has(Concern::Serial);
     let mut packs = Vec::new();
-    let mut pack = Pack::begin(keys);
+    let mut pack = Pack::default();
     for change in changes {
         if !pack.has_room_for(&change) {
-            packs.push(std::mem::replace(&mut pack, Pack::begin(keys)));
+            pack.put(keys.commit(), values::commit(true));
+            packs.push(std::mem::take(&mut pack));
         }
         pack.add(keys, change);
     }
+    pack.put(keys.commit(), values::commit(stays_open));
     packs.push(pack);
     packs
 }
 
 impl Pack {
-    fn begin(keys: &Keys) -> Self {
-        let mut pack = Self::default();
-        pack.put(keys.commit(), MARK.to_vec());
-        pack
-    }
-
     fn has_room_for(&self, change: &Change) -> bool {
-        // The change, and the mark of its zone.
+        // The change, the mark of its zone, and the key `commit`.
         let value = change.value.as_ref().map_or(0, Vec::len);
-        let bytes = 2 * (change.key.len() + OVERHEAD) + change.origin.len() * 3 + value;
-        self.operations.len() + 2 <= MAX_OPERATIONS && self.bytes + bytes <= MAX_BYTES
+        let bytes = 3 * (change.key.len() + OVERHEAD) + change.origin.len() * 3 + value;
+        self.operations.len() + 3 <= MAX_OPERATIONS && self.bytes + bytes <= MAX_BYTES
     }
 
     fn add(&mut self, keys: &Keys, change: Change) {
@@ -113,7 +116,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::store::etcd::wire::Txn;
+    use crate::store::etcd::wire::{OperationKind, Txn};
 
     fn change(number: usize, value: usize, concerns: Concern) -> Change {
         Change {
@@ -129,7 +132,7 @@ mod tests {
         for (count, value) in [(0, 0), (1, 10), (126, 10), (127, 10), (1_000, 9_000)] {
             let keys = Keys::new("/paramd");
             let changes = (0..count).map(|number| change(number, value, Concern::Peers));
-            let packs = pack(&keys, changes);
+            let packs = pack(&keys, changes.collect());
             let mut found = 0;
             for Pack { operations, .. } in packs {
                 assert!(operations.len() <= MAX_OPERATIONS);
@@ -143,5 +146,31 @@ mod tests {
             }
             assert!(found >= count.saturating_sub(3), "{found} of {count}");
         }
+    }
+
+    /// What the transactions say of whether more of the commit follows.
+    fn open(changes: Vec<Change>) -> Vec<bool> {
+        let keys = Keys::new("/paramd");
+        let open = pack(&keys, changes).into_iter().map(|pack| {
+            let commit = pack.operations.into_iter().find_map(|it| match it.kind {
+                Some(OperationKind::Put(put)) if put.key == keys.commit() => Some(put.value),
+                _ => None,
+            });
+            values::is_open(&commit.unwrap()).unwrap()
+        });
+        open.collect()
+    }
+
+    #[test]
+    fn all_but_the_last_transaction_leave_the_commit_open() {
+        let peers = |count| (0..count).map(|number| change(number, 10, Concern::Peers));
+        let serial = || [change(0, 10, Concern::Serial)];
+        assert_eq!(open(vec![]), [false]);
+        assert_eq!(open(vec![change(0, 10, Concern::Other)]), [false]);
+        assert_eq!(open(peers(9).chain(serial()).collect()), [false]);
+        let large = open(peers(300).chain(serial()).collect());
+        assert_eq!(large, [true, true, false]);
+        // Another commit brings the serial.
+        assert_eq!(open(peers(9).collect()), [true]);
     }
 }

@@ -21,6 +21,10 @@ pub fn add(
     let number = values::number(pair.mod_revision);
     if *key == keys.commit() {
         stored.commit = stored.commit.max(number);
+        if !is_removed {
+            let is_open = values::is_open(&pair.value);
+            stored.is_open = is_open.map_err(|error| session.unreadable(key, error.to_string()))?;
+        }
         return Ok(());
     }
     let Some(origin) = keys.origin_of(key) else {

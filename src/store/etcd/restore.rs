@@ -59,8 +59,10 @@ impl SoleStore {
     fn fill(&mut self, origin: &str, contents: Contents) -> Result<(), RestoreError> {
         let zone = origin.to_owned();
         let leadership = self.store.leadership.clone();
-        self.store
-            .run(|member| async move { member.discard_part(&leadership, &zone).await })?;
+        self.store.run(|member| async move {
+            member.discard_part(&leadership, &zone).await?;
+            member.settle(&leadership).await
+        })?;
         let there = self.store.load(origin)?;
         if there.names_peers() {
             return Err(RestoreError::NotEmpty {
@@ -72,10 +74,11 @@ impl SoleStore {
             serial: contents.serial.max(there.serial),
             ..contents
         };
+        // The serial, and then all others.
         let writes = contents.writes(origin);
         self.mark(origin, Mark::Begin)?;
         for part in writes.chunks(PART) {
-            self.store.commit(part)?;
+            self.store.commit(&[part, &writes[..1]].concat())?;
         }
         self.mark(origin, Mark::End)?;
         self.dump(origin)?;

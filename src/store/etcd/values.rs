@@ -1,9 +1,9 @@
 //! The values of keys that are neither blocks nor pins, and revisions as numbers of
 //! commits.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::Error as _};
 
-use crate::store::replication::EndedLease;
+use crate::store::replication::BlockLeases;
 
 /// The stored form of a serial.
 #[derive(Serialize, Deserialize)]
@@ -23,22 +23,46 @@ pub fn serial_in(value: &[u8]) -> Result<u64, serde_json::Error> {
     Ok(serial)
 }
 
-/// The stored form of the leases of a block that have ended.
+/// The stored form of the key that every transaction of a commit writes.
+#[derive(Serialize, Deserialize)]
+struct StoredCommit {
+    version: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    open: bool,
+}
+
+/// The value of the key `commit`, after the last transaction of a commit or (`open`)
+/// before.
+pub fn commit(open: bool) -> Vec<u8> {
+    serde_json::to_vec(&StoredCommit { version: 1, open }).unwrap_or_default()
+}
+
+/// Whether more of the commit follows.
+pub fn is_open(value: &[u8]) -> Result<bool, serde_json::Error> {
+    let StoredCommit { version, open } = serde_json::from_slice(value)?;
+    if version == 1 {
+        return Ok(open);
+    }
+    let later = format!("its version {version} is not supported by this release");
+    Err(serde_json::Error::custom(later))
+}
+
+/// The stored form of the leases of a block.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "version")]
 enum StoredEnded {
     #[serde(rename = "1")]
-    V1 { leases: Vec<EndedLease> },
+    V1(BlockLeases),
 }
 
-/// The value of leases that have ended.
-pub fn ended(leases: &[EndedLease]) -> Vec<u8> {
-    let leases = leases.to_vec();
-    serde_json::to_vec(&StoredEnded::V1 { leases }).unwrap_or_default()
+/// The value of the leases of a block; none if there is nothing to store.
+pub fn ended(leases: &BlockLeases) -> Option<Vec<u8>> {
+    let stored = || serde_json::to_vec(&StoredEnded::V1(leases.clone())).unwrap_or_default();
+    (*leases != BlockLeases::default()).then(stored)
 }
 
-pub fn ended_in(value: &[u8]) -> Result<Vec<EndedLease>, serde_json::Error> {
-    let StoredEnded::V1 { leases } = serde_json::from_slice(value)?;
+pub fn ended_in(value: &[u8]) -> Result<BlockLeases, serde_json::Error> {
+    let StoredEnded::V1(leases) = serde_json::from_slice(value)?;
     Ok(leases)
 }
 
