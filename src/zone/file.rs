@@ -171,22 +171,19 @@ fn register_keys(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Reg
 }
 
 fn origin_name(text: &Spanned<String>, source: &mut Document<'_>) -> Option<Name> {
-    let name = Name::from_ascii(text.get_ref())
-        .ok()
-        .filter(|name| !name.is_root() && !name.is_wildcard());
-    let Some(mut name) = name else {
+    let name = settings::domain_name(text.get_ref());
+    let Some(name) = name.filter(|name| !name.is_wildcard()) else {
         let message = format!(
             "`{}` is not a domain name: write origin = \"pbft.fabric.internal\"",
             text.get_ref()
         );
         return source.refuse(text.span(), message);
     };
-    name.set_fqdn(true);
     if name.len() > ORIGIN_OCTETS {
         let message = format!("the origin is longer than {ORIGIN_OCTETS} octets: shorten it");
         return source.refuse(text.span(), message);
     }
-    Some(name.to_lowercase())
+    Some(name)
 }
 
 /// The time after which an ID is reclaimed; `None` for never. The default applies if the
