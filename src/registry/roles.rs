@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
+use tracing::{info, warn};
 
 use super::{
     PublishedZone,
@@ -66,6 +67,8 @@ pub(super) struct RegistryThread {
     pub role: Role,
     pub clock: Clock,
     pub vouching: Arc<Vouching>,
+    /// Whether the service could answer for leases when it was last looked.
+    pub vouched: bool,
 }
 
 impl RegistryThread {
@@ -79,6 +82,7 @@ impl RegistryThread {
             };
             let received = inputs.recv_timeout(wait);
             tick.tick();
+            self.report_vouching();
             let mut commands = Vec::new();
             match received {
                 Ok(first) => {
@@ -110,6 +114,20 @@ impl RegistryThread {
                 follower.forward(commands, now);
             }
         }
+    }
+
+    /// Logs whether known peers are answered, when that changes.
+    fn report_vouching(&mut self) {
+        let vouches = self.vouching.is_valid(self.clock.now());
+        match (self.vouched, vouches) {
+            (true, false) => warn!(
+                "no contact with the writer, or none can be elected, for longer than `hold`: known \
+                 peers are not answered either"
+            ),
+            (false, true) => info!("known peers are answered"),
+            _ => {}
+        }
+        self.vouched = vouches;
     }
 
     fn handle(&mut self, event: Event) {

@@ -8,12 +8,12 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, timeout},
 };
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{
     channel::{ChannelKeys, Receiver, Sender},
-    hub::SLACK,
-    message::{self, HeardPeers, ToReplica, ToWriter},
+    hub::{SLACK, warn_of_differences},
+    message::{self, HeardPeers, ToReplica, ToWriter, ZoneFiles},
 };
 use crate::{
     clock::Clock,
@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// How soon a connection that failed is tried again.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// How soon a replica that was refused tries again.
+const RETRY_REFUSED: Duration = Duration::from_secs(10);
 
 /// How long the last report may take.
 const LAST_REPORT: Duration = Duration::from_secs(1);
@@ -96,12 +99,20 @@ impl Link {
         };
         loop {
             let writer = *self.writer.borrow_and_update();
+            let mut retry = RETRY;
             if let Some(address) = writer {
                 match self.connect(address).await {
                     Ok(halves) => {
                         debug!("connected to the writer at {address}");
                         match self.serve(halves, &mut reported).await {
                             Ok(()) => return,
+                            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                                warn!("the writer at {address} refuses this replica: {error}");
+                                retry = RETRY_REFUSED;
+                            }
+                            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                                info!("the writer at {address} has ended the connection");
+                            }
                             Err(error) => {
                                 info!(
                                     "the connection to the writer at {address} has ended: {error}"
@@ -115,7 +126,7 @@ impl Link {
             tokio::select! {
                 () = stopped(&mut self.stop) => return,
                 _ = self.writer.changed() => {}
-                () = tokio::time::sleep(RETRY) => {}
+                () = tokio::time::sleep(retry) => {}
             }
         }
     }
@@ -133,6 +144,7 @@ impl Link {
                 identity,
                 name,
                 run,
+                zones: ZoneFiles::of(self.registry.zones()),
             };
             sender.send(&hello).await?;
             Ok((receiver, sender))
@@ -171,6 +183,9 @@ impl Link {
             tokio::select! {
                 message = messages.recv() => {
                     let message = message.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
+                    if let ToReplica::Refused { reason } = message {
+                        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+                    }
                     self.receive(message, &mut outstanding, reported, &mut lists).await;
                     self.hear(&mut lists);
                 }
@@ -255,6 +270,12 @@ impl Link {
         lists: &mut Vec<HeardList>,
     ) {
         match message {
+            ToReplica::Welcome { name, zones } => {
+                let own = ZoneFiles::of(self.registry.zones());
+                warn_of_differences(&own, &zones, &format!("the writer {name}"));
+            }
+            // The connection ends.
+            ToReplica::Refused { .. } => {}
             ToReplica::Heard(peers) => {
                 if let Some(report) = outstanding {
                     report.sign_of_life = Instant::now();

@@ -132,6 +132,7 @@ fn zone_file(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Zone> {
     let directory = source.path().parent().unwrap_or(Path::new(""));
     let zone = Zone {
         path: source.path().to_owned(),
+        digest: crc32fast::hash(source.text().as_bytes()),
         origin: origin?,
         origin_line: origin_line?,
         n,

@@ -5,6 +5,7 @@
 //! | `leader` | who the writer is, under the writer's lease |
 //! | `channel` | the key pair with which the replicas recognize each other |
 //! | `cookies` | the secrets of cookies |
+//! | `hold` | how long a replica answers without contact with the writer |
 //! | `commit` | written by every transaction, so that its mod revision is the number of the last commit |
 //! | `zones/ORIGIN/blocks/SEQUENCE/INDEX` | a block of registrations; the index has eight hexadecimal digits |
 //! | `zones/ORIGIN/ended/SEQUENCE/INDEX` | the numbers of that block whose leases have ended, and those that are withheld; missing if there are none |
@@ -55,6 +56,10 @@ impl Keys {
 
     pub fn cookies(&self) -> Vec<u8> {
         format!("{}cookies", self.0).into_bytes()
+    }
+
+    pub fn hold(&self) -> Vec<u8> {
+        format!("{}hold", self.0).into_bytes()
     }
 
     /// The prefix of all keys.

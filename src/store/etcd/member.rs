@@ -305,13 +305,24 @@ impl Member {
         election::resign(&self.session, leadership).await;
     }
 
+    fn shared_key(&self, key: SharedKey) -> Vec<u8> {
+        let keys = &self.session.keys;
+        match key {
+            SharedKey::Channel => keys.channel(),
+            SharedKey::Cookies => keys.cookies(),
+            SharedKey::Hold => keys.hold(),
+        }
+    }
+
+    /// The name of such a key in etcd.
+    pub fn key_name(&self, key: SharedKey) -> String {
+        String::from_utf8_lossy(&self.shared_key(key)).into_owned()
+    }
+
     /// The value of a key that all replicas share. The first one creates it.
     pub async fn shared_value(&self, key: SharedKey, own: Vec<u8>) -> Result<KeyValue, StoreError> {
         let session = &self.session;
-        let key = match key {
-            SharedKey::Channel => session.keys.channel(),
-            SharedKey::Cookies => session.keys.cookies(),
-        };
+        let key = self.shared_key(key);
         let put = Put {
             key: key.clone(),
             value: own,
@@ -357,6 +368,8 @@ pub enum SharedKey {
     Channel,
     /// The secrets of cookies.
     Cookies,
+    /// How long a replica answers without contact with the writer.
+    Hold,
 }
 
 /// The identity of the data directory, which its dumps carry.
