@@ -70,7 +70,7 @@ pub fn text_of(path: &Path) -> Result<String, Vec<Problem>> {
 
 /// Parses a domain name other than the root. The result is absolute and in lower case.
 pub fn domain_name(text: &str) -> Option<Name> {
-    let mut name = Name::from_ascii(text).ok().filter(|name| !name.is_root())?;
+    let mut name = Name::from_ascii(text).ok()?;
     name.set_fqdn(true);
-    Some(name.to_lowercase())
+    (!name.is_root()).then(|| name.to_lowercase())
 }
