@@ -14,7 +14,7 @@ use crate::{
     registry::Event,
     store::{
         StoreError,
-        etcd::{Campaign, KeyValue, LOOK, Leadership, Replica, Seen, Watch, WatchEnd},
+        etcd::{Campaign, LOOK, Leadership, Replica, Seen, Watch, WatchEnd},
     },
 };
 
@@ -85,7 +85,11 @@ impl Shared {
                 self.note_writer(leader);
                 return Ok(is_gone);
             }
-            Ok(Seen::Other(value)) => self.take_cookies(&value),
+            Ok(Seen::Other(value)) => {
+                if let Some(shared) = &self.cookies {
+                    shared.take(&value);
+                }
+            }
             Err(WatchEnd::Compacted) => {
                 warn!(
                     "{}: what follows the last known commit was compacted away: everything is read \
@@ -184,12 +188,6 @@ impl Shared {
         });
         if let Some(leader) = leader.filter(|_| is_new) {
             info!("the writer of {} is {leader}", self.member.name());
-        }
-    }
-
-    fn take_cookies(&self, value: &KeyValue) {
-        if let Some(shared) = &self.cookies {
-            shared.take(value);
         }
     }
 

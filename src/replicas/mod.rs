@@ -30,7 +30,8 @@ use tokio::{
 use self::{
     channel::ChannelKeys,
     hub::{Hub, Term},
-    link::{Link, Own},
+    link::Link,
+    message::ToWriter,
 };
 use crate::{
     clock::Clock,
@@ -41,6 +42,9 @@ use crate::{
         etcd::{Member, Replica, SharedKey, Worker},
     },
 };
+
+const CHANNEL: &str = "the channel of the replicas";
+const KEY_PAIR: &str = "the key pair of the replicas";
 
 /// How long the end of a replica may take.
 const LAST: Duration = Duration::from_secs(5);
@@ -112,21 +116,17 @@ impl Replicas {
         listener: std::net::TcpListener,
         options: Options,
     ) -> Result<(Self, oneshot::Receiver<StoreError>), StoreError> {
-        let unusable = |reason: String| StoreError::Unusable {
-            path: "the channel of the replicas".into(),
-            reason,
-        };
         let keys = channel_keys(&worker, &member)?;
         let (stop, stopping) = watch::channel(false);
         let (writer, address) = watch::channel(None);
         let (term, current_term) = watch::channel(None);
         let mut run = [0; 8];
-        getrandom::fill(&mut run).map_err(|error| unusable(error.to_string()))?;
+        getrandom::fill(&mut run).map_err(unusable(CHANNEL))?;
         let link = Link {
             registry: registry.clone(),
             keys: keys.clone(),
             clock: clock.clone(),
-            own: Own {
+            hello: ToWriter::Hello {
                 identity: member.identity(),
                 name: options.replica.name.clone(),
                 run: u64::from_ne_bytes(run),
@@ -157,7 +157,7 @@ impl Replicas {
                 Ok(listener) => listener,
                 Err(error) => {
                     // The service has ended if nobody is interested.
-                    let _ = failed.send(unusable(error.to_string()));
+                    let _ = failed.send(unusable(CHANNEL)(error));
                     return;
                 }
             };
@@ -214,22 +214,25 @@ impl Shared {
 
 /// The key pair of the replicas, which the first one creates.
 fn channel_keys(worker: &Worker, member: &Arc<Member>) -> Result<ChannelKeys, StoreError> {
-    let unusable = |reason: String| StoreError::Unusable {
-        path: "the key pair of the replicas".into(),
-        reason,
-    };
-    let own = ChannelKeys::generate().map_err(|error| unusable(error.to_string()))?;
-    let pkcs8 = BASE64.encode(&own);
-    let own = serde_json::to_vec(&StoredKeys::V1 { pkcs8 });
-    let own = own.map_err(|error| unusable(error.to_string()))?;
+    let pkcs8 = BASE64.encode(&ChannelKeys::generate().map_err(unusable(KEY_PAIR))?);
+    let own = serde_json::to_vec(&StoredKeys::V1 { pkcs8 }).map_err(unusable(KEY_PAIR))?;
     let asking = member.clone();
     let stored = worker
         .handle()
         .run(async move { asking.shared_value(SharedKey::Channel, own).await })
-        .map_err(|ended| unusable(ended.to_string()))??;
+        .map_err(unusable(KEY_PAIR))??;
     let StoredKeys::V1 { pkcs8 } =
-        serde_json::from_slice(&stored.value).map_err(|error| unusable(error.to_string()))?;
-    let pair = BASE64.decode(pkcs8.as_bytes());
-    let pair = pair.map_err(|error| unusable(error.to_string()))?;
-    ChannelKeys::from_pkcs8(&pair).map_err(|error| unusable(error.to_string()))
+        serde_json::from_slice(&stored.value).map_err(unusable(KEY_PAIR))?;
+    let pair = BASE64
+        .decode(pkcs8.as_bytes())
+        .map_err(unusable(KEY_PAIR))?;
+    ChannelKeys::from_pkcs8(&pair).map_err(unusable(KEY_PAIR))
+}
+
+/// The error that this cannot be used.
+fn unusable<E: ToString>(what: &'static str) -> impl FnOnce(E) -> StoreError {
+    move |reason| StoreError::Unusable {
+        path: what.into(),
+        reason: reason.to_string(),
+    }
 }
