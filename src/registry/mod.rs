@@ -111,7 +111,7 @@ impl Registry {
         let mut writer = Writer::new(published.clone(), store, clock.clone());
         // This precedes the first answer, whose serial must not have been used before.
         writer.reserve_serials();
-        let role = Role::Writer(writer);
+        let role = Role::Writer(Box::new(writer));
         Self::spawn(published, role, clock, Vouching::always(), lacks_zones)
     }
 

@@ -57,7 +57,7 @@ pub(super) enum Input {
 }
 
 pub(super) enum Role {
-    Writer(Writer),
+    Writer(Box<Writer>),
     Follower(Follower),
 }
 
@@ -149,28 +149,23 @@ impl RegistryThread {
                 let (zones, clock) = (self.zones.clone(), self.clock.clone());
                 let writer =
                     Writer::elected(zones, store, ended, coverage, self.vouching.clone(), clock);
-                self.role = Role::Writer(writer);
+                self.role = Role::Writer(Box::new(writer));
                 self.serve(waiting);
             }
-            (Role::Writer(_), Event::Deposed(published)) => self.retire(published),
+            (Role::Writer(writer), Event::Deposed(published)) => {
+                let (commit, ended, left) = writer.retire();
+                let mut follower = Follower::new(self.zones.clone(), ended, commit);
+                follower.forward(left, now);
+                self.role = Role::Follower(follower);
+                // Nobody may wait for it.
+                let _ = published.send(commit);
+            }
             (Role::Follower(follower), Event::Deposed(published)) => {
                 // Nobody may wait for it.
                 let _ = published.send(follower.commit);
             }
             // From the time before the election.
             (Role::Writer(_), _) => {}
-        }
-    }
-
-    fn retire(&mut self, published: oneshot::Sender<u64>) {
-        let follower = Follower::new(self.zones.clone(), Default::default(), 0);
-        if let Role::Writer(writer) = std::mem::replace(&mut self.role, Role::Follower(follower)) {
-            let (commit, ended, left) = writer.retire();
-            let mut follower = Follower::new(self.zones.clone(), ended, commit);
-            follower.forward(left, self.clock.now());
-            self.role = Role::Follower(follower);
-            // Nobody may wait for it.
-            let _ = published.send(commit);
         }
     }
 }

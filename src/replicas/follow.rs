@@ -14,7 +14,7 @@ use crate::{
     registry::Event,
     store::{
         StoreError,
-        etcd::{Campaign, KeyValue, LOOK, Leadership, Replica, Seen, Watch, WatchEnd},
+        etcd::{Campaign, LOOK, Leadership, Replica, Seen, Watch, WatchEnd},
     },
 };
 
@@ -95,7 +95,11 @@ impl Shared {
                 self.note_writer(leader);
                 return Ok(is_gone);
             }
-            Ok(Seen::Other(value)) => self.take_cookies(&value),
+            Ok(Seen::Other(value)) => {
+                if let Some(shared) = &self.cookies {
+                    shared.take(&value);
+                }
+            }
             Err(WatchEnd::Emptied) => {
                 // Nothing of this is published. What is there now is refused if it is less.
                 match self.member.last_commit().await {
@@ -208,12 +212,6 @@ impl Shared {
         });
         if let Some(leader) = leader.filter(|_| is_new) {
             info!("the writer of {} is {leader}", self.member.name());
-        }
-    }
-
-    fn take_cookies(&self, value: &KeyValue) {
-        if let Some(shared) = &self.cookies {
-            shared.take(value);
         }
     }
 

@@ -40,22 +40,13 @@ const RETRY_REFUSED: Duration = Duration::from_secs(10);
 /// How long the last report may take.
 const LAST_REPORT: Duration = Duration::from_secs(1);
 
-/// Who a replica is.
-#[derive(Debug, Clone)]
-pub struct Own {
-    /// The identity of the data directory.
-    pub identity: String,
-    pub name: String,
-    /// A random number of this run of the process.
-    pub run: u64,
-}
-
 /// The link to the writer, whoever that is.
 pub struct Link {
     pub registry: Registry,
     pub keys: ChannelKeys,
     pub clock: Clock,
-    pub own: Own,
+    /// The first message of each connection: who this replica is.
+    pub hello: ToWriter,
     /// How long leases may be renewed after a report.
     pub hold: Duration,
     /// The writer's address; `None` while there is no other writer.
@@ -135,18 +126,7 @@ impl Link {
         let connected = async {
             let stream = TcpStream::connect(address).await?;
             let (receiver, mut sender) = self.keys.connect(stream).await?;
-            let Own {
-                identity,
-                name,
-                run,
-            } = self.own.clone();
-            let hello = ToWriter::Hello {
-                identity,
-                name,
-                run,
-                zones: ZoneFiles::of(self.registry.zones()),
-            };
-            sender.send(&hello).await?;
+            sender.send(&self.hello).await?;
             Ok((receiver, sender))
         };
         timeout(PATIENCE, connected).await?
@@ -351,10 +331,11 @@ mod tests {
     fn link(keys: &ChannelKeys) -> (Link, impl Sized) {
         let (registry, _ended) =
             Registry::join(Vec::new(), Stored::default(), Clock::start()).unwrap();
-        let own = Own {
+        let hello = ToWriter::Hello {
             identity: "test".to_owned(),
             name: "test".to_owned(),
             run: 1,
+            zones: ZoneFiles::of(&[]),
         };
         let (address, writer) = watch::channel(None);
         let (stopping, stop) = watch::channel(false);
@@ -362,7 +343,7 @@ mod tests {
             registry,
             keys: keys.clone(),
             clock: Clock::start(),
-            own,
+            hello,
             hold: Duration::from_secs(15),
             writer,
             stop,

@@ -32,7 +32,8 @@ use self::{
     agreed::unusable,
     hub::{Hub, Term},
     identities::Identities,
-    link::{Link, Own},
+    link::Link,
+    message::{ToWriter, ZoneFiles},
 };
 use crate::{
     clock::Clock,
@@ -44,10 +45,10 @@ use crate::{
     },
 };
 
+const CHANNEL: &str = "the channel of the replicas";
+
 /// How long the end of a replica may take.
 const LAST: Duration = Duration::from_secs(5);
-
-const CHANNEL: &str = "the channel of the replicas";
 
 /// What a replica needs to know.
 pub struct Options {
@@ -120,10 +121,11 @@ impl Replicas {
             registry: registry.clone(),
             keys: keys.clone(),
             clock: clock.clone(),
-            own: Own {
+            hello: ToWriter::Hello {
                 identity: member.identity(),
                 name: options.replica.name.clone(),
                 run: u64::from_ne_bytes(run),
+                zones: ZoneFiles::of(registry.zones()),
             },
             hold,
             writer: address,

@@ -77,20 +77,12 @@ impl Keys {
         format!("{}zones/{}/", self.0, escaped(origin)).into_bytes()
     }
 
-    pub fn blocks(&self, origin: &str) -> Vec<u8> {
-        self.of_zone(origin, "blocks/")
-    }
-
     pub fn block(&self, origin: &str, place: &BlockPlace) -> Vec<u8> {
         self.of_zone(origin, &format!("blocks/{}", of_place(place)))
     }
 
     pub fn ended(&self, origin: &str, place: &BlockPlace) -> Vec<u8> {
         self.of_zone(origin, &format!("ended/{}", of_place(place)))
-    }
-
-    pub fn pins(&self, origin: &str) -> Vec<u8> {
-        self.of_zone(origin, "pins/")
     }
 
     pub fn pin(&self, origin: &str, host: &str) -> Vec<u8> {
