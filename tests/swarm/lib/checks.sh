@@ -46,21 +46,7 @@ is_healthy() {
     [ -n "$container" ] && [ "$(docker inspect -f '{{.State.Health.Status}}' "$container")" = healthy ]
 }
 
-four_replicas_meet() {
-    local slot container id address
-    eventually 60 "five live peers" lives pbft 5
-    [ "$(table pbft | cut -d ' ' -f 1 | paste -sd ' ')" = "nvp0 vp0 vp1 vp2 vp3" ] || fail "other IDs: $(table pbft)"
-    for slot in 1 2 3 4; do
-        container=$(container "${stack}_peer.$slot")
-        id=$(id_of pbft "${stack}_peer-$slot")
-        address=$(address_on "$pbft" "$container")
-        has_line pbft "$id ${stack}_peer-$slot $address live" || fail "$address is not the address of $id"
-        eventually 20 "$id listens" says "$container" \
-            "^$id listens on 7051, is reached at $id.pbft.fabric.internal:7051, network pbft-fabric-internal,"
-        [ "$(docker exec "$container" cat /proc/sys/net/ipv4/tcp_retries2)" -eq 5 ] ||
-            fail "TCP does not give up early in $container"
-    done
-    eventually 40 "all of PBFT see each other" pbft_peers_meet
+noops_peers_are_one_network() {
     eventually 20 "two noops peers" lives noops 2
     eventually 40 "the noops peers see each other" noops_peers_meet
 }
@@ -180,14 +166,14 @@ scaling_follows_n() {
 
 # Without their state: a peer that is gone counts as live for one lease after a
 # restart.
-registrations() { table pbft noops unnamed | cut -d ' ' -f 1-3; }
+registrations() { table pbft noops unnamed pair | cut -d ' ' -f 1-3; }
 
 service_comes_back_to_its_volume() {
     local old before peer containers
     old=$(container "$server")
     before=$(registrations)
-    containers=$(container "${stack}_(noops|peer|rest|unnamed)")
-    [ "$(wc -l <<<"$containers")" -eq 9 ] || fail "not nine peers: $containers"
+    containers=$(container "${stack}_(noops|peer|rest|unnamed|pair|pair_rest)")
+    [ "$(wc -l <<<"$containers")" -eq 11 ] || fail "not eleven peers: $containers"
     docker kill "$old" >/dev/null
     docker service scale --detach "${stack}_noops=3" >/dev/null 2>&1
     eventually 20 "a third noops peer starts" is_replaced "${stack}_noops.3" ''
@@ -238,4 +224,37 @@ busybox_alone_registers() {
     docker stop "$container" >/dev/null
     has_line tools "vp[0-9]* small $address gone" || fail "it left no word: $(docker logs "$container" 2>&1)"
     docker rm -v "$container" >/dev/null
+}
+
+# Chaincode containers do not belong to Swarm. They must not keep the networks.
+stack_is_removed_with_its_chaincode() {
+    local said
+    [ "$(docker ps -q --filter "label=$label" | wc -l)" -eq 2 ] || fail "the chaincode has ended"
+    said=$(scripts/swarm/remove.sh "$stack" 2>&1) || fail "$said"
+    [ -z "$(docker ps -aq --filter "label=com.docker.stack.namespace=$stack" --filter "label=$label")" ] ||
+        fail "containers are left: $said"
+    [ -z "$(docker ps -aq --filter "label=$label")" ] || fail "the chaincode is left: $said"
+    [ -z "$(docker network ls -q --filter "label=com.docker.stack.namespace=$stack")" ] || fail "networks are left: $said"
+    [ -n "$(docker volume ls -q --filter "name=^${stack}_data")" ] || fail "the registrations are gone"
+}
+
+# scripts/swarm/services.sh, with a network of the engine instead of Weave.
+earlier_services_work() {
+    local service container host address
+    # shellcheck disable=SC2034  # tools.sh reads it
+    server=param_daemon.1
+    docker network create weave >/dev/null
+    scripts/swarm/services.sh >"$work/services.log" 2>&1 || fail "$(cat "$work/services.log")"
+    eventually 60 "five live peers" lives pbft 5
+    [ "$(table pbft | cut -d ' ' -f 1 | paste -sd ' ')" = "nvp0 vp0 vp1 vp2 vp3" ] || fail "other IDs: $(table pbft)"
+    has_line pbft 'nvp0 peer_rest-1 .*' || fail "the REST peer took a replica's number"
+    for service in peer_mixed.1 peer_mixed.2 peer_validator.1 peer_validator.2 peer_rest.1; do
+        container=$(container "$service")
+        host=${service/./-}
+        address=$(address_on weave "$container")
+        has_line pbft "$(id_of pbft "$host") $host $address live" || fail "$host is not at $address on weave"
+    done
+    # shellcheck disable=SC2046
+    eventually 30 "all see each other" all_see "nvp0 vp0 vp1 vp2 vp3" $(container 'peer_[a-z]*')
+    eventually 10 "REST is published" curl --silent --fail --output /dev/null --max-time 5 "http://$PARAM_DNS:7050/network/peers"
 }

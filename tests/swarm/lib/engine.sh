@@ -53,8 +53,9 @@ make_swarm() {
         --listen-address="127.0.0.53,$gateway" --bind-interfaces --address="/$public_name/$public_address"
 }
 
-# Zone files with short leases, and two more networks: one of two peers without
-# stable names, and one for queries by hand.
+# Zone files with short leases, and more networks: one of two peers without stable
+# names, one for queries by hand, one of a single validator and a REST peer, and two
+# that share a Docker network.
 make_zones() {
     local zone
     mkdir "$work/zones"
@@ -64,6 +65,9 @@ make_zones() {
     sed -e 's/^origin = .*/origin = "unnamed.fabric.internal"/' -e 's/^n = .*/n = 2/' \
         -e 's/^reclaim = .*/reclaim = "4s"/' "$work/zones/pbft.toml" >"$work/zones/unnamed.toml"
     sed 's/^origin = .*/origin = "tools.fabric.internal"/' zones/noops.toml >"$work/zones/tools.toml"
+    for zone in pair left right; do
+        sed "s/^origin = .*/origin = \"$zone.fabric.internal\"/" "$work/zones/noops.toml" >"$work/zones/$zone.toml"
+    done
     chmod -R a+rX "$work"
 }
 

@@ -12,6 +12,27 @@ check_that() {
     check=''
 }
 
+# check_beside WHAT FUNCTION: a check that runs beside the following ones, until
+# join_checks. It must not depend on them, nor they on it.
+check_beside() {
+    is_wanted "$2" || return 0
+    in_background "$work/$2.log" check_that "$1" "$2"
+    beside+=("$! $2")
+}
+
+join_checks() {
+    local entry
+    for entry in "${beside[@]}"; do
+        if ! wait "${entry% *}"; then
+            cat "$work/${entry#* }.log" >&2
+            exit 1
+        fi
+        cat "$work/${entry#* }.log"
+        passed=$((passed + 1))
+    done
+    beside=()
+}
+
 # Whether the function of a check is to be called: all are, unless some are chosen.
 is_wanted() {
     [ "${#chosen[@]}" -eq 0 ] || printf '%s\n' "${chosen[@]}" | grep -qx "$1"
@@ -34,7 +55,7 @@ show_services() {
         timeout 10 docker service logs --tail 60 "$service" 2>&1 || true
     done
     printf '\n== registered\n'
-    table pbft noops unnamed || true
+    table "${zones[@]}" || true
     cat "$work/peers.err"
 }
 
@@ -46,6 +67,13 @@ eventually() {
         [ "$SECONDS" -lt "$deadline" ] || fail "not within $limit s: $what"
         sleep 0.3
     done
+}
+
+# healed_within SECONDS BEGAN WHAT COMMAND...: the same, from the fault at BEGAN.
+healed_within() {
+    local limit=$1 began=$2 what=$3
+    shift 3
+    eventually $((began + limit - SECONDS)) "$what ($limit s after the fault)" "$@"
 }
 
 # The running container of a task, as SERVICE.SLOT, or all of a SERVICE.
@@ -97,6 +125,7 @@ peer_variable() {
 all_see() {
     local ids=$1 container id others
     shift
+    [ "$#" -eq "$(wc -w <<<"$ids")" ] || return 1
     for container; do
         id=$(peer_id "$container")
         [ -n "$id" ] || return 1
@@ -117,6 +146,14 @@ noops_peers_meet() {
     all_see "vp0 vp1" $(container "${stack}_noops")
 }
 
+pair_meets() {
+    # shellcheck disable=SC2046
+    all_see "nvp0 vp0" $(container "${stack}_pair") $(container "${stack}_pair_rest")
+}
+
+# The seconds since 1970 of a time as the engine prints it.
+seconds_at() { date -d "$1" +%s.%N; }
+
 # resolves CONTAINER NAME ADDRESS
 resolves() {
     local answer
@@ -134,6 +171,16 @@ in_background() {
     set +m
     background+=("$!")
 }
+
+# timed FUNCTION: stores its duration for `built`.
+timed() {
+    local began=$SECONDS
+    "$1"
+    echo $((SECONDS - began)) >"$work/$1.time"
+}
+
+# built FUNCTION WHAT
+built() { printf '   %4d s  %s, built in %d s\n' "$SECONDS" "$2" "$(cat "$work/$1.time")"; }
 
 # finished PID WHAT LOG
 finished() {
