@@ -101,24 +101,28 @@ every_tool_registers() {
     lives tools "$number" || fail "not $number live hosts: $(table tools)"
 }
 
-# Like a peer that starts its chaincode: by the name, on the network and with the
-# resolver in its environment. One container is kept, to obstruct the removal of
-# the stack.
+# One container is kept for each network, to obstruct the removal of the stack.
 chaincode_reaches_every_peer() {
-    local zone peer network name
+    local zone
     for zone in pbft noops; do
-        peer=$(container "${stack}_$([ "$zone" = noops ] || echo peer; [ "$zone" = pbft ] || echo noops).1")
-        network=$(peer_variable "$peer" CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE)
-        name=$(peer_variable "$peer" CORE_PEER_NETWORKID)-$(peer_id "$peer")-$(printf %064d 7)
-        docker run -d --name "$name" --label "$label" --network "$network" \
-            --dns "$(peer_variable "$peer" CORE_VM_DOCKER_HOSTCONFIG_DNS)" \
-            --entrypoint sleep "$images:peer" 1000 >/dev/null
+        start_chaincode "$zone" 7
         # shellcheck disable=SC2016,SC2046  # for the shell inside; a word each
-        docker exec "$name" bash -c '
+        docker exec "$new" bash -c '
             for peer; do
                 timeout 3 bash -c "exec 3<>/dev/tcp/$peer/7051" || { echo "not $peer"; exit 1; }
             done' bash $(table "$zone" | sed "s/ .*/.$zone.fabric.internal/") || fail "a peer of $zone is not reached"
     done
+}
+
+# start_chaincode ZONE NUMBER: as a peer does it, with the name, and on the network and
+# with the resolver in its environment. Sets new.
+start_chaincode() {
+    local peer name
+    peer=$(container "${stack}_$([ "$1" = noops ] || echo peer; [ "$1" = pbft ] || echo noops).1")
+    name=$(peer_variable "$peer" CORE_PEER_NETWORKID)-$(peer_id "$peer")-$(printf %064d "$2")
+    new=$(docker run -d --name "$name" --label "$label" \
+        --network "$(peer_variable "$peer" CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE)" \
+        --dns "$(peer_variable "$peer" CORE_VM_DOCKER_HOSTCONFIG_DNS)" --entrypoint sleep "$images:peer" 1000)
 }
 
 unnamed_task_takes_over() {
@@ -226,10 +230,25 @@ busybox_alone_registers() {
     docker rm -v "$container" >/dev/null
 }
 
+# As on a node that is no manager: its other containers stay.
+chaincode_is_removed_alone() {
+    local said other tasks
+    [ "$(docker ps -q --filter "label=$label" | wc -l)" -eq 2 ] || fail "the chaincode has ended"
+    other=$(docker run -d --label "$label" --network "$pbft" --entrypoint sleep "$images:peer" 1000)
+    tasks=$(container "${stack}_[a-z_]*")
+    said=$(scripts/swarm/remove.sh --chaincode "$stack" 2>&1) || fail "$said"
+    [ "$(grep -c '^removed container ' <<<"$said")" -eq 2 ] || fail "not two containers: $said"
+    [ "$(docker ps -q --no-trunc --filter "label=$label")" = "$other" ] || fail "not only the other one is left: $said"
+    [ "$(container "${stack}_[a-z_]*")" = "$tasks" ] || fail "tasks have ended: $said"
+    docker rm -fv "$other" >/dev/null
+}
+
 # Chaincode containers do not belong to Swarm. They must not keep the networks.
 stack_is_removed_with_its_chaincode() {
-    local said
-    [ "$(docker ps -q --filter "label=$label" | wc -l)" -eq 2 ] || fail "the chaincode has ended"
+    local said zone
+    for zone in pbft noops; do
+        start_chaincode "$zone" 8
+    done
     said=$(scripts/swarm/remove.sh "$stack" 2>&1) || fail "$said"
     [ -z "$(docker ps -aq --filter "label=com.docker.stack.namespace=$stack" --filter "label=$label")" ] ||
         fail "containers are left: $said"
@@ -238,9 +257,12 @@ stack_is_removed_with_its_chaincode() {
     [ -n "$(docker volume ls -q --filter "name=^${stack}_data")" ] || fail "the registrations are gone"
 }
 
+# The volume of the ledger, as a template for docker inspect.
+ledger_source='{{range .Mounts}}{{if eq .Destination "/var/hyperledger/production"}}{{.Name}}{{end}}{{end}}'
+
 # scripts/swarm/services.sh, with a network of the engine instead of Weave.
 earlier_services_work() {
-    local service container host address
+    local service container host id address
     # shellcheck disable=SC2034  # tools.sh reads it
     server=param_daemon.1
     docker network create weave >/dev/null
@@ -252,7 +274,14 @@ earlier_services_work() {
         container=$(container "$service")
         host=${service/./-}
         address=$(address_on weave "$container")
-        has_line pbft "$(id_of pbft "$host") $host $address live" || fail "$host is not at $address on weave"
+        id=$(id_of pbft "$host")
+        has_line pbft "$id $host $address live" || fail "$host is not at $address on weave"
+        eventually 20 "$id listens" says "$container" "^$id listens on "
+        docker exec "$container" test -e "/var/hyperledger/production/pbft.fabric.internal/$id/LOCK" ||
+            fail "$id has no ledger in the folder of its network and ID"
+        [ "$(docker inspect -f "$ledger_source" "$container")" = param_ledger ] || fail "the ledger of $id is in no volume"
+        [ "$(docker exec "$container" cat /proc/sys/net/ipv4/tcp_retries2)" -eq 5 ] ||
+            fail "TCP does not give up early in $host"
     done
     # shellcheck disable=SC2046
     eventually 30 "all see each other" all_see "nvp0 vp0 vp1 vp2 vp3" $(container 'peer_[a-z]*')
