@@ -90,8 +90,11 @@ nothing_is_left() {
 }
 
 clean_up() {
-    local pid deadline network
-    for pid in "${background[@]}"; do
+    local entry pid deadline network
+    for entry in "${background[@]}"; do
+        # Its PID may be that of another process by now.
+        [ ! -e "${entry#* }.status" ] || continue
+        pid=${entry%% *}
         kill -- "-$pid"
         deadline=$((SECONDS + 10))
         while kill -0 -- "-$pid"; do

@@ -24,7 +24,7 @@ build_base() {
         mkdir -p target/swarm
         rm -f target/swarm/base-*
         in_background "$work/base.log" make_base "$cached.part"
-        finished "$!" "the base" "$work/base.log"
+        finished "$work/base.log" "the base"
         mv "$cached.part" "$cached"
     fi
     # A new import would be another image, on which nothing has been built yet.

@@ -16,18 +16,19 @@ check_that() {
 # join_checks. It must not depend on them, nor they on it.
 check_beside() {
     is_wanted "$2" || return 0
-    in_background "$work/$2.log" check_that "$1" "$2"
-    beside+=("$! $2")
+    local log=$work/check-${#background[@]}.log
+    in_background "$log" check_that "$1" "$2"
+    beside+=("$log")
 }
 
 join_checks() {
-    local entry
-    for entry in "${beside[@]}"; do
-        if ! wait "${entry% *}"; then
-            cat "$work/${entry#* }.log" >&2
+    local log
+    for log in "${beside[@]}"; do
+        if ! succeeds "$log"; then
+            cat "$log" >&2
             exit 1
         fi
-        cat "$work/${entry#* }.log"
+        cat "$log"
         passed=$((passed + 1))
     done
     beside=()
@@ -161,15 +162,32 @@ resolves() {
     [ "${answer%% *}" = "$3" ] || fail "$2 is not $3 but $answer"
 }
 
-# Runs a long command in a process group of its own, so that a signal is handled
-# immediately, and the group can be ended as a whole.
+# in_background LOG COMMAND...: runs a long command in a process group of its own, so that
+# a signal is handled immediately, and the group can be ended as a whole. Its status
+# goes to LOG.status: the shell forgets it when another child gets the same PID.
 in_background() {
     local log=$1
     shift
     set -m
-    "$@" >"$log" 2>&1 &
+    (
+        trap 'echo "$?" >"$log.status"' EXIT
+        "$@"
+    ) >"$log" 2>&1 &
     set +m
-    background+=("$!")
+    background+=("$! $log")
+}
+
+# succeeds LOG: waits for that command.
+succeeds() {
+    until [ -s "$1.status" ]; do
+        sleep 0.3
+    done
+    [ "$(cat "$1.status")" -eq 0 ]
+}
+
+# finished LOG WHAT
+finished() {
+    succeeds "$1" || { tail -n 30 "$1" >&2; fail "$2 cannot be made"; }
 }
 
 # timed FUNCTION: stores its duration for `built`.
@@ -179,10 +197,8 @@ timed() {
     echo $((SECONDS - began)) >"$work/$1.time"
 }
 
-# built FUNCTION WHAT
-built() { printf '   %4d s  %s, built in %d s\n' "$SECONDS" "$2" "$(cat "$work/$1.time")"; }
-
-# finished PID WHAT LOG
-finished() {
-    wait "$1" || { tail -n 30 "$3" >&2; fail "$2 cannot be made"; }
+# built LOG FUNCTION WHAT: waits for what runs timed in the background.
+built() {
+    finished "$1" "$3"
+    printf '   %4d s  %s, built in %d s\n' "$SECONDS" "$3" "$(cat "$work/$2.time")"
 }
