@@ -135,6 +135,18 @@ pub struct Serve {
     )]
     pub listen: Vec<SocketAddr>,
 
+    /// Address and port for HTTP: a status page at /, metrics for Prometheus at /metrics,
+    /// /health and /ready; may be repeated. Without any there is no HTTP. It is not
+    /// encrypted, and anyone who reaches it may read all peers
+    #[arg(
+        long,
+        env = "PARAMD_HTTP",
+        value_name = "ADDR:PORT",
+        value_delimiter = ',',
+        value_parser = listener
+    )]
+    pub http: Vec<SocketAddr>,
+
     /// Resolver to which queries for names outside all zones are forwarded; may be
     /// repeated. If one does not answer or fails, the next one is queried, and the
     /// one that answered last is queried first. Without any, such queries are
@@ -285,6 +297,11 @@ pub struct Release {
 pub struct Health {
     #[command(flatten)]
     pub source: Source,
+
+    /// Check also whether the service can register peers: its store can write, and a
+    /// replica has contact with the writer
+    #[arg(long, conflicts_with = "server")]
+    pub ready: bool,
 }
 
 /// Parses an address and a port; lists may have blanks behind their commas.

@@ -7,6 +7,7 @@
 //! | [`cli`] | the command line |
 //! | [`commands`] | one file for each command |
 //! | [`replicas`] | several services that share a store in etcd |
+//! | [`http`] | the status page, metrics and health |
 //! | [`server`] | sockets, access control, queries and answers |
 //! | [`registry`] | the one writer: decides, commits, publishes |
 //! | [`zone`] | names and records, zone files, a whole zone as a stream |
@@ -24,6 +25,7 @@
 pub mod cli;
 pub mod clock;
 pub mod commands;
+pub mod http;
 pub mod keys;
 pub mod log;
 #[cfg(feature = "etcd")]

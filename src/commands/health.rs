@@ -28,7 +28,12 @@ const MAX_ANSWER_BYTES: u64 = 4_096;
 /// control socket, which no rate limit and no access list closes.
 pub fn run(options: &Health) -> anyhow::Result<()> {
     let Some(server) = options.source.server else {
-        return ask_control(&options.source.data.data);
+        let command = if options.ready {
+            control::READY
+        } else {
+            control::HEALTH
+        };
+        return ask_control(&options.source.data.data, command);
     };
     let zones = zones_in(&options.source.zones.zones)
         .context("a server is asked for the zones of the zone files: name them with --zones")?;
@@ -38,7 +43,7 @@ pub fn run(options: &Health) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ask_control(data: &Path) -> anyhow::Result<()> {
+fn ask_control(data: &Path, command: &str) -> anyhow::Result<()> {
     check_is_there(data)?;
     let path = data.join(control::FILE);
     let shown = path.display();
@@ -49,7 +54,7 @@ fn ask_control(data: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("no service answers at {shown}: is it running?"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    writeln!(stream, "{}", control::HEALTH)?;
+    writeln!(stream, "{command}")?;
     let mut answer = String::new();
     let read = stream.take(MAX_ANSWER_BYTES).read_to_string(&mut answer);
     read.with_context(|| format!("the service at {shown} does not respond"))?;

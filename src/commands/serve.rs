@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::{
     cli::Serve,
     clock::Clock,
+    http,
     server::{
         Server, background,
         control::Control,
@@ -95,6 +96,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
             None => Vec::new(),
         },
     };
+    let http = http::server::open(&options.http)?;
     let servers = listen::reachable(&listeners.plain);
     for zone in &mut zones {
         zone.servers.clone_from(&servers);
@@ -110,6 +112,9 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     for listener in &listeners.tls {
         addresses.push(format!("by TLS on {}", listener.address));
     }
+    for listener in &http {
+        addresses.push(format!("by HTTP on {}", listener.local_addr()?));
+    }
     let addresses = addresses.join(", ");
     let dumps = opened.dumps();
     let Started {
@@ -122,6 +127,10 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let mut server = Server::start(
         listeners, registry, config, forwarder, cookies, limits, clock,
     );
+    let site = Arc::new(http::Site::new(server.readiness()));
+    for listener in http {
+        tokio::spawn(http::server::run(listener, site.clone(), server.stopping()));
+    }
     match Control::open(data) {
         Ok(control) => server.serve_control(control),
         // The service works without it.

@@ -94,6 +94,10 @@ impl IdSlot<'_> {
 }
 
 impl PeersById {
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
     pub fn get(&self, number: u32) -> Option<&Arc<Peer>> {
         self.peers.get(number)
     }

@@ -12,6 +12,11 @@ use std::{
 pub struct Time(pub u64);
 
 impl Time {
+    /// The time span since an earlier time; zero if it is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
     /// A time that is earlier by a time span, or the first one.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {

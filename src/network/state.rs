@@ -235,6 +235,20 @@ impl Network {
             .flat_map(|numbers| numbers.taken.iter())
     }
 
+    /// The peers of a sequence, by number.
+    pub fn peers_in(&self, sequence: Sequence) -> impl Iterator<Item = &Arc<Peer>> {
+        self.numbers(sequence).taken.iter()
+    }
+
+    /// The number of peers of a sequence, and how many of them are live.
+    pub fn len_of(&self, sequence: Sequence) -> usize {
+        self.numbers(sequence).taken.len()
+    }
+
+    pub fn live_len_of(&self, sequence: Sequence) -> usize {
+        self.numbers(sequence).live.len()
+    }
+
     /// All live peers, by sequence and number.
     pub fn live(&self) -> impl Iterator<Item = &Arc<Peer>> {
         self.sequences.iter().flat_map(|numbers| {
@@ -280,7 +294,7 @@ impl Network {
 
     /// The time at which the lease expires if the peer stays silent. Silence before
     /// `heard_since` does not count, since the service could not hear the peer.
-    pub(super) fn expiry(&self, peer: &Peer) -> Time {
+    pub fn expiry(&self, peer: &Peer) -> Time {
         peer.lease.last_heard().max(self.heard_since) + self.rules.lease
     }
 

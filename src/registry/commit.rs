@@ -95,6 +95,22 @@ impl Committer {
         self.ended.is_some()
     }
 
+    /// Whether the last commit failed.
+    pub fn is_failing(&self) -> bool {
+        self.is_failing
+    }
+
+    /// Stores something that changes nothing, to find whether the store can write.
+    pub fn probe(&mut self) {
+        let serials = self.origins.iter().zip(&self.reserved);
+        let write = |(origin, serial): (&Arc<str>, &u64)| Write::Serial {
+            origin: origin.clone(),
+            serial: *serial,
+        };
+        let first: Vec<Write> = serials.map(write).take(1).collect();
+        self.write(&first, &[]);
+    }
+
     /// Publishes the networks of all zones with the state of the store.
     pub fn publish(&self, networks: Vec<Network>) {
         for (place, network) in networks.into_iter().enumerate() {

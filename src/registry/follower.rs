@@ -269,6 +269,13 @@ impl Follower {
         Some(Ok(Grant::Peer { peer, view, is_new }))
     }
 
+    /// Whether a writer is connected.
+    pub fn is_connected(&self) -> bool {
+        self.writer
+            .as_ref()
+            .is_some_and(|writer| !writer.is_closed())
+    }
+
     /// Denies the requests that have waited for too long.
     pub fn expire(&mut self, now: Time) {
         let waiting = &self.waiting;
@@ -280,7 +287,7 @@ impl Follower {
             .take_while(|(_, it)| is_late(it))
             .map(|(request, _)| *request);
         let late: Vec<u64> = late.collect();
-        let is_connected = self.writer.as_ref().is_some_and(|it| !it.is_closed());
+        let is_connected = self.is_connected();
         for request in late {
             let denial = if is_connected {
                 Denial::Late

@@ -32,6 +32,7 @@ mod roles;
 mod shared;
 mod stored;
 mod withheld;
+mod writability;
 mod writer;
 
 use std::{
@@ -51,6 +52,7 @@ use self::{
     request::Command,
     roles::{Input, RegistryThread, Role},
     shared::EndedLeases,
+    writability::WritabilityCell,
     writer::Writer,
 };
 use crate::{
@@ -68,6 +70,7 @@ pub use self::{
     replication::{Decided, Forwarded, ForwardedAction, NamedDenial, Outcome},
     request::{Action, Decision, Denial, Grant},
     roles::Event,
+    writability::Writability,
 };
 
 /// The number of requests that may wait for the writer. More are refused immediately, so
@@ -82,6 +85,7 @@ pub struct Registry {
     vouching: Arc<Vouching>,
     /// Whether the store has registrations of a zone without a zone file.
     lacks_zones: bool,
+    writability: Arc<WritabilityCell>,
 }
 
 impl Registry {
@@ -157,10 +161,16 @@ impl Registry {
         let (queue, inputs) = mpsc::sync_channel(QUEUE);
         let (ended, end) = oneshot::channel();
         let vouching = Arc::new(vouching);
+        let first = match role {
+            Role::Writer(_) => Writability::Writable,
+            Role::Follower(_) => Writability::NoWriter,
+        };
+        let writability = Arc::new(WritabilityCell::new(first));
         let thread = RegistryThread {
             vouching: vouching.clone(),
             zones: zones.clone(),
             vouched: vouching.is_valid(clock.now()),
+            writability: writability.clone(),
             role,
             clock,
         };
@@ -180,6 +190,7 @@ impl Registry {
             queue,
             vouching,
             lacks_zones,
+            writability,
         };
         Ok((registry, end))
     }
@@ -191,6 +202,11 @@ impl Registry {
     /// Whether the store has registrations of a zone without a zone file.
     pub fn lacks_zones(&self) -> bool {
         self.lacks_zones
+    }
+
+    /// Whether changes can be stored now.
+    pub fn writability(&self) -> Writability {
+        self.writability.get()
     }
 
     /// Until when this service may renew leases and answer for it.

@@ -17,6 +17,7 @@ use super::{
     follower::Follower,
     replication::{Decided, Forwarded},
     request::Command,
+    writability::{Writability, WritabilityCell},
     writer::Writer,
 };
 use crate::{
@@ -69,6 +70,7 @@ pub(super) struct RegistryThread {
     pub vouching: Arc<Vouching>,
     /// Whether the service could answer for leases when it was last looked.
     pub vouched: bool,
+    pub writability: Arc<WritabilityCell>,
 }
 
 impl RegistryThread {
@@ -83,6 +85,7 @@ impl RegistryThread {
             let received = inputs.recv_timeout(wait);
             tick.tick();
             self.report_vouching();
+            self.note_writability();
             let mut commands = Vec::new();
             match received {
                 Ok(first) => {
@@ -114,6 +117,19 @@ impl RegistryThread {
                 follower.forward(commands, now);
             }
         }
+    }
+
+    /// Publishes whether changes can be stored.
+    fn note_writability(&self) {
+        let found = match &self.role {
+            Role::Writer(writer) if writer.is_storing() => Writability::Writable,
+            Role::Writer(_) => Writability::StoreFails,
+            Role::Follower(follower) if follower.is_connected() && self.vouched => {
+                Writability::Writable
+            }
+            Role::Follower(_) => Writability::NoWriter,
+        };
+        self.writability.set(found);
     }
 
     /// Logs whether known peers are answered, when that changes.

@@ -29,6 +29,9 @@ const MAX_EXPIRY_CHECKS: usize = 4_096;
 const MIN_WAIT: Duration = Duration::from_millis(20);
 const MAX_WAIT: Duration = Duration::from_millis(250);
 
+/// How often a store that could not write is tried again, if nothing else is to be stored.
+const PROBE: Duration = Duration::from_secs(5);
+
 /// How soon expired leases that could not be stored for the replicas are stored again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -39,6 +42,8 @@ pub(super) struct Writer {
     replicas: Option<Replicas>,
     /// No earlier than this, leases that have expired are stored again after a failure.
     next_expiry: Time,
+    /// When a store that could not write is tried again.
+    next_probe: Time,
     /// Requests that the next writer decides, since this one is deposed.
     left: Vec<Command>,
     clock: Clock,
@@ -59,10 +64,16 @@ impl Writer {
             committer: Committer::new(zones.clone(), store, None),
             replicas: None,
             next_expiry: Time::default(),
+            next_probe: Time::default(),
             left: Vec::new(),
             zones,
             clock,
         }
+    }
+
+    /// Whether the last commit was stored.
+    pub fn is_storing(&self) -> bool {
+        !self.committer.is_failing()
     }
 
     /// The writer among replicas.
@@ -83,6 +94,7 @@ impl Writer {
                 vouching,
             }),
             next_expiry: Time::default(),
+            next_probe: Time::default(),
             left: Vec::new(),
             zones,
             clock,
@@ -186,6 +198,10 @@ impl Writer {
         let (moment, heard_until) = self.moment();
         if moment.now < self.next_expiry {
             return;
+        }
+        if !self.is_storing() && self.replicas.is_none() && moment.now >= self.next_probe {
+            self.next_probe = moment.now + PROBE;
+            self.committer.probe();
         }
         let mut networks = self.networks();
         self.committer.skip_failed(&mut networks);

@@ -20,13 +20,16 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::clock::{Clock, MAX_BREAK};
+use super::readiness::Readiness;
 
 /// The name of the socket in the data directory.
 pub const FILE: &str = "control";
 
 /// The command that asks whether the service receives and answers queries.
 pub const HEALTH: &str = "health";
+
+/// The command that asks whether it can register peers as well.
+pub const READY: &str = "ready";
 
 /// The time limit for a command and its answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -54,14 +57,14 @@ impl Control {
     }
 
     /// Answers until the service stops.
-    pub async fn run(self, clock: Clock, mut stopping: watch::Receiver<bool>) {
+    pub async fn run(self, readiness: Readiness, mut stopping: watch::Receiver<bool>) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 _ = stopping.changed() => return,
             };
             let result = match accepted {
-                Ok((stream, _)) => timeout(TIMEOUT, serve(stream, &clock)).await,
+                Ok((stream, _)) => timeout(TIMEOUT, serve(stream, &readiness)).await,
                 Err(error) => Ok(Err(error)),
             };
             if let Err(error) = result.unwrap_or_else(|elapsed| Err(elapsed.into())) {
@@ -80,22 +83,25 @@ impl Drop for Control {
     }
 }
 
-async fn serve(stream: UnixStream, clock: &Clock) -> io::Result<()> {
+async fn serve(stream: UnixStream, readiness: &Readiness) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     (&mut stream)
         .take(MAX_COMMAND_BYTES)
         .read_line(&mut line)
         .await?;
-    let moment = clock.moment();
     let answer = match line.trim() {
-        // A stalled loop receives no queries.
-        HEALTH if moment.heard_since == moment.now => {
-            format!("error: a part of the service has been stalled for more than {MAX_BREAK:?}")
-        }
-        HEALTH => "ok".to_owned(),
+        HEALTH => answer_to(readiness.check_alive()),
+        READY => answer_to(readiness.check_ready()),
         other => format!("error: unknown command {other:?}"),
     };
     stream.write_all(format!("{answer}\n").as_bytes()).await?;
     stream.shutdown().await
+}
+
+fn answer_to(result: Result<(), String>) -> String {
+    match result {
+        Ok(()) => "ok".to_owned(),
+        Err(reason) => format!("error: {reason}"),
+    }
 }

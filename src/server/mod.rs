@@ -9,6 +9,7 @@
 //! * `reply`, `wire`, `record_place`, `extended_error`: parts of messages, used by the
 //!   other modules.
 //! * `background`: runs work with a lower priority than queries.
+//! * `readiness`: whether the service can register peers.
 //! * `control`: the control socket for commands on this machine.
 
 pub mod background;
@@ -18,6 +19,7 @@ pub mod extended_error;
 pub mod forward;
 pub mod policy;
 pub mod query;
+pub mod readiness;
 mod record_place;
 pub mod reply;
 pub mod transfer;
@@ -44,6 +46,7 @@ use self::{
         limits::{self, Limiter},
     },
     query::responder::Responder,
+    readiness::Readiness,
     transfer::Transfers,
     transport::{
         connections::{ConnectionLimits, Connections},
@@ -134,8 +137,19 @@ impl Server {
 
     /// Starts to answer commands on the control socket.
     pub fn serve_control(&self, control: Control) {
-        let clock = self.shared.responder.clock.clone();
-        tokio::spawn(control.run(clock, self.stop.subscribe()));
+        tokio::spawn(control.run(self.readiness(), self.stop.subscribe()));
+    }
+
+    /// Becomes true when the server stops.
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    pub fn readiness(&self) -> Readiness {
+        Readiness {
+            registry: self.shared.responder.registry.clone(),
+            clock: self.shared.responder.clock.clone(),
+        }
     }
 
     /// Waits until a loop ends, which is always a failure.

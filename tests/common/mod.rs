@@ -84,6 +84,8 @@ pub struct Service {
     pub addresses: Vec<SocketAddr>,
     /// The addresses at which it answers by TLS.
     pub tls: Vec<SocketAddr>,
+    /// The addresses of its HTTP service.
+    pub http: Vec<SocketAddr>,
     /// The file with its log.
     pub log: PathBuf,
     _log_directory: TempDir,
@@ -125,24 +127,21 @@ impl Service {
         let stdout = child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
         let addresses = line.strip_prefix("paramd answers on ").map(|addresses| {
-            let (tls, plain): (Vec<&str>, Vec<&str>) = addresses
-                .trim()
-                .split(", ")
-                .partition(|address| address.starts_with("by TLS on "));
-            let parsed = |addresses: Vec<&str>| -> Vec<SocketAddr> {
-                let addresses = addresses.iter();
+            let after = |prefix: &str| -> Vec<SocketAddr> {
+                let addresses = addresses.trim().split(", ");
                 addresses
-                    .map(|address| address.trim_start_matches("by TLS on ").parse().unwrap())
+                    .filter_map(|address| address.strip_prefix(prefix)?.parse().ok())
                     .collect()
             };
-            (parsed(plain), parsed(tls))
+            (after(""), after("by TLS on "), after("by HTTP on "))
         });
         match addresses {
-            Some((addresses, tls)) => Ok(Self {
+            Some((addresses, tls, http)) => Ok(Self {
                 child,
                 address: addresses[0],
                 addresses,
                 tls,
+                http,
                 log,
                 _log_directory: log_directory,
             }),

@@ -11,6 +11,7 @@ mod edns;
 mod forged;
 mod forwarding;
 mod hostile;
+mod http;
 mod limits;
 mod malformed;
 mod memory;

@@ -148,7 +148,16 @@ fn a_full_disk_refuses_new_hosts_answers_known_ones_and_recovers() {
         "data/peers.sled: no storage space",
     ];
     assert!(is_told.iter().any(|told| log.contains(told)), "{log}");
+    let health = ["health", "--data", data.to_str().unwrap()];
+    common::run(common::PARAMD, &health);
+    let ready = [&health[..], &["--ready"]].concat();
+    let said = common::fails_with(1, common::PARAMD, &ready);
+    assert!(said.contains("cannot write to its store"), "{said}");
     disk.make_room();
+    // Without anybody who registers.
+    eventually(Duration::from_secs(10), "it is ready again", || {
+        common::attempt(common::PARAMD, &ready).status.success()
+    });
     let mut id = None;
     eventually(
         Duration::from_secs(10),
