@@ -209,6 +209,12 @@ fn with_advice(error: StoreError) -> anyhow::Error {
         }
         StoreError::LeadershipLost { .. } => "a new start follows the one that is",
         StoreError::Led { .. } => "stop all replicas first",
+        // It says itself what to do.
+        StoreError::Unreachable { reason, .. }
+            if reason.contains("[etcd]") || reason.contains("etcdctl") =>
+        {
+            return error.into();
+        }
         StoreError::Unreachable { .. } => {
             "check --store and the table [etcd] in the configuration file"
         }
