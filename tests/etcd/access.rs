@@ -95,6 +95,15 @@ fn etcd_is_reached_by_tls_with_a_client_certificate() {
 }
 
 #[test]
+fn an_etcd_without_tls_is_named_as_the_cause() {
+    let cluster = Cluster::start(1);
+    let certificates = certificates();
+    let text = format!("ca = \"{}\"\n", certificates.path("ca.pem"));
+    let said = Replica::with(&cluster, "one", &text).refused();
+    assert!(said.contains("remove `ca` from [etcd]"), "{said}");
+}
+
+#[test]
 fn etcd_is_reached_with_a_user_and_a_password() {
     let mut cluster = Cluster::start(1);
     cluster.ctl(&["user", "add", "root:secret"]);

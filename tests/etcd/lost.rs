@@ -244,6 +244,22 @@ fn a_start_with_a_full_etcd_says_what_is_missing() {
 }
 
 #[test]
+fn the_dump_of_a_clean_stop_is_the_way_back() {
+    let cluster = Cluster::start(1);
+    let replica = Replica::new(&cluster, "one", 3);
+    let service = replica.start();
+    assert_ids(service.address, &["a", "b"]);
+    let before = serial(service.address);
+    assert_eq!(service.terminate(), Some(0));
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().to_str().unwrap();
+    run(PARAMD, &["restore", &newest_dump(&replica), "--data", path]);
+    let service = Service::start(&zones_of(&replica), data.path());
+    assert_ids(service.address, &["a", "b", "c"]);
+    assert!(serial(service.address) > before);
+}
+
+#[test]
 fn the_advice_for_a_move_stops_the_service_first() {
     let data = tempfile::tempdir().unwrap();
     let path = data.path().to_str().unwrap();

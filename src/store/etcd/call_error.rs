@@ -106,12 +106,13 @@ const EMPTY: [&str; 4] = [
     "stream closed because of a broken pipe",
 ];
 
+const NO_TLS: &str =
+    "it does not seem to answer by TLS: remove `ca` from [etcd], or specify another port";
+
 /// What a text of the libraries means, and what to do about it.
-const HINTS: [(&str, &str); 4] = [
-    (
-        "InvalidContentType",
-        "it does not answer by TLS: remove `ca` from [etcd], or specify the port at which it does",
-    ),
+const HINTS: [(&str, &str); 5] = [
+    ("tls handshake eof", NO_TLS),
+    ("InvalidContentType", NO_TLS),
     (
         "UnknownIssuer",
         "its certificate was not issued by the CA in `ca` in [etcd]",
