@@ -20,6 +20,10 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock README.md ./
 COPY src src
 COPY benches benches
+# The profile of releases (Cargo.toml). Link-time optimization takes most of the time
+# of a build, so builds for tests do without it.
+ARG CARGO_PROFILE_RELEASE_LTO=fat
+ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
 RUN cargo build --release --locked --bin paramd \
     && strip target/release/paramd
 

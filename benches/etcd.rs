@@ -20,7 +20,7 @@ use tonic_prost::ProstCodec;
 #[path = "../src/store/etcd/wire/mod.rs"]
 mod wire;
 
-use wire::{Call as _, Put, Txn, TxnAnswer};
+use wire::{Call as _, Operation, Txn, TxnAnswer};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -57,13 +57,12 @@ async fn write(
 ) -> Outcome<u64> {
     let mut stored = 0;
     while Instant::now() < end {
-        let puts = (0..values).map(|value| Put {
-            key: format!("/bench/{task}/{value}").into_bytes(),
-            value: vec![b'x'; bytes],
-            lease: 0,
+        let puts = (0..values).map(|value| {
+            let key = format!("/bench/{task}/{value}").into_bytes();
+            Operation::put(key, vec![b'x'; bytes], 0)
         });
         let txn = Txn {
-            success: puts.map(Into::into).collect(),
+            success: puts.collect(),
             ..Txn::default()
         };
         grpc.ready().await?;

@@ -46,12 +46,9 @@ impl fmt::Debug for Key {
 ///
 /// The text is not a domain name; the error says what to write.
 pub fn name(text: &str) -> Result<Name, String> {
-    let name = Name::from_ascii(text).ok().filter(|name| !name.is_root());
-    let mut name = name.ok_or_else(|| {
+    settings::domain_name(text).ok_or_else(|| {
         format!("`{text}` is not a valid key name: write a domain name, such as \"peers\"")
-    })?;
-    name.set_fqdn(true);
-    Ok(name.to_lowercase())
+    })
 }
 
 /// The message about a key that is used but not defined.

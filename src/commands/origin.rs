@@ -3,18 +3,13 @@
 use anyhow::{Context as _, anyhow};
 use hickory_proto::rr::Name;
 
-use crate::zone::Zone;
+use crate::{settings, zone::Zone};
 
 /// Parses an origin. The result is absolute and in lower case.
 pub fn parse(text: &str) -> anyhow::Result<Name> {
-    let mut name = Name::from_ascii(text)
-        .ok()
-        .filter(|name| !name.is_root())
-        .with_context(|| {
-            format!("`{text}` is not a zone: specify its origin, such as pbft.fabric.internal")
-        })?;
-    name.set_fqdn(true);
-    Ok(name.to_lowercase())
+    settings::domain_name(text).with_context(|| {
+        format!("`{text}` is not a zone: specify its origin, such as pbft.fabric.internal")
+    })
 }
 
 /// The zone with this origin.

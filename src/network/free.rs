@@ -4,7 +4,7 @@ use imbl::OrdMap;
 
 /// A set of numbers. Its size depends on the number of ranges, not of numbers, so
 /// that a peer with a high number costs no more than one with a low number.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct FreeNumbers {
     /// The start of each range, and its exclusive end. No two ranges touch.
     ranges: OrdMap<u32, u32>,

@@ -41,3 +41,22 @@ pub struct StoredPeer {
     pub holder: Holder,
     pub epoch: u64,
 }
+
+impl StoredPeer {
+    /// Whether this is what is stored of the peer.
+    pub(super) fn is_that_of(&self, peer: &Peer) -> bool {
+        (&self.host, self.id, self.role, self.holder, self.epoch)
+            == (&peer.host, peer.id, peer.role, peer.holder, peer.epoch)
+    }
+
+    pub(super) fn with_lease(self, lease: Lease) -> Peer {
+        Peer {
+            host: self.host,
+            id: self.id,
+            role: self.role,
+            holder: self.holder,
+            epoch: self.epoch,
+            lease,
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //! A pinned ID never passes to another host, however long its own host is gone. The
 //! host need not be registered yet: it gets the ID when it registers.
 
-use super::{Change, Hostname, Network, PeerId, PinRefusal, Role};
+use super::{Change, Conflict, Hostname, Network, PeerId, PinRefusal, Role};
 
 impl Network {
     /// The ID that is pinned to the host.
@@ -39,8 +39,8 @@ impl Network {
         Ok(())
     }
 
-    fn check_pin(&self, host: &Hostname, id: PeerId) -> Result<(), PinRefusal> {
-        if !self.rules.sequence(id.sequence).contains(id.number) || id.number == u32::MAX {
+    pub(super) fn check_pin(&self, host: &Hostname, id: PeerId) -> Result<(), PinRefusal> {
+        if !self.rules.contains(id) {
             return Err(PinRefusal::OutOfRange);
         }
         if self.role_for(id).is_none() {
@@ -60,7 +60,7 @@ impl Network {
     }
 
     /// Inserts a pin that has been checked.
-    fn insert_pin(&mut self, host: Hostname, id: PeerId) {
+    pub(super) fn insert_pin(&mut self, host: Hostname, id: PeerId) {
         let numbers = self.numbers_mut(id.sequence);
         numbers.free.remove(id.number);
         numbers.pinned.insert(id.number, host.clone());
@@ -97,10 +97,9 @@ impl Network {
             .find(draws)
     }
 
-    /// Restores a stored pin, with the same checks as for a new one.
-    pub(super) fn restore_pin(&mut self, host: Hostname, id: PeerId) -> Result<(), PinRefusal> {
-        self.check_pin(&host, id)?;
-        self.insert_pin(host, id);
-        Ok(())
+    /// A stored pin that is refused.
+    pub(super) fn pin_conflict(&self, host: Hostname, id: PeerId, refusal: PinRefusal) -> Conflict {
+        let id = self.rules.id_text(id);
+        Conflict::Pin { host, id, refusal }
     }
 }

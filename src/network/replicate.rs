@@ -10,6 +10,7 @@ use std::{ops::Range, sync::Arc};
 
 use super::{
     Conflict, Hostname, Lease, Network, Peer, PeerId, Sequence, StoredPeer, Time, agenda::Agenda,
+    state::Numbers,
 };
 
 /// What the writer has stored of one ID or one host.
@@ -60,9 +61,9 @@ impl Network {
         for change in changes {
             match change {
                 Replicated::Holder(id, None) => self.remove_holder(id),
-                Replicated::Holder(id, Some(peer)) => {
+                Replicated::Holder(_, Some(peer)) => {
                     latest_epoch = peer.epoch.max(latest_epoch);
-                    conflicts.extend(self.replace_holder(id, peer).err());
+                    conflicts.extend(self.replace_holder(peer).err());
                 }
                 Replicated::Pin(host, None) => {
                     self.unpin(&host, &mut Vec::new());
@@ -72,8 +73,7 @@ impl Network {
                         self.unpin(&host, &mut Vec::new());
                     }
                     if let Err(refusal) = self.pin(&host, id, &mut Vec::new()) {
-                        let id = self.rules.id_text(id);
-                        conflicts.push(Conflict::Pin { host, id, refusal });
+                        conflicts.push(self.pin_conflict(host, id, refusal));
                     }
                 }
                 Replicated::Withheld(id, host) => {
@@ -99,37 +99,24 @@ impl Network {
         }
     }
 
-    fn replace_holder(&mut self, id: PeerId, stored: StoredPeer) -> Result<(), Conflict> {
-        let StoredPeer {
-            host,
-            role,
-            holder,
-            epoch,
-            ..
-        } = stored;
-        if let Some(peer) = self.peer(id)
-            && (&peer.host, peer.role, peer.holder, peer.epoch) == (&host, role, holder, epoch)
+    fn replace_holder(&mut self, stored: StoredPeer) -> Result<(), Conflict> {
+        if self
+            .peer(stored.id)
+            .is_some_and(|peer| stored.is_that_of(peer))
         {
             return Ok(());
         }
-        self.remove_holder(id);
-        if let Some(elsewhere) = self.host(&host).cloned() {
+        self.remove_holder(stored.id);
+        if let Some(elsewhere) = self.host(&stored.host).cloned() {
             // A commit that moves a host may be stored in part: the later registration
             // counts.
-            if elsewhere.epoch > epoch {
+            if elsewhere.epoch > stored.epoch {
                 return Ok(());
             }
             self.remove_holder(elsewhere.id);
         }
-        self.check(&host, id, role)?;
-        self.insert_peer(Peer {
-            host,
-            id,
-            role,
-            holder,
-            epoch,
-            lease: Lease::unheard(),
-        });
+        self.check(&stored)?;
+        self.insert_peer(stored.with_lease(Lease::unheard()));
         Ok(())
     }
 
@@ -152,14 +139,11 @@ impl Network {
         numbers.insert_ended(id.number, now);
     }
 
-    /// Notes that the holder of an ID was heard at this time or later. Returns whether
-    /// the ID has a live holder.
-    pub fn hear(&self, id: PeerId, time: Time) -> bool {
-        let peer = self.peer(id).filter(|_| self.is_live(id));
-        if let Some(peer) = peer {
+    /// Notes that the holder of an ID, if it is live, was heard at this time or later.
+    pub fn hear(&self, id: PeerId, time: Time) {
+        if let Some(peer) = self.peer(id).filter(|_| self.is_live(id)) {
             peer.lease.hear(time);
         }
-        peer.is_some()
     }
 
     /// Renews the lease of an ID's holder, which another replica has renewed.
@@ -203,10 +187,19 @@ impl Network {
 
     /// The IDs whose holders are live in only one of the two states.
     pub fn liveness_changes(&self, before: &Self) -> Vec<PeerId> {
+        self.differences(before, |now, before| now.live.differences(&before.live))
+    }
+
+    /// The IDs of the numbers in which the sequences of two states differ.
+    pub(super) fn differences(
+        &self,
+        before: &Self,
+        numbers: impl Fn(&Numbers, &Numbers) -> Vec<u32>,
+    ) -> Vec<PeerId> {
         let pairs = self.sequences.iter().zip(&before.sequences).enumerate();
         let changes = pairs.flat_map(|(place, (now, before))| {
-            let numbers = now.live.differences(&before.live).into_iter();
             let sequence = Sequence(place as u16);
+            let numbers = numbers(now, before).into_iter();
             numbers.map(move |number| PeerId { sequence, number })
         });
         changes.collect()

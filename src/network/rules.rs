@@ -78,6 +78,11 @@ impl Rules {
         self.sequences.iter().any(|rule| rule.has_shape(text))
     }
 
+    /// Whether a host may have the ID: the last number is never assigned.
+    pub(super) fn contains(&self, id: PeerId) -> bool {
+        self.sequence(id.sequence).contains(id.number) && id.number != u32::MAX
+    }
+
     /// The ID as text: `vp1`.
     pub fn id_text(&self, id: PeerId) -> String {
         format!("{}{}", self.sequence(id.sequence).name, id.number)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use super::{
-    Conflict, Hostname, Lease, Peer, PeerId, Role, Rules, Sequence, StoredPeer, Time,
+    Conflict, Hostname, Lease, Peer, PeerId, Rules, Sequence, StoredPeer, Time,
     agenda::Agenda,
     by_id::{IdSlot, PeersById},
     free::FreeNumbers,
@@ -40,7 +40,7 @@ pub struct Network {
 }
 
 /// The numbers of one sequence.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Numbers {
     pub taken: PeersById,
     pub free: FreeNumbers,
@@ -91,13 +91,8 @@ impl Network {
             .sequences
             .iter()
             .map(|rule| Numbers {
-                taken: PeersById::default(),
                 free: FreeNumbers::from(rule.start),
-                live: Agenda::default(),
-                ended: Agenda::default(),
-                ended_pinned: Agenda::default(),
-                pinned: OrdMap::new(),
-                withheld: OrdMap::new(),
+                ..Numbers::default()
             })
             .collect();
         Self {
@@ -131,63 +126,41 @@ impl Network {
         let mut conflicts = Vec::new();
         let mut latest_epoch = 0;
         for peer in peers {
-            let StoredPeer {
-                host,
-                id,
-                role,
-                holder,
-                epoch,
-            } = peer;
-            latest_epoch = epoch.max(latest_epoch);
-            if let Err(conflict) = network.check(&host, id, role) {
-                conflicts.push(conflict);
-                continue;
+            latest_epoch = peer.epoch.max(latest_epoch);
+            match network.check(&peer) {
+                Ok(()) => drop(network.insert_peer(peer.with_lease(Lease::granted(now)))),
+                Err(conflict) => conflicts.push(conflict),
             }
-            network.insert_peer(Peer {
-                host,
-                id,
-                role,
-                holder,
-                epoch,
-                lease: Lease::granted(now),
-            });
         }
         for (host, id) in pins {
-            if let Err(refusal) = network.restore_pin(host.clone(), id) {
-                let id = network.rules.id_text(id);
-                conflicts.push(Conflict::Pin { host, id, refusal });
+            match network.check_pin(&host, id) {
+                Ok(()) => network.insert_pin(host, id),
+                Err(refusal) => conflicts.push(network.pin_conflict(host, id, refusal)),
             }
         }
         network.revision = revision.max(latest_epoch);
         (network, conflicts)
     }
 
-    pub(super) fn check(&self, host: &Hostname, id: PeerId, role: Role) -> Result<(), Conflict> {
-        let text = || self.rules.id_text(id);
-        if self.rules.role(role).sequence != id.sequence {
-            return Err(Conflict::OtherSequence {
-                host: host.clone(),
-                id: text(),
-            });
+    /// Whether a stored peer fits the rules and the other peers.
+    pub(super) fn check(&self, peer: &StoredPeer) -> Result<(), Conflict> {
+        let host = peer.host.clone();
+        let id = self.rules.id_text(peer.id);
+        if self.rules.role(peer.role).sequence != peer.id.sequence {
+            return Err(Conflict::OtherSequence { host, id });
         }
-        if !self.rules.sequence(id.sequence).contains(id.number) || id.number == u32::MAX {
-            return Err(Conflict::OutOfRange {
-                host: host.clone(),
-                id: text(),
-            });
+        if !self.rules.contains(peer.id) {
+            return Err(Conflict::OutOfRange { host, id });
         }
-        if let Some(other) = self.peer(id) {
+        if let Some(other) = self.peer(peer.id) {
             return Err(Conflict::TwoHolders {
-                id: text(),
+                id,
                 first: other.host.clone(),
-                second: host.clone(),
+                second: host,
             });
         }
-        if self.host(host).is_some() {
-            return Err(Conflict::TwoIds {
-                host: host.clone(),
-                id: text(),
-            });
+        if self.host(&host).is_some() {
+            return Err(Conflict::TwoIds { host, id });
         }
         Ok(())
     }

@@ -60,18 +60,13 @@ impl Network {
 
     /// The IDs that the two states do not withhold alike.
     pub fn withheld_changes(&self, before: &Self) -> Vec<PeerId> {
-        let pairs = self.sequences.iter().zip(&before.sequences).enumerate();
-        let changes = pairs.flat_map(|(place, (now, before))| {
-            let sequence = Sequence(place as u16);
+        self.differences(before, |now, before| {
             let differences = before.withheld.diff(&now.withheld);
-            differences.map(move |difference| PeerId {
-                sequence,
-                number: match difference {
-                    DiffItem::Add(number, _) | DiffItem::Remove(number, _) => *number,
-                    DiffItem::Update { new, .. } => *new.0,
-                },
-            })
-        });
-        changes.collect()
+            let numbers = differences.map(|difference| match difference {
+                DiffItem::Add(number, _) | DiffItem::Remove(number, _) => *number,
+                DiffItem::Update { new, .. } => *new.0,
+            });
+            numbers.collect()
+        })
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use super::{
     load::{Misfit, stored_peer, stored_pin},
     replication::sequence_named,
-    shared::{EndedBlock, EndedLeases},
+    shared::EndedLeases,
 };
 use crate::{
     network::{Network, PeerId, Replicated, Time},
@@ -33,7 +33,7 @@ pub(super) fn apply(
     for (BlockPlace { sequence, index }, leases) in change.ended {
         if let Some(sequence) = sequence_named(zone, &sequence) {
             touched.insert((sequence, index));
-            let before = ended.of(place, sequence, index);
+            let before = ended.of((place, sequence, index));
             let before = before.map_or(&[][..], |before| &before.ended);
             let again = leases.ended.iter().filter(|lease| !before.contains(lease));
             changes.extend(again.map(|lease| {
@@ -46,12 +46,7 @@ pub(super) fn apply(
                 let host = withheld.and_then(|withheld| withheld.host.parse().ok());
                 Replicated::Withheld(PeerId { sequence, number }, host)
             }));
-            ended.set(EndedBlock {
-                zone: place,
-                sequence,
-                index,
-                leases,
-            });
+            ended.set((place, sequence, index), leases);
         }
     }
     for (BlockPlace { sequence, index }, registrations) in change.blocks {
@@ -73,7 +68,7 @@ pub(super) fn apply(
         }
     }
     for (sequence, index) in touched {
-        let leases = ended.of(place, sequence, index);
+        let leases = ended.of((place, sequence, index));
         let leases = leases.map_or(&[][..], |leases| &leases.ended);
         changes.extend(numbers_of(index).map(|number| {
             let id = PeerId { sequence, number };

@@ -15,14 +15,14 @@ use tracing::{error, info};
 use super::{
     Action, PublishedZone,
     request::Command,
-    shared::{EndedBlock, EndedLeases},
+    shared::{EndedLeases, Place},
     stored::{pin, registration},
 };
 use crate::{
     network::{Change, Hostname, Network, PeerId},
     store::{
         Store, StoreError, Write,
-        replication::{BlockPlace, Ended},
+        replication::{BlockLeases, BlockPlace, Ended},
     },
 };
 
@@ -42,24 +42,30 @@ pub(super) struct Committer {
     /// By zone: the last commit that changed a registration or a pin.
     changed: Vec<u64>,
     /// The last commit of the store.
-    committed: u64,
+    pub committed: u64,
     /// Hosts with an uncertain state in the store, since a failed commit may have
     /// written a part of it, and the IDs that the commit contained. The next commit
     /// writes the state of the network for them.
     uncertain: BTreeMap<(usize, Hostname), BTreeSet<PeerId>>,
     /// Which leases have ended, as a shared store has it; `None` for any other store.
-    ended: Option<EndedLeases>,
+    pub ended: Option<EndedLeases>,
     /// Whether the last commit failed, so that the log reports a failure once.
     is_failing: bool,
     /// Whether a commit failed since another replica is, or may be, the writer.
-    is_deposed: bool,
+    pub is_deposed: bool,
     /// By zone: the revision of a failed commit to a shared store. Replicas may have
     /// received it, so it is not used again.
     failed: Vec<u64>,
 }
 
 impl Committer {
-    pub fn new(zones: Vec<Arc<PublishedZone>>, store: Box<dyn Store>) -> Self {
+    /// `ended` is what is known of the ended leases in a store that replicas share; `None`
+    /// for any other store.
+    pub fn new(
+        zones: Vec<Arc<PublishedZone>>,
+        store: Box<dyn Store>,
+        ended: Option<EndedLeases>,
+    ) -> Self {
         let origins = zones.iter().map(|it| it.zone.origin_text().into());
         let commits = zones.iter().map(|it| it.commit());
         Self {
@@ -71,32 +77,10 @@ impl Committer {
             zones,
             store,
             uncertain: BTreeMap::new(),
-            ended: None,
+            ended,
             is_failing: false,
             is_deposed: false,
         }
-    }
-
-    /// A store that replicas share, with what is known of its ended leases.
-    pub fn shared(
-        zones: Vec<Arc<PublishedZone>>,
-        store: Box<dyn Store>,
-        ended: EndedLeases,
-    ) -> Self {
-        Self {
-            ended: Some(ended),
-            ..Self::new(zones, store)
-        }
-    }
-
-    /// The last commit.
-    pub fn committed(&self) -> u64 {
-        self.committed
-    }
-
-    /// Whether another replica is, or may be, the writer.
-    pub fn is_deposed(&self) -> bool {
-        self.is_deposed
     }
 
     /// Makes the next revisions of the networks higher than those of failed commits.
@@ -109,11 +93,6 @@ impl Committer {
     /// Whether replicas share the store.
     pub fn is_shared(&self) -> bool {
         self.ended.is_some()
-    }
-
-    /// The last commit, and the ended leases as they are stored. Closes the store.
-    pub fn retire(self) -> (u64, EndedLeases) {
-        (self.committed, self.ended.unwrap_or_default())
     }
 
     /// Publishes the networks of all zones with the state of the store.
@@ -240,16 +219,16 @@ impl Committer {
         written
     }
 
-    fn ended_writes(&self, blocks: &[EndedBlock]) -> Vec<Ended> {
-        let writes = blocks.iter().map(|block| {
-            let zone = &self.zones[block.zone].zone;
+    fn ended_writes(&self, blocks: &[(Place, BlockLeases)]) -> Vec<Ended> {
+        let writes = blocks.iter().map(|((place, sequence, index), leases)| {
+            let rules = &self.zones[*place].zone.rules;
             Ended {
-                origin: self.origins[block.zone].clone(),
+                origin: self.origins[*place].clone(),
                 place: BlockPlace {
-                    sequence: zone.rules.sequence(block.sequence).name.clone(),
-                    index: block.index,
+                    sequence: rules.sequence(*sequence).name.clone(),
+                    index: *index,
                 },
-                leases: block.leases.clone(),
+                leases: leases.clone(),
             }
         });
         writes.collect()

@@ -286,8 +286,15 @@ impl Follower {
         let late = requests
             .take_while(|(_, it)| is_late(it))
             .map(|(request, _)| *request);
-        for request in late.collect::<Vec<_>>() {
-            self.reply(request, Err(Denial::NoWriter));
+        let late: Vec<u64> = late.collect();
+        let is_connected = self.writer.as_ref().is_some_and(|it| !it.is_closed());
+        for request in late {
+            let denial = if is_connected {
+                Denial::Late
+            } else {
+                Denial::NoWriter
+            };
+            self.reply(request, Err(denial));
         }
     }
 

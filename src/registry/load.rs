@@ -165,13 +165,17 @@ pub(super) fn stored_pin(zone: &Zone, pin: &Pin) -> Result<(Hostname, PeerId), M
 }
 
 /// Warns of stored zones without a zone file; they are kept.
+/// Returns whether there are any.
 pub(super) fn warn_of_unknown_zones(
     stored: impl IntoIterator<Item = String>,
     zones: &[Arc<PublishedZone>],
-) {
+) -> bool {
+    let mut are_any = false;
     for origin in stored {
         if !zones.iter().any(|known| known.zone.origin_text() == origin) {
             warn!("the store has registrations of {origin}, which has no zone file: they are kept");
+            are_any = true;
         }
     }
+    are_any
 }

@@ -80,6 +80,8 @@ pub struct Registry {
     zones: Arc<[Arc<PublishedZone>]>,
     queue: SyncSender<Input>,
     vouching: Arc<Vouching>,
+    /// Whether the store has registrations of a zone without a zone file.
+    lacks_zones: bool,
 }
 
 impl Registry {
@@ -105,12 +107,12 @@ impl Registry {
             published.push(Arc::new(state));
         }
         let stored = store.origins()?;
-        load::warn_of_unknown_zones(stored, &published);
+        let lacks_zones = load::warn_of_unknown_zones(stored, &published);
         let mut writer = Writer::new(published.clone(), store, clock.clone());
         // This precedes the first answer, whose serial must not have been used before.
         writer.reserve_serials();
-        let role = Role::Writer(writer);
-        Self::spawn(published, role, clock, Vouching::always())
+        let role = Role::Writer(Box::new(writer));
+        Self::spawn(published, role, clock, Vouching::always(), lacks_zones)
     }
 
     /// Starts the registry of a replica with everything that is stored. It follows the
@@ -138,10 +140,11 @@ impl Registry {
         }
         let others = stored.zones.into_iter();
         let others = others.filter(|(_, zone)| zone.names_peers());
-        load::warn_of_unknown_zones(others.map(|(origin, _)| origin), &published);
+        let others = others.map(|(origin, _)| origin);
+        let lacks_zones = load::warn_of_unknown_zones(others, &published);
         let follower = Follower::new(published.clone(), ended, stored.commit);
         let role = Role::Follower(follower);
-        Self::spawn(published, role, clock, Vouching::not_yet())
+        Self::spawn(published, role, clock, Vouching::not_yet(), lacks_zones)
     }
 
     fn spawn(
@@ -149,6 +152,7 @@ impl Registry {
         role: Role,
         clock: Clock,
         vouching: Vouching,
+        lacks_zones: bool,
     ) -> Result<(Self, oneshot::Receiver<()>), StartError> {
         let (queue, inputs) = mpsc::sync_channel(QUEUE);
         let (ended, end) = oneshot::channel();
@@ -156,6 +160,7 @@ impl Registry {
         let thread = RegistryThread {
             vouching: vouching.clone(),
             zones: zones.clone(),
+            vouched: vouching.is_valid(clock.now()),
             role,
             clock,
         };
@@ -174,12 +179,18 @@ impl Registry {
             zones: zones.into(),
             queue,
             vouching,
+            lacks_zones,
         };
         Ok((registry, end))
     }
 
     pub fn zones(&self) -> &[Arc<PublishedZone>] {
         &self.zones
+    }
+
+    /// Whether the store has registrations of a zone without a zone file.
+    pub fn lacks_zones(&self) -> bool {
+        self.lacks_zones
     }
 
     /// Until when this service may renew leases and answer for it.

@@ -87,7 +87,7 @@ pub enum NamedDenial {
     BeingReleased,
     Busy,
     Stopping,
-    /// The replica that was asked has no zone of this name.
+    /// The replica that was asked has no zone of this name, or not this role.
     OtherZones,
 }
 
@@ -202,7 +202,8 @@ impl NamedDenial {
             Denial::BeingReleased => Self::BeingReleased,
             Denial::Busy => Self::Busy,
             Denial::Stopping => Self::Stopping,
-            Denial::NoWriter => Self::Stopping,
+            Denial::NoWriter | Denial::Late => Self::Stopping,
+            Denial::OtherZones => Self::OtherZones,
         }
     }
 
@@ -224,8 +225,9 @@ impl NamedDenial {
             Self::Busy => return Denial::Busy,
             Self::NotWritten => return Denial::NotWritten,
             Self::BeingReleased => return Denial::BeingReleased,
-            Self::Stopping | Self::OtherZones => None,
+            Self::Stopping => return Denial::NoWriter,
+            Self::OtherZones => return Denial::OtherZones,
         };
-        named.map_or(Denial::NoWriter, Denial::Refused)
+        named.map_or(Denial::OtherZones, Denial::Refused)
     }
 }

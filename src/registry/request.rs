@@ -35,6 +35,10 @@ pub enum Denial {
     BeingReleased,
     /// This replica has no contact with the writer; known peers are still answered.
     NoWriter,
+    /// The writer has not decided in time.
+    Late,
+    /// The writer has no zone of this name, or not this role.
+    OtherZones,
     /// Too many requests are waiting.
     Busy,
     /// The service is stopping.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
+use tracing::{info, warn};
 
 use super::{
     PublishedZone,
@@ -56,7 +57,7 @@ pub(super) enum Input {
 }
 
 pub(super) enum Role {
-    Writer(Writer),
+    Writer(Box<Writer>),
     Follower(Follower),
 }
 
@@ -66,6 +67,8 @@ pub(super) struct RegistryThread {
     pub role: Role,
     pub clock: Clock,
     pub vouching: Arc<Vouching>,
+    /// Whether the service could answer for leases when it was last looked.
+    pub vouched: bool,
 }
 
 impl RegistryThread {
@@ -79,6 +82,7 @@ impl RegistryThread {
             };
             let received = inputs.recv_timeout(wait);
             tick.tick();
+            self.report_vouching();
             let mut commands = Vec::new();
             match received {
                 Ok(first) => {
@@ -112,6 +116,20 @@ impl RegistryThread {
         }
     }
 
+    /// Logs whether known peers are answered, when that changes.
+    fn report_vouching(&mut self) {
+        let vouches = self.vouching.is_valid(self.clock.now());
+        match (self.vouched, vouches) {
+            (true, false) => warn!(
+                "no contact with the writer, or none can be elected, for longer than `hold`: known \
+                 peers are not answered either"
+            ),
+            (false, true) => info!("known peers are answered"),
+            _ => {}
+        }
+        self.vouched = vouches;
+    }
+
     fn handle(&mut self, event: Event) {
         let now = self.clock.now();
         match (&mut self.role, event) {
@@ -131,28 +149,23 @@ impl RegistryThread {
                 let (zones, clock) = (self.zones.clone(), self.clock.clone());
                 let writer =
                     Writer::elected(zones, store, ended, coverage, self.vouching.clone(), clock);
-                self.role = Role::Writer(writer);
+                self.role = Role::Writer(Box::new(writer));
                 self.serve(waiting);
             }
-            (Role::Writer(_), Event::Deposed(published)) => self.retire(published),
+            (Role::Writer(writer), Event::Deposed(published)) => {
+                let (commit, ended, left) = writer.retire();
+                let mut follower = Follower::new(self.zones.clone(), ended, commit);
+                follower.forward(left, now);
+                self.role = Role::Follower(follower);
+                // Nobody may wait for it.
+                let _ = published.send(commit);
+            }
             (Role::Follower(follower), Event::Deposed(published)) => {
                 // Nobody may wait for it.
                 let _ = published.send(follower.commit);
             }
             // From the time before the election.
             (Role::Writer(_), _) => {}
-        }
-    }
-
-    fn retire(&mut self, published: oneshot::Sender<u64>) {
-        let follower = Follower::new(self.zones.clone(), Default::default(), 0);
-        if let Role::Writer(writer) = std::mem::replace(&mut self.role, Role::Follower(follower)) {
-            let (commit, ended, left) = writer.retire();
-            let mut follower = Follower::new(self.zones.clone(), ended, commit);
-            follower.forward(left, self.clock.now());
-            self.role = Role::Follower(follower);
-            // Nobody may wait for it.
-            let _ = published.send(commit);
         }
     }
 }

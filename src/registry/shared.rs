@@ -17,16 +17,7 @@ use crate::{
 
 /// The place of a block: the index of its zone, its sequence, and its first number
 /// divided by [`BLOCK`].
-type Place = (usize, Sequence, u32);
-
-/// The leases of a block, as they are stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct EndedBlock {
-    pub zone: usize,
-    pub sequence: Sequence,
-    pub index: u32,
-    pub leases: BlockLeases,
-}
+pub(super) type Place = (usize, Sequence, u32);
 
 /// What the store has of all blocks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,17 +30,16 @@ pub(super) struct EndedLeases {
 
 impl EndedLeases {
     /// The leases of a block, if there is anything to store.
-    pub fn of(&self, zone: usize, sequence: Sequence, index: u32) -> Option<&BlockLeases> {
-        self.stored.get(&(zone, sequence, index))
+    pub fn of(&self, place: Place) -> Option<&BlockLeases> {
+        self.stored.get(&place)
     }
 
     /// Notes what is stored of a block.
-    pub fn set(&mut self, block: EndedBlock) {
-        let place = (block.zone, block.sequence, block.index);
-        if block.leases == BlockLeases::default() {
+    pub fn set(&mut self, place: Place, leases: BlockLeases) {
+        if leases == BlockLeases::default() {
             self.stored.remove(&place);
         } else {
-            self.stored.insert(place, block.leases);
+            self.stored.insert(place, leases);
         }
     }
 
@@ -65,7 +55,7 @@ impl EndedLeases {
         before: &[Arc<Network>],
         networks: &[Network],
         changes: &[(usize, Change)],
-    ) -> Vec<EndedBlock> {
+    ) -> Vec<(Place, BlockLeases)> {
         let mut places = self.uncertain.clone();
         for (zone, (network, before)) in networks.iter().zip(before).enumerate() {
             let ids = network.liveness_changes(before).into_iter();
@@ -94,26 +84,19 @@ impl EndedLeases {
                     })
                     .collect(),
             };
-            let stored = self.of(zone, sequence, index);
-            let is_stored = *stored.unwrap_or(&BlockLeases::default()) == leases;
+            let is_stored = *self.of(place).unwrap_or(&BlockLeases::default()) == leases;
             let is_due = !is_stored || self.uncertain.contains(&place);
-            is_due.then_some(EndedBlock {
-                zone,
-                sequence,
-                index,
-                leases,
-            })
+            is_due.then_some((place, leases))
         });
         blocks.collect()
     }
 
     /// Notes that these blocks were stored, or that it is unknown what was.
-    pub fn note(&mut self, blocks: Vec<EndedBlock>, is_written: bool) {
-        for block in blocks {
-            let place = (block.zone, block.sequence, block.index);
+    pub fn note(&mut self, blocks: Vec<(Place, BlockLeases)>, is_written: bool) {
+        for (place, leases) in blocks {
             if is_written {
                 self.uncertain.remove(&place);
-                self.set(block);
+                self.set(place, leases);
             } else {
                 self.uncertain.insert(place);
             }

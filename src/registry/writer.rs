@@ -56,7 +56,7 @@ struct Replicas {
 impl Writer {
     pub fn new(zones: Vec<Arc<PublishedZone>>, store: Box<dyn Store>, clock: Clock) -> Self {
         Self {
-            committer: Committer::new(zones.clone(), store),
+            committer: Committer::new(zones.clone(), store, None),
             replicas: None,
             next_expiry: Time::default(),
             left: Vec::new(),
@@ -76,7 +76,7 @@ impl Writer {
     ) -> Self {
         let now = clock.now();
         let mut writer = Self {
-            committer: Committer::shared(zones.clone(), store, ended),
+            committer: Committer::new(zones.clone(), store, Some(ended)),
             replicas: Some(Replicas {
                 withheld: Withheld::new(coverage.clone()),
                 coverage,
@@ -101,11 +101,13 @@ impl Writer {
 
     /// The last commit that is published, the ended leases as they are stored, and the
     /// requests that nobody has decided.
-    pub fn retire(self) -> (u64, EndedLeases, Vec<Command>) {
-        let (commit, ended) = self.committer.retire();
-        let waiting = self.replicas.map(|it| it.withheld.into_waiting());
-        let left = self.left.into_iter().chain(waiting.into_iter().flatten());
-        (commit, ended, left.collect())
+    pub fn retire(&mut self) -> (u64, EndedLeases, Vec<Command>) {
+        let mut left = std::mem::take(&mut self.left);
+        if let Some(replicas) = self.replicas.take() {
+            left.extend(replicas.withheld.into_waiting());
+        }
+        let ended = self.committer.ended.take().unwrap_or_default();
+        (self.committer.committed, ended, left)
     }
 
     /// Reserves serials for all zones.
@@ -126,11 +128,7 @@ impl Writer {
         }
         // A busy zone may never let the wait time out.
         let is_due = |deadline| deadline <= self.clock.now();
-        let is_waiting = |replicas: &Replicas| replicas.withheld.is_waiting();
-        if commands.is_empty()
-            || self.deadline().is_some_and(is_due)
-            || self.replicas.as_ref().is_some_and(is_waiting)
-        {
+        if commands.is_empty() || self.deadline().is_some_and(is_due) || self.is_waiting() {
             self.expire();
         }
         if !commands.is_empty() {
@@ -144,11 +142,16 @@ impl Writer {
             let due = deadline.max(self.next_expiry);
             Duration::from_millis(due.0.saturating_sub(self.clock.now().0))
         });
-        let is_waiting = |replicas: &Replicas| replicas.withheld.is_waiting();
-        if self.replicas.as_ref().is_some_and(is_waiting) {
+        if self.is_waiting() {
             return MIN_WAIT;
         }
         wait.clamp(MIN_WAIT, MAX_WAIT)
+    }
+
+    /// Whether anything waits for other replicas.
+    fn is_waiting(&self) -> bool {
+        let replicas = self.replicas.as_ref();
+        replicas.is_some_and(|replicas| replicas.withheld.is_waiting())
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -195,7 +198,7 @@ impl Writer {
             ended.push(live - network.live_len());
         }
         if let Some(replicas) = &mut self.replicas {
-            let committed = self.committer.committed();
+            let committed = self.committer.committed;
             replicas.withheld.tend(&mut networks, committed, moment.now);
         }
         // Serials are reserved before they are published: after a crash the serial
@@ -246,7 +249,7 @@ impl Writer {
         let may_write = must_write || self.committer.needs_serials(&networks);
         if !may_write || self.committer.commit(&networks, &changes) || !must_write {
             log(&self.zones, &changes);
-        } else if self.committer.is_deposed() {
+        } else if self.committer.is_deposed {
             // To decide a registration twice does no harm, in contrast to an update.
             let (updates, others): (Vec<_>, Vec<_>) = commands
                 .into_iter()

@@ -14,7 +14,7 @@ use crate::{
     registry::Event,
     store::{
         StoreError,
-        etcd::{Campaign, KeyValue, LOOK, Leadership, Replica, Seen, Watch, WatchEnd},
+        etcd::{Campaign, LOOK, Leadership, Replica, Seen, Watch, WatchEnd},
     },
 };
 
@@ -25,6 +25,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often a replica compares what it has with everything that is stored, in case the
 /// watch has lost something.
 const COMPARE: Duration = Duration::from_secs(600);
+
+/// How much longer than others a replica waits before it stands for election, if it has
+/// no zone file for a zone that is stored.
+const DEFERENCE: Duration = Duration::from_secs(3);
 
 /// How long a replica that was elected may take to receive the commits of the writer
 /// before.
@@ -41,6 +45,7 @@ impl Shared {
         let member = &self.member;
         let mut watch = member.watch_after(revision);
         let mut campaign_at = Instant::now();
+        let mut led_at = Instant::now();
         let mut compare_at = Instant::now() + COMPARE;
         loop {
             tokio::select! {
@@ -50,10 +55,15 @@ impl Shared {
                     }
                 }
                 () = sleep_until(campaign_at) => {
-                    if let Some(leadership) = self.campaign(&mut watch).await? {
+                    let is_led = self.writer.borrow().is_some();
+                    if is_led {
+                        led_at = Instant::now();
+                    }
+                    // A writer without a zone of the others serves that zone badly.
+                    let may_stand = !self.registry.lacks_zones() || led_at.elapsed() > DEFERENCE;
+                    if may_stand && let Some(leadership) = self.campaign(&mut watch).await? {
                         return Ok(leadership);
                     }
-                    let is_led = self.writer.borrow().is_some();
                     campaign_at = Instant::now() + if is_led { LOOK_AGAIN } else { LOOK };
                 }
                 () = sleep_until(compare_at) => {
@@ -85,30 +95,48 @@ impl Shared {
                 self.note_writer(leader);
                 return Ok(is_gone);
             }
-            Ok(Seen::Other(value)) => self.take_cookies(&value),
+            Ok(Seen::Other(value)) => {
+                if let Some(shared) = &self.cookies {
+                    shared.take(&value);
+                }
+            }
+            Err(WatchEnd::Emptied) => {
+                // Nothing of this is published. What is there now is refused if it is less.
+                match self.member.last_commit().await {
+                    Ok(_) => self.read_anew(watch).await?,
+                    Err(StoreError::Unreachable { .. }) => tokio::time::sleep(LOOK).await,
+                    Err(error) => return Err(End::Failed(error)),
+                }
+            }
             Err(WatchEnd::Compacted) => {
                 warn!(
                     "{}: what follows the last known commit was compacted away: everything is read \
                      anew",
                     self.member.name()
                 );
-                match self.member.read().await {
-                    Ok(listing) => {
-                        self.notify(Event::Read(listing.stored)).await?;
-                        *watch = self.member.watch_after(listing.revision);
-                        if let Some(shared) = &self.cookies {
-                            // Otherwise the next rotation brings them.
-                            let _ = shared.read(&self.member).await;
-                        }
-                    }
-                    // The watch says the same once more.
-                    Err(StoreError::Unreachable { .. }) => tokio::time::sleep(LOOK).await,
-                    Err(error) => return Err(End::Failed(error)),
-                }
+                self.read_anew(watch).await?;
             }
             Err(WatchEnd::Failed(error)) => return Err(End::Failed(error)),
         }
         Ok(false)
+    }
+
+    /// Publishes everything that is stored, and watches what follows.
+    async fn read_anew<'s>(&'s self, watch: &mut Watch<'s>) -> Result<(), End> {
+        match self.member.read().await {
+            Ok(listing) => {
+                self.notify(Event::Read(listing.stored)).await?;
+                *watch = self.member.watch_after(listing.revision);
+                if let Some(shared) = &self.cookies {
+                    // Otherwise the next rotation brings them.
+                    let _ = shared.read(&self.member).await;
+                }
+            }
+            // The watch says the same once more.
+            Err(StoreError::Unreachable { .. }) => tokio::time::sleep(LOOK).await,
+            Err(error) => return Err(End::Failed(error)),
+        }
+        Ok(())
     }
 
     /// Tries to be elected. Returns the leadership when everything that was stored before
@@ -184,12 +212,6 @@ impl Shared {
         });
         if let Some(leader) = leader.filter(|_| is_new) {
             info!("the writer of {} is {leader}", self.member.name());
-        }
-    }
-
-    fn take_cookies(&self, value: &KeyValue) {
-        if let Some(shared) = &self.cookies {
-            shared.take(value);
         }
     }
 

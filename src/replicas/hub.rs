@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,11 +16,12 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     channel::{ChannelKeys, Receiver, Sender},
-    message::{self, HeardPeers, ToReplica, ToWriter},
+    identities::Identities,
+    message::{self, HeardPeers, ToReplica, ToWriter, ZoneFiles},
 };
 use crate::{
     clock::Clock,
@@ -64,6 +65,9 @@ pub struct Hub {
     pub clock: Clock,
     /// The current term; `None` while another replica is the writer.
     pub term: watch::Receiver<Option<Term>>,
+    /// What this replica is called.
+    pub name: String,
+    pub identities: Identities,
 }
 
 impl Hub {
@@ -93,7 +97,7 @@ impl Hub {
         let mut changes = self.term.clone();
         let served = async {
             let (receiver, sender) = timeout(HANDSHAKE, self.keys.accept(stream)).await??;
-            Connection::serve(self, term, receiver, sender).await
+            Connection::serve(self, term, from.ip(), receiver, sender).await
         };
         tokio::select! {
             served = served => if let Err(error) = served {
@@ -117,16 +121,42 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(hub: Hub, term: Term, mut receiver: Receiver, sender: Sender) -> io::Result<()> {
+    async fn serve(
+        hub: Hub,
+        term: Term,
+        from: IpAddr,
+        mut receiver: Receiver,
+        mut sender: Sender,
+    ) -> io::Result<()> {
         let hello = timeout(HANDSHAKE, receiver.receive()).await??;
         let ToWriter::Hello {
             identity,
             name,
             run,
+            zones,
         } = hello
         else {
             return Err(io::Error::other("it does not begin with its name"));
         };
+        let name = format!("{name} at {from}");
+        let _connected = match hub.identities.connect(&identity, run, from) {
+            Ok(connected) => connected,
+            Err(other) => {
+                let reason = format!(
+                    "its data directory has the identity of that of the replica at {other}, which \
+                     is running: if it is a copy, start with an empty one"
+                );
+                warn!("the replica {name} is refused: {reason}");
+                return timeout(HANDSHAKE, sender.send(&ToReplica::Refused { reason })).await?;
+            }
+        };
+        let own = ZoneFiles::of(hub.registry.zones());
+        warn_of_differences(&own, &zones, &format!("the replica {name}"));
+        let welcome = ToReplica::Welcome {
+            name: hub.name.clone(),
+            zones: own,
+        };
+        timeout(HANDSHAKE, sender.send(&welcome)).await??;
         let (answers, to_send) = mpsc::unbounded_channel();
         let connection = Self {
             hub,
@@ -258,6 +288,13 @@ impl Connection {
     fn send(&self, message: ToReplica) {
         // The other half ends with the connection.
         let _ = self.answers.send(message);
+    }
+}
+
+/// Warns of zones that two replicas do not have alike.
+pub fn warn_of_differences(own: &ZoneFiles, other: &ZoneFiles, name: &str) {
+    for difference in own.differences(other, name) {
+        warn!("{difference}: give all replicas the same zone files");
     }
 }
 

@@ -30,7 +30,7 @@ impl Shared {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<i64, End> {
         let coverage = Arc::new(Coverage::new(self.hold, self.clock.now()));
-        let (store, ended) = EtcdStore::new(self.member.clone(), leadership.clone());
+        let (store, mut ended) = EtcdStore::new(self.member.clone(), leadership.clone());
         self.notify(Event::Elected {
             store: Box::new(store),
             coverage: coverage.clone(),
@@ -43,10 +43,10 @@ impl Shared {
         self.term.send_replace(Some(term));
         let vouching = self.registry.vouching();
         let held = |at| vouching.extend(at + self.hold);
-        held(leadership.elected());
+        held(leadership.elected);
         let reason = tokio::select! {
             error = self.member.keep(&leadership, held) => Some(error),
-            error = ended => error.ok(),
+            error = ended.recv() => error,
             error = self.check_store() => Some(error),
             () = self.rotate_cookies() => None,
             () = stopped(stop) => None,

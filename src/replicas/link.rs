@@ -8,12 +8,12 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, timeout},
 };
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{
     channel::{ChannelKeys, Receiver, Sender},
-    hub::SLACK,
-    message::{self, HeardPeers, ToReplica, ToWriter},
+    hub::{SLACK, warn_of_differences},
+    message::{self, HeardPeers, ToReplica, ToWriter, ZoneFiles},
 };
 use crate::{
     clock::Clock,
@@ -34,25 +34,19 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 /// How soon a connection that failed is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// How soon a replica that was refused tries again.
+const RETRY_REFUSED: Duration = Duration::from_secs(10);
+
 /// How long the last report may take.
 const LAST_REPORT: Duration = Duration::from_secs(1);
-
-/// Who a replica is.
-#[derive(Debug, Clone)]
-pub struct Own {
-    /// The identity of the data directory.
-    pub identity: String,
-    pub name: String,
-    /// A random number of this run of the process.
-    pub run: u64,
-}
 
 /// The link to the writer, whoever that is.
 pub struct Link {
     pub registry: Registry,
     pub keys: ChannelKeys,
     pub clock: Clock,
-    pub own: Own,
+    /// The first message of each connection: who this replica is.
+    pub hello: ToWriter,
     /// How long leases may be renewed after a report.
     pub hold: Duration,
     /// The writer's address; `None` while there is no other writer.
@@ -96,12 +90,20 @@ impl Link {
         };
         loop {
             let writer = *self.writer.borrow_and_update();
+            let mut retry = RETRY;
             if let Some(address) = writer {
                 match self.connect(address).await {
                     Ok(halves) => {
                         debug!("connected to the writer at {address}");
                         match self.serve(halves, &mut reported).await {
                             Ok(()) => return,
+                            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                                warn!("the writer at {address} refuses this replica: {error}");
+                                retry = RETRY_REFUSED;
+                            }
+                            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                                info!("the writer at {address} has ended the connection");
+                            }
                             Err(error) => {
                                 info!(
                                     "the connection to the writer at {address} has ended: {error}"
@@ -115,7 +117,7 @@ impl Link {
             tokio::select! {
                 () = stopped(&mut self.stop) => return,
                 _ = self.writer.changed() => {}
-                () = tokio::time::sleep(RETRY) => {}
+                () = tokio::time::sleep(retry) => {}
             }
         }
     }
@@ -124,17 +126,7 @@ impl Link {
         let connected = async {
             let stream = TcpStream::connect(address).await?;
             let (receiver, mut sender) = self.keys.connect(stream).await?;
-            let Own {
-                identity,
-                name,
-                run,
-            } = self.own.clone();
-            let hello = ToWriter::Hello {
-                identity,
-                name,
-                run,
-            };
-            sender.send(&hello).await?;
+            sender.send(&self.hello).await?;
             Ok((receiver, sender))
         };
         timeout(PATIENCE, connected).await?
@@ -171,6 +163,9 @@ impl Link {
             tokio::select! {
                 message = messages.recv() => {
                     let message = message.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
+                    if let ToReplica::Refused { reason } = message {
+                        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+                    }
                     self.receive(message, &mut outstanding, reported, &mut lists).await;
                     self.hear(&mut lists);
                 }
@@ -255,6 +250,12 @@ impl Link {
         lists: &mut Vec<HeardList>,
     ) {
         match message {
+            ToReplica::Welcome { name, zones } => {
+                let own = ZoneFiles::of(self.registry.zones());
+                warn_of_differences(&own, &zones, &format!("the writer {name}"));
+            }
+            // The connection ends.
+            ToReplica::Refused { .. } => {}
             ToReplica::Heard(peers) => {
                 if let Some(report) = outstanding {
                     report.sign_of_life = Instant::now();
@@ -330,10 +331,11 @@ mod tests {
     fn link(keys: &ChannelKeys) -> (Link, impl Sized) {
         let (registry, _ended) =
             Registry::join(Vec::new(), Stored::default(), Clock::start()).unwrap();
-        let own = Own {
+        let hello = ToWriter::Hello {
             identity: "test".to_owned(),
             name: "test".to_owned(),
             run: 1,
+            zones: ZoneFiles::of(&[]),
         };
         let (address, writer) = watch::channel(None);
         let (stopping, stop) = watch::channel(false);
@@ -341,7 +343,7 @@ mod tests {
             registry,
             keys: keys.clone(),
             clock: Clock::start(),
-            own,
+            hello,
             hold: Duration::from_secs(15),
             writer,
             stop,

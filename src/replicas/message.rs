@@ -1,6 +1,6 @@
 //! The messages between the writer and another replica.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,7 @@ pub enum ToWriter {
         name: String,
         /// A random number of this run of the process.
         run: u64,
+        zones: ZoneFiles,
     },
     /// A part of the next report, if that names very many peers.
     Heard(HeardPeers),
@@ -45,6 +46,15 @@ pub enum ToWriter {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToReplica {
+    /// The first message, if the replica is welcome.
+    Welcome {
+        name: String,
+        zones: ZoneFiles,
+    },
+    /// The only message, if it is not.
+    Refused {
+        reason: String,
+    },
     /// A part of the next acknowledgement, if that names very many peers.
     Heard(HeardPeers),
     /// A report has arrived. The replica may renew leases for some more time.
@@ -54,6 +64,49 @@ pub enum ToReplica {
         heard: Vec<HeardPeers>,
     },
     Decided(Vec<Decided>),
+}
+
+/// The checksums of the zone files of a replica, by the origins of the zones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneFiles(BTreeMap<String, u32>);
+
+impl ZoneFiles {
+    pub fn of(zones: &[Arc<PublishedZone>]) -> Self {
+        let zones = zones.iter().map(|published| &published.zone);
+        Self(
+            zones
+                .map(|zone| (zone.origin_text(), zone.digest))
+                .collect(),
+        )
+    }
+
+    /// How the zones of another replica differ from these, in a sentence for each.
+    pub fn differences(&self, other: &Self, name: &str) -> Vec<String> {
+        let origins: BTreeMap<&String, ()> = self
+            .0
+            .keys()
+            .chain(other.0.keys())
+            .map(|origin| (origin, ()))
+            .collect();
+        let difference = |origin: &&String| match (self.0.get(*origin), other.0.get(*origin)) {
+            (Some(own), Some(its)) if own == its => None,
+            (Some(_), Some(_)) => Some(format!(
+                "the replica {name} has another file of the zone {origin}"
+            )),
+            (Some(_), None) => Some(format!(
+                "the replica {name} has no file of the zone {origin}"
+            )),
+            (None, _) => Some(format!(
+                "the replica {name} has a zone {origin}, and this one has not"
+            )),
+        };
+        origins
+            .into_keys()
+            .collect::<Vec<_>>()
+            .iter()
+            .filter_map(difference)
+            .collect()
+    }
 }
 
 /// The maximum number of peers in one message, which is sent and read within

@@ -8,19 +8,20 @@
 //! * `follow`: what a replica does while another one is the writer, until it is elected.
 //! * `lead`: what the writer does.
 //! * `hub`, `link`: the writer's and the follower's side of the channel; `channel`,
-//!   `message`: its connections and messages.
+//!   `message`: its connections and messages; `identities`: who is connected.
+//! * `agreed`: what all replicas have in common, which is stored in etcd.
 
+mod agreed;
 mod channel;
 mod follow;
 mod hub;
+mod identities;
 mod lead;
 mod link;
 mod message;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use data_encoding::BASE64;
-use serde::{Deserialize, Serialize};
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
@@ -28,9 +29,11 @@ use tokio::{
 };
 
 use self::{
-    channel::ChannelKeys,
+    agreed::unusable,
     hub::{Hub, Term},
-    link::{Link, Own},
+    identities::Identities,
+    link::Link,
+    message::{ToWriter, ZoneFiles},
 };
 use crate::{
     clock::Clock,
@@ -38,9 +41,11 @@ use crate::{
     server::policy::cookie::Cookies,
     store::{
         StoreError,
-        etcd::{Member, Replica, SharedKey, Worker},
+        etcd::{Member, Replica, Worker},
     },
 };
+
+const CHANNEL: &str = "the channel of the replicas";
 
 /// How long the end of a replica may take.
 const LAST: Duration = Duration::from_secs(5);
@@ -49,7 +54,8 @@ const LAST: Duration = Duration::from_secs(5);
 pub struct Options {
     /// What other replicas are told about this one.
     pub replica: Replica,
-    /// How long leases may be renewed without contact with the writer, or with etcd.
+    /// How long leases may be renewed without contact with the writer, or with etcd, as
+    /// it is configured here.
     pub hold: Duration,
     /// The revision of etcd as of which the registry was started.
     pub revision: i64,
@@ -89,14 +95,6 @@ enum End {
     Failed(StoreError),
 }
 
-/// The stored form of the key pair.
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "version")]
-enum StoredKeys {
-    #[serde(rename = "1")]
-    V1 { pkcs8: String },
-}
-
 impl Replicas {
     /// Starts to follow, and to stand for election. The receiver gets the reason if the
     /// process must not go on.
@@ -112,26 +110,24 @@ impl Replicas {
         listener: std::net::TcpListener,
         options: Options,
     ) -> Result<(Self, oneshot::Receiver<StoreError>), StoreError> {
-        let unusable = |reason: String| StoreError::Unusable {
-            path: "the channel of the replicas".into(),
-            reason,
-        };
-        let keys = channel_keys(&worker, &member)?;
+        let keys = agreed::channel_keys(&worker, &member)?;
+        let hold = agreed::hold(&worker, &member, options.hold)?;
         let (stop, stopping) = watch::channel(false);
         let (writer, address) = watch::channel(None);
         let (term, current_term) = watch::channel(None);
         let mut run = [0; 8];
-        getrandom::fill(&mut run).map_err(|error| unusable(error.to_string()))?;
+        getrandom::fill(&mut run).map_err(unusable(CHANNEL))?;
         let link = Link {
             registry: registry.clone(),
             keys: keys.clone(),
             clock: clock.clone(),
-            own: Own {
+            hello: ToWriter::Hello {
                 identity: member.identity(),
                 name: options.replica.name.clone(),
                 run: u64::from_ne_bytes(run),
+                zones: ZoneFiles::of(registry.zones()),
             },
-            hold: options.hold,
+            hold,
             writer: address,
             stop: stopping.clone(),
         };
@@ -140,13 +136,15 @@ impl Replicas {
             keys,
             clock: clock.clone(),
             term: current_term,
+            name: options.replica.name.clone(),
+            identities: Identities::default(),
         };
         let shared = Shared {
             member,
             registry,
             clock,
             replica: options.replica,
-            hold: options.hold,
+            hold,
             writer,
             term,
             cookies: options.cookies,
@@ -157,7 +155,7 @@ impl Replicas {
                 Ok(listener) => listener,
                 Err(error) => {
                     // The service has ended if nobody is interested.
-                    let _ = failed.send(unusable(error.to_string()));
+                    let _ = failed.send(unusable(CHANNEL)(error));
                     return;
                 }
             };
@@ -210,26 +208,4 @@ impl Shared {
             };
         }
     }
-}
-
-/// The key pair of the replicas, which the first one creates.
-fn channel_keys(worker: &Worker, member: &Arc<Member>) -> Result<ChannelKeys, StoreError> {
-    let unusable = |reason: String| StoreError::Unusable {
-        path: "the key pair of the replicas".into(),
-        reason,
-    };
-    let own = ChannelKeys::generate().map_err(|error| unusable(error.to_string()))?;
-    let pkcs8 = BASE64.encode(&own);
-    let own = serde_json::to_vec(&StoredKeys::V1 { pkcs8 });
-    let own = own.map_err(|error| unusable(error.to_string()))?;
-    let asking = member.clone();
-    let stored = worker
-        .handle()
-        .run(async move { asking.shared_value(SharedKey::Channel, own).await })
-        .map_err(|ended| unusable(ended.to_string()))??;
-    let StoredKeys::V1 { pkcs8 } =
-        serde_json::from_slice(&stored.value).map_err(|error| unusable(error.to_string()))?;
-    let pair = BASE64.decode(pkcs8.as_bytes());
-    let pair = pair.map_err(|error| unusable(error.to_string()))?;
-    ChannelKeys::from_pkcs8(&pair).map_err(|error| unusable(error.to_string()))
 }

@@ -27,6 +27,10 @@ impl<'t> Document<'t> {
         self.path
     }
 
+    pub fn text(&self) -> &str {
+        self.text
+    }
+
     /// The line of a position, counted from 1.
     pub fn line(&self, span: &Span) -> usize {
         let before = self.text.get(..span.start).unwrap_or(self.text);

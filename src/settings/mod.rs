@@ -13,6 +13,7 @@ mod table;
 
 use std::{fs, path::Path};
 
+use hickory_proto::rr::Name;
 use toml::de::DeTable;
 
 pub use toml::Spanned;
@@ -65,4 +66,11 @@ pub fn parse<T>(
 pub fn text_of(path: &Path) -> Result<String, Vec<Problem>> {
     fs::read_to_string(path)
         .map_err(|error| vec![Problem::new(path, None, format!("cannot be read: {error}"))])
+}
+
+/// Parses a domain name other than the root. The result is absolute and in lower case.
+pub fn domain_name(text: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(text).ok()?;
+    name.set_fqdn(true);
+    (!name.is_root()).then(|| name.to_lowercase())
 }

@@ -17,6 +17,9 @@ use crate::{network::Rules, params::Environment};
 #[derive(Debug)]
 pub struct Zone {
     pub path: PathBuf,
+    /// A checksum of the text of the zone file: replicas with different files differ in
+    /// it.
+    pub digest: u32,
     /// Absolute, in lower case.
     pub origin: Name,
     /// The line of the zone file that states the origin.

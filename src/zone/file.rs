@@ -132,6 +132,7 @@ fn zone_file(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Zone> {
     let directory = source.path().parent().unwrap_or(Path::new(""));
     let zone = Zone {
         path: source.path().to_owned(),
+        digest: crc32fast::hash(source.text().as_bytes()),
         origin: origin?,
         origin_line: origin_line?,
         n,
@@ -171,22 +172,19 @@ fn register_keys(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Reg
 }
 
 fn origin_name(text: &Spanned<String>, source: &mut Document<'_>) -> Option<Name> {
-    let name = Name::from_ascii(text.get_ref())
-        .ok()
-        .filter(|name| !name.is_root() && !name.is_wildcard());
-    let Some(mut name) = name else {
+    let name = settings::domain_name(text.get_ref());
+    let Some(name) = name.filter(|name| !name.is_wildcard()) else {
         let message = format!(
             "`{}` is not a domain name: write origin = \"pbft.fabric.internal\"",
             text.get_ref()
         );
         return source.refuse(text.span(), message);
     };
-    name.set_fqdn(true);
     if name.len() > ORIGIN_OCTETS {
         let message = format!("the origin is longer than {ORIGIN_OCTETS} octets: shorten it");
         return source.refuse(text.span(), message);
     }
-    Some(name.to_lowercase())
+    Some(name)
 }
 
 /// The time after which an ID is reclaimed; `None` for never. The default applies if the

@@ -9,6 +9,7 @@ mod access;
 mod cluster;
 mod followers;
 mod lost;
+mod mistakes;
 mod outages;
 mod replica;
 mod restores;

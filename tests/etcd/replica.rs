@@ -50,6 +50,11 @@ impl Replica {
         }
     }
 
+    /// Adds a zone file.
+    pub fn add_zone(&self, name: &str, text: &str) {
+        fs::write(self.zones.path().join(name), text).unwrap();
+    }
+
     pub fn data(&self) -> &str {
         self.data.path().to_str().unwrap()
     }

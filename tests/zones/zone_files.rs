@@ -85,6 +85,7 @@ fn each_mistake_is_shown_with_its_line_and_remedy() {
             "`no..name` is not a domain name: write origin =",
         ),
         ("test.internal", ".", 1, "`.` is not a domain name"),
+        ("test.internal", "", 1, "`` is not a domain name"),
         (
             "origin = \"test.internal\"",
             "",

@@ -215,9 +215,15 @@ fn failure(denial: Denial) -> (ResponseCode, Cow<'static, str>) {
     let reason = match denial {
         Denial::NotWritten => "the service cannot write to its store",
         Denial::BeingReleased => {
-            "not all replicas know yet that the host was released or has left: ask again"
+            "not all replicas know yet that the last lease of the host has ended: ask again"
         }
-        Denial::NoWriter => "this replica of the service has no contact with the writer",
+        Denial::NoWriter => {
+            "this replica of the service has no contact with the writer, or none is elected"
+        }
+        Denial::Late => "the writer of the service has not decided in time: ask again",
+        Denial::OtherZones => {
+            "the writer of the service has another definition of this zone, or none"
+        }
         Denial::Stopping => "the service is stopping",
         Denial::Busy => "too many changes are waiting",
         Denial::CannotUpdate(refusal) => return (refusal.code, refusal.text.into()),

@@ -30,11 +30,6 @@ pub enum CallError {
     OtherCluster(u64),
 }
 
-/// A connection that cannot be used.
-pub fn unready(error: tonic::transport::Error) -> Status {
-    Status::unavailable(described(&error))
-}
-
 /// What a status of gRPC means.
 pub fn call_error(status: Status) -> CallError {
     let message = status.message().trim_start_matches("etcdserver: ");

@@ -21,7 +21,8 @@ use tracing::info;
 
 use super::{
     call_error::CallError,
-    election::{CALL, Leadership},
+    connection::CALL,
+    election::Leadership,
     load,
     packing::{Change, Concern, MAX_OPERATIONS, Pack, pack},
     reading,
@@ -83,9 +84,7 @@ pub async fn commit(
 /// Ends a commit that a lost writer has left open: what it has stored is valid, and
 /// serials that were never published stand for it.
 pub async fn settle(session: &Session, leadership: &Leadership) -> Result<(), StoreError> {
-    let key = Range::key(session.keys.commit());
-    let found = session.connection.ask(&key, CALL).await;
-    let found = found.map_err(|error| session.failed(error, Session::unreachable))?;
+    let found = session.ask(&Range::key(session.keys.commit())).await?;
     let mut last = Stored::default();
     for pair in &found.kvs {
         reading::add(session, &mut last, pair, false)?;
@@ -180,11 +179,11 @@ impl<'s> Plan<'s> {
     async fn read_part(&mut self, places: &[Place]) -> Result<i64, StoreError> {
         let session = self.session;
         let keys = &session.keys;
-        let mut reads: Vec<Operation> = vec![Range::key(keys.commit()).into()];
-        reads.extend(places.iter().map(|place| self.range(place).into()));
+        let blocks = places.iter().map(|place| self.key(place));
+        let reads = [keys.commit()].into_iter().chain(blocks);
         let txn = Txn {
             compare: self.is_writer().into_iter().collect(),
-            success: reads,
+            success: reads.map(|key| Operation::range(Range::key(key))).collect(),
             failure: Vec::new(),
         };
         let answer = session.connection.ask(&txn, CALL).await;
@@ -207,10 +206,6 @@ impl<'s> Plan<'s> {
         let leader = self.session.keys.leader();
         let compare = Compare::created(leader, self.leadership.created);
         (!cfg!(feature = "broken-for-tests")).then_some(compare)
-    }
-
-    fn range(&self, place: &Place) -> Range {
-        Range::key(self.key(place))
     }
 
     fn key(&self, place: &Place) -> Vec<u8> {
@@ -259,7 +254,7 @@ impl<'s> Plan<'s> {
         let txn = Txn {
             compare: self.is_writer().into_iter().chain([in_order]).collect(),
             success: operations,
-            failure: vec![Range::key(keys.leader()).into()],
+            failure: vec![Operation::range(Range::key(keys.leader()))],
         };
         // The limit is that of the whole commit.
         let answer = session.connection.call(txn, Duration::MAX).await;

@@ -31,11 +31,14 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 use super::{
-    call_error::{CallError, call_error, described, unready},
+    call_error::{CallError, call_error, described},
     wire::{
         Answer, Authenticate, Call, LeaseKeepAlive, LeaseKeepAliveAnswer, WatchAnswer, WatchRequest,
     },
 };
+
+/// How long a member may take to answer.
+pub const CALL: Duration = Duration::from_millis(1_500);
 
 /// How long a member may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -138,7 +141,6 @@ impl Connection {
         patience: Duration,
     ) -> Result<C::Response, CallError> {
         let sent = async |mut grpc: Grpc<Channel>, request: Request<C>| {
-            grpc.ready().await.map_err(unready)?;
             let path = PathAndQuery::from_static(C::PATH);
             let answer = grpc.unary(request, path, ProstCodec::default()).await;
             answer.map(tonic::Response::into_inner)
@@ -156,7 +158,6 @@ impl Connection {
         patience: Duration,
     ) -> Result<LeaseKeepAliveAnswer, CallError> {
         let sent = async |mut grpc: Grpc<Channel>, request: Request<LeaseKeepAlive>| {
-            grpc.ready().await.map_err(unready)?;
             let path = PathAndQuery::from_static(LeaseKeepAlive::PATH);
             let answers = grpc.server_streaming(request, path, ProstCodec::default());
             let answer = answers.await?.into_inner().message().await?;
@@ -176,8 +177,7 @@ impl Connection {
         let work = async {
             let mut request = Request::new(requests);
             self.fill(member, request.metadata_mut()).await?;
-            let mut grpc = member.grpc();
-            grpc.ready().await.map_err(|it| call_error(unready(it)))?;
+            let mut grpc = member.ready().await?;
             let path = PathAndQuery::from_static(WatchRequest::PATH);
             let answers = grpc.streaming(request, path, ProstCodec::default()).await;
             answers.map(tonic::Response::into_inner).map_err(call_error)
@@ -213,7 +213,8 @@ impl Connection {
         let work = async {
             let mut request = Request::new(call);
             self.fill(member, request.metadata_mut()).await?;
-            send(member.grpc(), request).await.map_err(call_error)
+            let grpc = member.ready().await?;
+            send(grpc, request).await.map_err(call_error)
         };
         let answer = self.outcome(place, patience, work).await?;
         self.check_cluster(&answer)?;
@@ -276,8 +277,7 @@ impl Connection {
                     password: login.password.clone(),
                 };
                 let path = PathAndQuery::from_static(Authenticate::PATH);
-                let mut grpc = member.grpc();
-                grpc.ready().await.map_err(|it| call_error(unready(it)))?;
+                let mut grpc = member.ready().await?;
                 let codec = ProstCodec::<Authenticate, <Authenticate as Call>::Response>::default();
                 let answer = grpc.unary(Request::new(call), path, codec).await;
                 let answer = answer.map_err(call_error)?.into_inner();
@@ -363,8 +363,14 @@ impl Member {
         }
     }
 
-    fn grpc(&self) -> Grpc<Channel> {
-        Grpc::new(locked(&self.channel).clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    /// A client whose connection is there.
+    async fn ready(&self) -> Result<Grpc<Channel>, CallError> {
+        let channel = locked(&self.channel).clone();
+        let mut grpc = Grpc::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+        match grpc.ready().await {
+            Ok(()) => Ok(grpc),
+            Err(error) => Err(CallError::Unavailable(described(&error))),
+        }
     }
 
     fn renew(&self) {

@@ -20,16 +20,14 @@ use tracing::debug;
 
 use super::{
     call_error::CallError,
+    connection::CALL,
     session::Session,
     wire::{
-        Compare, KeyValue, LeaseGrant, LeaseKeepAlive, LeaseRevoke, Put, Range, RangeAnswer, Txn,
-        revision,
+        Compare, KeyValue, LeaseGrant, LeaseKeepAlive, LeaseRevoke, Operation, Range, RangeAnswer,
+        Txn, revision,
     },
 };
 use crate::{network::Time, store::StoreError};
-
-/// How long a member may take to answer.
-pub const CALL: Duration = Duration::from_millis(1_500);
 
 /// How often the lease is looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -42,7 +40,7 @@ const MAX_INTERVAL: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Who the writer is, as the leader key says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
     pub name: String,
     /// Where it answers DNS.
@@ -100,7 +98,8 @@ pub struct Leadership {
     /// By the session's clock, in milliseconds: when the lease has surely ended if it
     /// is not extended.
     ends: Arc<AtomicU64>,
-    elected: Time,
+    /// When this replica was elected, or earlier.
+    pub elected: Time,
     /// Until when it lasts for certain.
     lasts: Arc<AtomicU64>,
     /// How long it lasts from an extension.
@@ -108,11 +107,6 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// When this replica was elected, or earlier.
-    pub fn elected(&self) -> Time {
-        self.elected
-    }
-
     /// Whether this replica is the writer at this time for certain.
     pub fn is_held(&self, now: Time) -> bool {
         now.0 < self.lasts.load(Ordering::Acquire)
@@ -136,15 +130,11 @@ pub async fn campaign(
     let granted = connection.call(LeaseGrant { ttl }, CALL).await?;
     let ends = end_of(session, granted.ttl);
     let lasts = certain_end(start, granted.ttl);
-    let put = Put {
-        key: key.clone(),
-        value: replica.to_value(),
-        lease: granted.id,
-    };
+    let put = Operation::put(key.clone(), replica.to_value(), granted.id);
     let txn = Txn {
         compare: vec![Compare::created(key.clone(), 0)],
-        success: vec![put.into()],
-        failure: vec![Range::key(key).into()],
+        success: vec![put],
+        failure: vec![Operation::range(Range::key(key))],
     };
     let elected = connection.call(txn, CALL).await;
     match elected {

@@ -5,6 +5,7 @@
 //! | `leader` | who the writer is, under the writer's lease |
 //! | `channel` | the key pair with which the replicas recognize each other |
 //! | `cookies` | the secrets of cookies |
+//! | `hold` | how long a replica answers without contact with the writer |
 //! | `commit` | written by every transaction, so that its mod revision is the number of the last commit |
 //! | `zones/ORIGIN/blocks/SEQUENCE/INDEX` | a block of registrations; the index has eight hexadecimal digits |
 //! | `zones/ORIGIN/ended/SEQUENCE/INDEX` | the numbers of that block whose leases have ended, and those that are withheld; missing if there are none |
@@ -57,6 +58,10 @@ impl Keys {
         format!("{}cookies", self.0).into_bytes()
     }
 
+    pub fn hold(&self) -> Vec<u8> {
+        format!("{}hold", self.0).into_bytes()
+    }
+
     /// The prefix of all keys.
     pub fn all(&self) -> Vec<u8> {
         self.0.clone().into_bytes()
@@ -72,20 +77,12 @@ impl Keys {
         format!("{}zones/{}/", self.0, escaped(origin)).into_bytes()
     }
 
-    pub fn blocks(&self, origin: &str) -> Vec<u8> {
-        self.of_zone(origin, "blocks/")
-    }
-
     pub fn block(&self, origin: &str, place: &BlockPlace) -> Vec<u8> {
         self.of_zone(origin, &format!("blocks/{}", of_place(place)))
     }
 
     pub fn ended(&self, origin: &str, place: &BlockPlace) -> Vec<u8> {
         self.of_zone(origin, &format!("ended/{}", of_place(place)))
-    }
-
-    pub fn pins(&self, origin: &str) -> Vec<u8> {
-        self.of_zone(origin, "pins/")
     }
 
     pub fn pin(&self, origin: &str, host: &str) -> Vec<u8> {

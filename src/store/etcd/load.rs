@@ -5,7 +5,7 @@
 
 use super::{
     call_error::CallError,
-    election::CALL,
+    connection::CALL,
     reading,
     session::Session,
     wire::{Range, after_prefix, revision},
@@ -38,9 +38,7 @@ pub async fn zones(session: &Session) -> Result<Stored, StoreError> {
 /// Reads one zone, and the number of the last commit.
 pub async fn zone(session: &Session, origin: &str) -> Result<Stored, StoreError> {
     let mut stored = below(session, session.keys.zone(origin)).await?.stored;
-    let commit = Range::key(session.keys.commit());
-    let found = session.connection.ask(&commit, CALL).await;
-    let found = found.map_err(|error| session.failed(error, Session::unreachable))?;
+    let found = session.ask(&Range::key(session.keys.commit())).await?;
     for pair in &found.kvs {
         reading::add(session, &mut stored, pair, false)?;
     }
@@ -48,42 +46,19 @@ pub async fn zone(session: &Session, origin: &str) -> Result<Stored, StoreError>
 }
 
 async fn below(session: &Session, prefix: Vec<u8>) -> Result<Listing, StoreError> {
-    let mut attempt = 1;
+    let first = Range::prefix(prefix.clone(), PAGE);
+    let (mut range, mut stored) = (first.clone(), Stored::default());
+    let mut attempts = 1;
     loop {
-        match read(session, &prefix).await {
+        let page = match session.connection.ask(&range, CALL).await {
             // etcd was compacted between two pages.
-            Err(Failure::Call(CallError::Refused(_))) if attempt < ATTEMPTS => attempt += 1,
-            Err(Failure::Call(error)) => {
-                return Err(session.failed(error, Session::unreachable));
+            Err(CallError::Refused(_)) if range.revision > 0 && attempts < ATTEMPTS => {
+                attempts += 1;
+                (range, stored) = (first.clone(), Stored::default());
+                continue;
             }
-            Err(Failure::Store(error)) => return Err(error),
-            Ok(listing) => return Ok(listing),
-        }
-    }
-}
-
-enum Failure {
-    Call(CallError),
-    Store(StoreError),
-}
-
-impl From<CallError> for Failure {
-    fn from(error: CallError) -> Self {
-        Self::Call(error)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-async fn read(session: &Session, prefix: &[u8]) -> Result<Listing, Failure> {
-    let mut range = Range::prefix(prefix.to_vec(), PAGE);
-    let mut stored = Stored::default();
-    loop {
-        let page = session.connection.ask(&range, CALL).await?;
+            page => page.map_err(|error| session.failed(error, Session::unreachable))?,
+        };
         if range.revision == 0 {
             range.revision = revision(&page);
         }
@@ -98,6 +73,6 @@ async fn read(session: &Session, prefix: &[u8]) -> Result<Listing, Failure> {
         };
         // The next key.
         range.key = [&*last.key, b"\0"].concat();
-        range.range_end = after_prefix(prefix);
+        range.range_end = after_prefix(&prefix);
     }
 }

@@ -14,14 +14,14 @@ use tracing::{info, warn};
 use super::{
     call_error::CallError,
     commit,
-    connection::{Access, Connection},
-    election::{self, CALL, Campaign, Leadership, Replica},
+    connection::{Access, CALL, Connection},
+    election::{self, Campaign, Leadership, Replica},
     keys::Keys,
     load::{self, Listing},
     session::Session,
     values,
     watch::Watch,
-    wire::{Compare, KeyValue, Put, Range, Txn},
+    wire::{Compare, KeyValue, Operation, Range, Txn},
     witness::Seen,
     worker::Handle,
 };
@@ -136,11 +136,6 @@ impl Member {
         &self.session.name
     }
 
-    /// Runs work on the thread that talks to etcd.
-    pub fn worker(&self) -> &Handle {
-        &self.worker
-    }
-
     /// Waits until etcd answers, whatever it has.
     pub(super) async fn begin(&self) -> Result<u64, StoreError> {
         let commit = self.check(None, FIRST_CONTACT).await?;
@@ -227,8 +222,7 @@ impl Member {
         self.check(self.known, FIRST_CONTACT).await?;
         let replica = Replica {
             name: "a replica that is starting".to_owned(),
-            address: String::new(),
-            channel: None,
+            ..Replica::default()
         };
         let limit = self.session.clock.now() + self.lease + FIRST_CONTACT;
         loop {
@@ -248,13 +242,6 @@ impl Member {
     /// A watch of everything that is stored after a revision.
     pub fn watch_after(&self, revision: i64) -> Watch<'_> {
         Watch::after(&self.session, revision)
-    }
-
-    /// The leader key.
-    pub async fn leader(&self) -> Option<Replica> {
-        let key = Range::key(self.session.keys.leader());
-        let found = self.session.connection.ask(&key, CALL).await.ok()?;
-        found.kvs.first().map(Replica::of)
     }
 
     /// Tries to be elected. An etcd that cannot be reached is logged once, and counts as
@@ -305,26 +292,32 @@ impl Member {
         election::resign(&self.session, leadership).await;
     }
 
+    fn shared_key(&self, key: SharedKey) -> Vec<u8> {
+        let keys = &self.session.keys;
+        match key {
+            SharedKey::Channel => keys.channel(),
+            SharedKey::Cookies => keys.cookies(),
+            SharedKey::Hold => keys.hold(),
+        }
+    }
+
+    /// The name of such a key in etcd.
+    pub fn key_name(&self, key: SharedKey) -> String {
+        String::from_utf8_lossy(&self.shared_key(key)).into_owned()
+    }
+
     /// The value of a key that all replicas share. The first one creates it.
     pub async fn shared_value(&self, key: SharedKey, own: Vec<u8>) -> Result<KeyValue, StoreError> {
         let session = &self.session;
-        let key = match key {
-            SharedKey::Channel => session.keys.channel(),
-            SharedKey::Cookies => session.keys.cookies(),
-        };
-        let put = Put {
-            key: key.clone(),
-            value: own,
-            lease: 0,
-        };
+        let key = self.shared_key(key);
+        let read = Operation::range(Range::key(key.clone()));
         let txn = Txn {
             compare: vec![Compare::created(key.clone(), 0)],
-            success: vec![put.into(), Range::key(key.clone()).into()],
-            failure: vec![Range::key(key.clone()).into()],
+            success: vec![Operation::put(key, own, 0), read.clone()],
+            failure: vec![read],
         };
         // A repetition finds what the first one has created.
-        let answer = session.connection.ask(&txn, CALL).await;
-        let answer = answer.map_err(|error| session.failed(error, Session::unreachable))?;
+        let answer = session.ask(&txn).await?;
         let found = answer
             .ranges()
             .find_map(|range| range.kvs.into_iter().next());
@@ -334,14 +327,9 @@ impl Member {
     /// Replaces such a value, and returns whether it was still the one that was read.
     pub async fn replace_shared(&self, old: &KeyValue, value: Vec<u8>) -> Result<bool, StoreError> {
         let session = &self.session;
-        let put = Put {
-            key: old.key.clone(),
-            value,
-            lease: 0,
-        };
         let txn = Txn {
             compare: vec![Compare::modified(old.key.clone(), old.mod_revision)],
-            success: vec![put.into()],
+            success: vec![Operation::put(old.key.clone(), value, 0)],
             failure: Vec::new(),
         };
         let answer = session.connection.call(txn, CALL).await;
@@ -357,6 +345,8 @@ pub enum SharedKey {
     Channel,
     /// The secrets of cookies.
     Cookies,
+    /// How long a replica answers without contact with the writer.
+    Hold,
 }
 
 /// The identity of the data directory, which its dumps carry.

@@ -43,9 +43,8 @@ mod worker;
 
 use std::{path::Path, sync::Arc};
 
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
-use self::session::End;
 use super::{Contents, Store, StoreError, Write, replication::Ended};
 use crate::clock::Clock;
 
@@ -66,7 +65,8 @@ pub use self::{
 pub struct EtcdStore {
     member: Arc<Member>,
     leadership: Leadership,
-    end: Arc<End>,
+    /// The first error after which this is of no more use.
+    end: mpsc::Sender<StoreError>,
 }
 
 /// A store without other replicas, for a restore. Its leadership ends with it.
@@ -78,15 +78,12 @@ pub struct SoleStore {
 impl EtcdStore {
     /// The store of a replica that has just been elected. The receiver gets the reason if
     /// this ends: the leadership is lost, or etcd lacks what it had.
-    pub fn new(
-        member: Arc<Member>,
-        leadership: Leadership,
-    ) -> (Self, oneshot::Receiver<StoreError>) {
-        let (end, ended) = End::new();
+    pub fn new(member: Arc<Member>, leadership: Leadership) -> (Self, mpsc::Receiver<StoreError>) {
+        let (end, ended) = mpsc::channel(1);
         let store = Self {
             member,
             leadership,
-            end: Arc::new(end),
+            end,
         };
         (store, ended)
     }
@@ -99,17 +96,14 @@ impl EtcdStore {
         let done = self.member.worker.run(work(self.member.clone()));
         let session = &self.member.session;
         let done = done.unwrap_or_else(|ended| Err(session.unwritten(ended.to_string())));
-        done.map_err(|error| self.end.report(error))
-    }
-
-    fn write(&self, writes: &[Write], ended: &[Ended]) -> Result<u64, StoreError> {
-        let (writes, ended) = (writes.to_vec(), ended.to_vec());
-        let leadership = self.leadership.clone();
-        self.run(|member| async move {
-            let (session, seen) = (&member.session, member.seen());
-            let number = commit::commit(session, &leadership, &writes, &ended, seen).await?;
-            member.see(number);
-            Ok(number)
+        done.inspect_err(|error| {
+            if let StoreError::LeadershipLost { .. }
+            | StoreError::Behind { .. }
+            | StoreError::OtherCluster { .. } = error
+            {
+                // It is full when one was reported before.
+                let _ = self.end.try_send(error.clone());
+            }
         })
     }
 }
@@ -134,7 +128,7 @@ impl Store for EtcdStore {
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<u64, StoreError> {
-        self.write(writes, &[])
+        self.commit_with_leases(writes, &[])
     }
 
     fn is_shared(&self) -> bool {
@@ -142,7 +136,14 @@ impl Store for EtcdStore {
     }
 
     fn commit_with_leases(&mut self, writes: &[Write], ended: &[Ended]) -> Result<u64, StoreError> {
-        self.write(writes, ended)
+        let (writes, ended) = (writes.to_vec(), ended.to_vec());
+        let leadership = self.leadership.clone();
+        self.run(|member| async move {
+            let (session, seen) = (&member.session, member.seen());
+            let number = commit::commit(session, &leadership, &writes, &ended, seen).await?;
+            member.see(number);
+            Ok(number)
+        })
     }
 }
 
@@ -162,8 +163,7 @@ impl SoleStore {
         let member = Arc::new(member);
         let replica = Replica {
             name: name.to_owned(),
-            address: String::new(),
-            channel: None,
+            ..Replica::default()
         };
         let elected = {
             let member = member.clone();

@@ -7,11 +7,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{
-    keys::Keys,
-    values,
-    wire::{DeleteRange, Operation, Put},
-};
+use super::{keys::Keys, values, wire::Operation};
 
 /// etcd's `--max-txn-ops`.
 pub const MAX_OPERATIONS: usize = 128;
@@ -91,23 +87,15 @@ impl Pack {
             Some(value) => self.put(change.key, value),
             None => {
                 self.bytes += change.key.len() + OVERHEAD;
-                let delete = DeleteRange {
-                    key: change.key,
-                    range_end: Vec::new(),
-                };
-                self.operations.push(delete.into());
+                self.operations
+                    .push(Operation::delete(change.key, Vec::new()));
             }
         }
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.bytes += key.len() + value.len() + OVERHEAD;
-        let put = Put {
-            key,
-            value,
-            lease: 0,
-        };
-        self.operations.push(put.into());
+        self.operations.push(Operation::put(key, value, 0));
     }
 }
 
@@ -116,7 +104,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::store::etcd::wire::{OperationKind, Txn};
+    use crate::store::etcd::wire::Txn;
 
     fn change(number: usize, value: usize, concerns: Concern) -> Change {
         Change {
@@ -152,11 +140,9 @@ mod tests {
     fn open(changes: Vec<Change>) -> Vec<bool> {
         let keys = Keys::new("/paramd");
         let open = pack(&keys, changes).into_iter().map(|pack| {
-            let commit = pack.operations.into_iter().find_map(|it| match it.kind {
-                Some(OperationKind::Put(put)) if put.key == keys.commit() => Some(put.value),
-                _ => None,
-            });
-            values::is_open(&commit.unwrap()).unwrap()
+            let mut puts = pack.operations.into_iter().filter_map(|it| it.put);
+            let commit = puts.find(|put| put.key == keys.commit());
+            values::is_open(&commit.unwrap().value).unwrap()
         });
         open.collect()
     }

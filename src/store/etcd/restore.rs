@@ -11,10 +11,10 @@ use tracing::warn;
 use super::{
     LOOK, Member, Settings, SoleStore,
     call_error::CallError,
-    election::{CALL, Leadership},
+    election::Leadership,
     packing::MARK,
     session::Session,
-    wire::{Compare, DeleteRange, Operation, Put, Range, Txn, after_prefix},
+    wire::{Compare, Operation, Range, Txn, after_prefix},
 };
 use crate::store::{Contents, SERIAL_MARGIN, Store as _, StoreError, local::RestoreError};
 
@@ -76,11 +76,13 @@ impl SoleStore {
         };
         // The serial, and then all others.
         let writes = contents.writes(origin);
-        self.mark(origin, Mark::Begin)?;
+        // No service starts while it is there.
+        let mark = self.store.member.session.keys.restoring(origin);
+        self.send(Operation::put(mark.clone(), MARK.to_vec(), 0))?;
         for part in writes.chunks(PART) {
             self.store.commit(&[part, &writes[..1]].concat())?;
         }
-        self.mark(origin, Mark::End)?;
+        self.send(Operation::delete(mark, Vec::new()))?;
         self.dump(origin)?;
         Ok(())
     }
@@ -92,10 +94,10 @@ impl SoleStore {
         newest.map_or(0, |newest| newest.head.serial.saturating_add(SERIAL_MARGIN))
     }
 
-    fn mark(&self, origin: &str, mark: Mark) -> Result<(), StoreError> {
-        let (origin, leadership) = (origin.to_owned(), self.store.leadership.clone());
+    fn send(&self, operation: Operation) -> Result<(), StoreError> {
+        let leadership = self.store.leadership.clone();
         self.store
-            .run(|member| async move { member.mark(&leadership, &origin, mark).await })
+            .run(|member| async move { member.send(&leadership, operation).await })
     }
 
     /// Dumps the zone. Dumps with higher numbers are of an etcd that is no more, and
@@ -118,53 +120,20 @@ impl SoleStore {
     }
 }
 
-/// Whether a zone is being filled.
-#[derive(Debug, Clone, Copy)]
-enum Mark {
-    Begin,
-    End,
-}
-
 impl Member {
     /// Removes what a restore that was broken off has left of a zone.
     async fn discard_part(&self, leadership: &Leadership, origin: &str) -> Result<(), StoreError> {
-        let session = &self.session;
-        let keys = &session.keys;
-        let marked = Range::key(keys.restoring(origin));
-        let found = session.connection.ask(&marked, CALL).await;
-        let found = found.map_err(|error| session.failed(error, Session::unreachable))?;
-        if found.kvs.is_empty() {
+        let keys = &self.session.keys;
+        let marked = self
+            .session
+            .ask(&Range::key(keys.restoring(origin)))
+            .await?;
+        if marked.kvs.is_empty() {
             return Ok(());
         }
         let zone = keys.zone(origin);
-        let delete = DeleteRange {
-            range_end: after_prefix(&zone),
-            key: zone,
-        };
-        self.send(leadership, delete.into()).await
-    }
-
-    async fn mark(
-        &self,
-        leadership: &Leadership,
-        origin: &str,
-        mark: Mark,
-    ) -> Result<(), StoreError> {
-        let key = self.session.keys.restoring(origin);
-        let operation = match mark {
-            Mark::Begin => Put {
-                key,
-                value: MARK.to_vec(),
-                lease: 0,
-            }
-            .into(),
-            Mark::End => DeleteRange {
-                key,
-                range_end: Vec::new(),
-            }
-            .into(),
-        };
-        self.send(leadership, operation).await
+        let end = after_prefix(&zone);
+        self.send(leadership, Operation::delete(zone, end)).await
     }
 
     async fn send(&self, leadership: &Leadership, operation: Operation) -> Result<(), StoreError> {

@@ -1,10 +1,11 @@
-//! What all work of one store shares, and what ends the store for good.
+//! What all work of one store shares.
 
-use std::sync::{Mutex, PoisonError};
-
-use tokio::sync::oneshot;
-
-use super::{call_error::CallError, connection::Connection, keys::Keys};
+use super::{
+    call_error::CallError,
+    connection::{CALL, Connection},
+    keys::Keys,
+    wire::Call,
+};
 use crate::{clock::Clock, store::StoreError};
 
 /// A connection, the keys below its prefix, and how messages call them.
@@ -17,6 +18,13 @@ pub struct Session {
 }
 
 impl Session {
+    /// Asks one member after the other until one answers. Only for calls that change
+    /// nothing, or may be repeated.
+    pub async fn ask<C: Call>(&self, call: &C) -> Result<C::Response, StoreError> {
+        let answer = self.connection.ask(call, CALL).await;
+        answer.map_err(|error| self.failed(error, Self::unreachable))
+    }
+
     /// Why a commit has failed. A later one may succeed.
     pub fn unwritten(&self, reason: impl Into<String>) -> StoreError {
         StoreError::Write {
@@ -62,34 +70,5 @@ impl Session {
             },
             error => other(self, error.to_string()),
         }
-    }
-}
-
-/// The end of a term as the writer, which is reported once: the store is of no more use.
-pub struct End(Mutex<Option<oneshot::Sender<StoreError>>>);
-
-impl End {
-    /// The second half receives the reason.
-    pub fn new() -> (Self, oneshot::Receiver<StoreError>) {
-        let (sender, receiver) = oneshot::channel();
-        (Self(Mutex::new(Some(sender))), receiver)
-    }
-
-    /// Reports an error if it is one that ends the store, and returns it.
-    pub fn report(&self, error: StoreError) -> StoreError {
-        let is_final = matches!(
-            error,
-            StoreError::LeadershipLost { .. }
-                | StoreError::Behind { .. }
-                | StoreError::OtherCluster { .. }
-        );
-        if is_final {
-            let mut sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(sender) = sender.take() {
-                // Nobody may be interested.
-                let _ = sender.send(error.clone());
-            }
-        }
-        error
     }
 }

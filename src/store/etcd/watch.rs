@@ -46,6 +46,8 @@ pub enum Seen {
 pub enum WatchEnd {
     /// What follows the last commit was compacted away, or is too much for one message.
     Compacted,
+    /// The key of the last commit was removed, and with it perhaps everything.
+    Emptied,
     Failed(StoreError),
 }
 
@@ -160,6 +162,12 @@ impl<'s> Watch<'s> {
                 self.next = pair.mod_revision + 1;
             }
             let keys = &self.session.keys;
+            if pair.key == keys.commit() && is_removed {
+                // Received again unless everything is read anew.
+                self.next = pair.mod_revision;
+                self.stream = None;
+                return Err(WatchEnd::Emptied);
+            }
             if pair.key == keys.leader() {
                 seen.push(Seen::Leader((!is_removed).then_some(pair)));
             } else if pair.key == keys.cookies() {

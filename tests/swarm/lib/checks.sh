@@ -46,21 +46,7 @@ is_healthy() {
     [ -n "$container" ] && [ "$(docker inspect -f '{{.State.Health.Status}}' "$container")" = healthy ]
 }
 
-four_replicas_meet() {
-    local slot container id address
-    eventually 60 "five live peers" lives pbft 5
-    [ "$(table pbft | cut -d ' ' -f 1 | paste -sd ' ')" = "nvp0 vp0 vp1 vp2 vp3" ] || fail "other IDs: $(table pbft)"
-    for slot in 1 2 3 4; do
-        container=$(container "${stack}_peer.$slot")
-        id=$(id_of pbft "${stack}_peer-$slot")
-        address=$(address_on "$pbft" "$container")
-        has_line pbft "$id ${stack}_peer-$slot $address live" || fail "$address is not the address of $id"
-        eventually 20 "$id listens" says "$container" \
-            "^$id listens on 7051, is reached at $id.pbft.fabric.internal:7051, network pbft-fabric-internal,"
-        [ "$(docker exec "$container" cat /proc/sys/net/ipv4/tcp_retries2)" -eq 5 ] ||
-            fail "TCP does not give up early in $container"
-    done
-    eventually 40 "all of PBFT see each other" pbft_peers_meet
+noops_peers_are_one_network() {
     eventually 20 "two noops peers" lives noops 2
     eventually 40 "the noops peers see each other" noops_peers_meet
 }
@@ -115,24 +101,28 @@ every_tool_registers() {
     lives tools "$number" || fail "not $number live hosts: $(table tools)"
 }
 
-# Like a peer that starts its chaincode: by the name, on the network and with the
-# resolver in its environment. One container is kept, to obstruct the removal of
-# the stack.
+# One container is kept for each network, to obstruct the removal of the stack.
 chaincode_reaches_every_peer() {
-    local zone peer network name
+    local zone
     for zone in pbft noops; do
-        peer=$(container "${stack}_$([ "$zone" = noops ] || echo peer; [ "$zone" = pbft ] || echo noops).1")
-        network=$(peer_variable "$peer" CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE)
-        name=$(peer_variable "$peer" CORE_PEER_NETWORKID)-$(peer_id "$peer")-$(printf %064d 7)
-        docker run -d --name "$name" --label "$label" --network "$network" \
-            --dns "$(peer_variable "$peer" CORE_VM_DOCKER_HOSTCONFIG_DNS)" \
-            --entrypoint sleep "$images:peer" 1000 >/dev/null
+        start_chaincode "$zone" 7
         # shellcheck disable=SC2016,SC2046  # for the shell inside; a word each
-        docker exec "$name" bash -c '
+        docker exec "$new" bash -c '
             for peer; do
                 timeout 3 bash -c "exec 3<>/dev/tcp/$peer/7051" || { echo "not $peer"; exit 1; }
             done' bash $(table "$zone" | sed "s/ .*/.$zone.fabric.internal/") || fail "a peer of $zone is not reached"
     done
+}
+
+# start_chaincode ZONE NUMBER: as a peer does it, with the name, and on the network and
+# with the resolver in its environment. Sets new.
+start_chaincode() {
+    local peer name
+    peer=$(container "${stack}_$([ "$1" = noops ] || echo peer; [ "$1" = pbft ] || echo noops).1")
+    name=$(peer_variable "$peer" CORE_PEER_NETWORKID)-$(peer_id "$peer")-$(printf %064d "$2")
+    new=$(docker run -d --name "$name" --label "$label" \
+        --network "$(peer_variable "$peer" CORE_VM_DOCKER_HOSTCONFIG_NETWORKMODE)" \
+        --dns "$(peer_variable "$peer" CORE_VM_DOCKER_HOSTCONFIG_DNS)" --entrypoint sleep "$images:peer" 1000)
 }
 
 unnamed_task_takes_over() {
@@ -180,14 +170,14 @@ scaling_follows_n() {
 
 # Without their state: a peer that is gone counts as live for one lease after a
 # restart.
-registrations() { table pbft noops unnamed | cut -d ' ' -f 1-3; }
+registrations() { table pbft noops unnamed pair | cut -d ' ' -f 1-3; }
 
 service_comes_back_to_its_volume() {
     local old before peer containers
     old=$(container "$server")
     before=$(registrations)
-    containers=$(container "${stack}_(noops|peer|rest|unnamed)")
-    [ "$(wc -l <<<"$containers")" -eq 9 ] || fail "not nine peers: $containers"
+    containers=$(container "${stack}_(noops|peer|rest|unnamed|pair|pair_rest)")
+    [ "$(wc -l <<<"$containers")" -eq 11 ] || fail "not eleven peers: $containers"
     docker kill "$old" >/dev/null
     docker service scale --detach "${stack}_noops=3" >/dev/null 2>&1
     eventually 20 "a third noops peer starts" is_replaced "${stack}_noops.3" ''
@@ -238,4 +228,62 @@ busybox_alone_registers() {
     docker stop "$container" >/dev/null
     has_line tools "vp[0-9]* small $address gone" || fail "it left no word: $(docker logs "$container" 2>&1)"
     docker rm -v "$container" >/dev/null
+}
+
+# As on a node that is no manager: its other containers stay.
+chaincode_is_removed_alone() {
+    local said other tasks
+    [ "$(docker ps -q --filter "label=$label" | wc -l)" -eq 2 ] || fail "the chaincode has ended"
+    other=$(docker run -d --label "$label" --network "$pbft" --entrypoint sleep "$images:peer" 1000)
+    tasks=$(container "${stack}_[a-z_]*")
+    said=$(scripts/swarm/remove.sh --chaincode "$stack" 2>&1) || fail "$said"
+    [ "$(grep -c '^removed container ' <<<"$said")" -eq 2 ] || fail "not two containers: $said"
+    [ "$(docker ps -q --no-trunc --filter "label=$label")" = "$other" ] || fail "not only the other one is left: $said"
+    [ "$(container "${stack}_[a-z_]*")" = "$tasks" ] || fail "tasks have ended: $said"
+    docker rm -fv "$other" >/dev/null
+}
+
+# Chaincode containers do not belong to Swarm. They must not keep the networks.
+stack_is_removed_with_its_chaincode() {
+    local said zone
+    for zone in pbft noops; do
+        start_chaincode "$zone" 8
+    done
+    said=$(scripts/swarm/remove.sh "$stack" 2>&1) || fail "$said"
+    [ -z "$(docker ps -aq --filter "label=com.docker.stack.namespace=$stack" --filter "label=$label")" ] ||
+        fail "containers are left: $said"
+    [ -z "$(docker ps -aq --filter "label=$label")" ] || fail "the chaincode is left: $said"
+    [ -z "$(docker network ls -q --filter "label=com.docker.stack.namespace=$stack")" ] || fail "networks are left: $said"
+    [ -n "$(docker volume ls -q --filter "name=^${stack}_data")" ] || fail "the registrations are gone"
+}
+
+# The volume of the ledger, as a template for docker inspect.
+ledger_source='{{range .Mounts}}{{if eq .Destination "/var/hyperledger/production"}}{{.Name}}{{end}}{{end}}'
+
+# scripts/swarm/services.sh, with a network of the engine instead of Weave.
+earlier_services_work() {
+    local service container host id address
+    # shellcheck disable=SC2034  # tools.sh reads it
+    server=param_daemon.1
+    docker network create weave >/dev/null
+    scripts/swarm/services.sh >"$work/services.log" 2>&1 || fail "$(cat "$work/services.log")"
+    eventually 60 "five live peers" lives pbft 5
+    [ "$(table pbft | cut -d ' ' -f 1 | paste -sd ' ')" = "nvp0 vp0 vp1 vp2 vp3" ] || fail "other IDs: $(table pbft)"
+    has_line pbft 'nvp0 peer_rest-1 .*' || fail "the REST peer took a replica's number"
+    for service in peer_mixed.1 peer_mixed.2 peer_validator.1 peer_validator.2 peer_rest.1; do
+        container=$(container "$service")
+        host=${service/./-}
+        address=$(address_on weave "$container")
+        id=$(id_of pbft "$host")
+        has_line pbft "$id $host $address live" || fail "$host is not at $address on weave"
+        eventually 20 "$id listens" says "$container" "^$id listens on "
+        docker exec "$container" test -e "/var/hyperledger/production/pbft.fabric.internal/$id/LOCK" ||
+            fail "$id has no ledger in the folder of its network and ID"
+        [ "$(docker inspect -f "$ledger_source" "$container")" = param_ledger ] || fail "the ledger of $id is in no volume"
+        [ "$(docker exec "$container" cat /proc/sys/net/ipv4/tcp_retries2)" -eq 5 ] ||
+            fail "TCP does not give up early in $host"
+    done
+    # shellcheck disable=SC2046
+    eventually 30 "all see each other" all_see "nvp0 vp0 vp1 vp2 vp3" $(container 'peer_[a-z]*')
+    eventually 10 "REST is published" curl --silent --fail --output /dev/null --max-time 5 "http://$PARAM_DNS:7050/network/peers"
 }

@@ -22,7 +22,8 @@ look_around() {
     [ -z "$(ip -brief address show to "$nodes.0/24")" ] || refuse "this machine has an address in $nodes.0/24"
     [ -z "$(docker volume ls -q --filter "name=^${stack}_" --filter 'name=^param_')" ] ||
         refuse "there are volumes named ${stack}_... or param_... already: remove them"
-    [ -z "$(docker images -q "$images")" ] || refuse "there are images named $images already: remove them"
+    [ -n "$keep" ] || [ -z "$(docker images -q "$images")" ] ||
+        refuse "there are images named $images already: remove them, or use them with --keep"
 }
 
 install_tools() {
@@ -34,7 +35,7 @@ install_tools() {
 # verify at the end that they are the same.
 inventory() {
     docker ps -aq --no-trunc
-    docker images -aq --no-trunc
+    [ -n "$keep" ] || docker images -aq --no-trunc
     docker volume ls -q
     docker network ls --format '{{.Name}}' | sort
     iptables -w -t nat -S INPUT 2>/dev/null
@@ -52,8 +53,9 @@ make_swarm() {
         --listen-address="127.0.0.53,$gateway" --bind-interfaces --address="/$public_name/$public_address"
 }
 
-# Zone files with short leases, and two more networks: one of two peers without
-# stable names, and one for queries by hand.
+# Zone files with short leases, and more networks: one of two peers without stable
+# names, one for queries by hand, one of a single validator and a REST peer, and two
+# that share a Docker network.
 make_zones() {
     local zone
     mkdir "$work/zones"
@@ -63,6 +65,9 @@ make_zones() {
     sed -e 's/^origin = .*/origin = "unnamed.fabric.internal"/' -e 's/^n = .*/n = 2/' \
         -e 's/^reclaim = .*/reclaim = "4s"/' "$work/zones/pbft.toml" >"$work/zones/unnamed.toml"
     sed 's/^origin = .*/origin = "tools.fabric.internal"/' zones/noops.toml >"$work/zones/tools.toml"
+    for zone in pair left right; do
+        sed "s/^origin = .*/origin = \"$zone.fabric.internal\"/" "$work/zones/noops.toml" >"$work/zones/$zone.toml"
+    done
     chmod -R a+rX "$work"
 }
 
@@ -85,8 +90,11 @@ nothing_is_left() {
 }
 
 clean_up() {
-    local pid image first deadline network
-    for pid in "${background[@]}"; do
+    local entry pid deadline network
+    for entry in "${background[@]}"; do
+        # Its PID may be that of another process by now.
+        [ ! -e "${entry#* }.status" ] || continue
+        pid=${entry%% *}
         kill -- "-$pid"
         deadline=$((SECONDS + 10))
         while kill -0 -- "-$pid"; do
@@ -123,6 +131,16 @@ clean_up() {
         fi
         swarm=''
     fi
+    if [ -z "$keep" ]; then
+        remove_images
+    fi
+    # An interrupted debootstrap may have left these mounted.
+    umount "$work/root/proc" "$work/root/sys"
+    rm -rf --one-file-system "$work" target/swarm/*.part
+} >/dev/null 2>&1
+
+remove_images() {
+    local image first
     # Everything that was built on the base, including failed builds.
     first=$(docker image inspect -f '{{index .RootFS.Layers 0}}' "$images:base")
     if [ -n "$first" ]; then
@@ -133,10 +151,7 @@ clean_up() {
     fi
     # shellcheck disable=SC2046
     docker rmi -f $(docker images -q --filter "label=$label")
-    # An interrupted debootstrap may have left these mounted.
-    umount "$work/root/proc" "$work/root/sys"
-    rm -rf --one-file-system "$work" target/swarm/*.part
-} >/dev/null 2>&1
+}
 
 # A failing check ends the script.
 leave() {

@@ -35,19 +35,18 @@ paused_peer_is_stopped() {
 
 # The same for a peer that is disconnected.
 cut_off_peer_is_stopped() {
-    local old process chain
+    local old
     old=$(container "${stack}_peer.2")
-    process=$(docker inspect -f '{{.State.Pid}}' "$old")
-    for chain in "INPUT ! -i lo" "OUTPUT ! -o lo"; do
-        # shellcheck disable=SC2086  # a word each
-        nsenter -t "$process" -n iptables -w -I $chain -j DROP
-    done
-    loses_its_id "$old" reconnect "$process"
+    drop_packets -I "$old"
+    loses_its_id "$old" drop_packets -D "$old"
 }
 
-reconnect() {
-    nsenter -t "$1" -n iptables -w -D INPUT ! -i lo -j DROP
-    nsenter -t "$1" -n iptables -w -D OUTPUT ! -o lo -j DROP
+# drop_packets -I|-D CONTAINER: of all its connections, or no longer.
+drop_packets() {
+    local process
+    process=$(docker inspect -f '{{.State.Pid}}' "$2")
+    nsenter -t "$process" -n iptables -w "$1" INPUT ! -i lo -j DROP
+    nsenter -t "$process" -n iptables -w "$1" OUTPUT ! -o lo -j DROP
 }
 
 # loses_its_id CONTAINER COMMAND...: another container takes over from slot 2 of

@@ -24,10 +24,13 @@ build_base() {
         mkdir -p target/swarm
         rm -f target/swarm/base-*
         in_background "$work/base.log" make_base "$cached.part"
-        finished "$!" "the base" "$work/base.log"
+        finished "$work/base.log" "the base"
         mv "$cached.part" "$cached"
     fi
-    docker import "$cached" "$images:base" >/dev/null
+    # A new import would be another image, on which nothing has been built yet.
+    if [ "$(docker image inspect -f '{{.Comment}}' "$images:base" 2>/dev/null)" != "$made" ]; then
+        docker import -m "$made" "$cached" "$images:base" >/dev/null
+    fi
     rm -rf "$work/root"
 }
 
@@ -51,13 +54,19 @@ build_peers() {
 }
 
 # The stage that compiles is built separately, so that it has a tag by which it
-# can be removed.
+# can be removed. It is compiled without link-time optimization, which takes most of
+# the time, and which no check depends on.
 build_service() {
     local rust
+    local -a arguments=(
+        --build-arg "RUST_IMAGE=$images:rust"
+        --build-arg "CARGO_PROFILE_RELEASE_LTO=${CARGO_PROFILE_RELEASE_LTO:-off}"
+        --build-arg "CARGO_PROFILE_RELEASE_CODEGEN_UNITS=${CARGO_PROFILE_RELEASE_CODEGEN_UNITS:-16}"
+    )
     rust=$(rustc --print sysroot)
     tar -c -C "$PWD/tests/swarm" Dockerfile.rust -C /etc/ssl/certs --dereference ca-certificates.crt \
         -C "$rust" --exclude=lib/rustlib/src --exclude=share --exclude=etc . |
         build rust -f Dockerfile.rust -
-    build compiled --build-arg "RUST_IMAGE=$images:rust" --target build .
-    build service --build-arg "RUST_IMAGE=$images:rust" .
+    build compiled "${arguments[@]}" --target build .
+    build service "${arguments[@]}" .
 }

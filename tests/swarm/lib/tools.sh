@@ -4,11 +4,39 @@
 # check_that WHAT FUNCTION: one check.
 check_that() {
     local began=$SECONDS
+    is_wanted "$2" || return 0
     check=$1
     "$2"
     passed=$((passed + 1))
     printf 'ok %4d s  %s\n' $((SECONDS - began)) "$check"
     check=''
+}
+
+# check_beside WHAT FUNCTION: a check that runs beside the following ones, until
+# join_checks. It must not depend on them, nor they on it.
+check_beside() {
+    is_wanted "$2" || return 0
+    local log=$work/check-${#background[@]}.log
+    in_background "$log" check_that "$1" "$2"
+    beside+=("$log")
+}
+
+join_checks() {
+    local log
+    for log in "${beside[@]}"; do
+        if ! succeeds "$log"; then
+            cat "$log" >&2
+            exit 1
+        fi
+        cat "$log"
+        passed=$((passed + 1))
+    done
+    beside=()
+}
+
+# Whether the function of a check is to be called: all are, unless some are chosen.
+is_wanted() {
+    [ "${#chosen[@]}" -eq 0 ] || printf '%s\n' "${chosen[@]}" | grep -qx "$1"
 }
 
 note() { printf '            %s\n' "$*"; }
@@ -28,7 +56,7 @@ show_services() {
         timeout 10 docker service logs --tail 60 "$service" 2>&1 || true
     done
     printf '\n== registered\n'
-    table pbft noops unnamed || true
+    table "${zones[@]}" || true
     cat "$work/peers.err"
 }
 
@@ -40,6 +68,13 @@ eventually() {
         [ "$SECONDS" -lt "$deadline" ] || fail "not within $limit s: $what"
         sleep 0.3
     done
+}
+
+# healed_within SECONDS BEGAN WHAT COMMAND...: the same, from the fault at BEGAN.
+healed_within() {
+    local limit=$1 began=$2 what=$3
+    shift 3
+    eventually $((began + limit - SECONDS)) "$what ($limit s after the fault)" "$@"
 }
 
 # The running container of a task, as SERVICE.SLOT, or all of a SERVICE.
@@ -91,6 +126,7 @@ peer_variable() {
 all_see() {
     local ids=$1 container id others
     shift
+    [ "$#" -eq "$(wc -w <<<"$ids")" ] || return 1
     for container; do
         id=$(peer_id "$container")
         [ -n "$id" ] || return 1
@@ -111,6 +147,14 @@ noops_peers_meet() {
     all_see "vp0 vp1" $(container "${stack}_noops")
 }
 
+pair_meets() {
+    # shellcheck disable=SC2046
+    all_see "nvp0 vp0" $(container "${stack}_pair") $(container "${stack}_pair_rest")
+}
+
+# The seconds since 1970 of a time as the engine prints it.
+seconds_at() { date -d "$1" +%s.%N; }
+
 # resolves CONTAINER NAME ADDRESS
 resolves() {
     local answer
@@ -118,18 +162,43 @@ resolves() {
     [ "${answer%% *}" = "$3" ] || fail "$2 is not $3 but $answer"
 }
 
-# Runs a long command in a process group of its own, so that a signal is handled
-# immediately, and the group can be ended as a whole.
+# in_background LOG COMMAND...: runs a long command in a process group of its own, so that
+# a signal is handled immediately, and the group can be ended as a whole. Its status
+# goes to LOG.status: the shell forgets it when another child gets the same PID.
 in_background() {
     local log=$1
     shift
     set -m
-    "$@" >"$log" 2>&1 &
+    (
+        trap 'echo "$?" >"$log.status"' EXIT
+        "$@"
+    ) >"$log" 2>&1 &
     set +m
-    background+=("$!")
+    background+=("$! $log")
 }
 
-# finished PID WHAT LOG
+# succeeds LOG: waits for that command.
+succeeds() {
+    until [ -s "$1.status" ]; do
+        sleep 0.3
+    done
+    [ "$(cat "$1.status")" -eq 0 ]
+}
+
+# finished LOG WHAT
 finished() {
-    wait "$1" || { tail -n 30 "$3" >&2; fail "$2 cannot be made"; }
+    succeeds "$1" || { tail -n 30 "$1" >&2; fail "$2 cannot be made"; }
+}
+
+# timed FUNCTION: stores its duration for `built`.
+timed() {
+    local began=$SECONDS
+    "$1"
+    echo $((SECONDS - began)) >"$work/$1.time"
+}
+
+# built LOG FUNCTION WHAT: waits for what runs timed in the background.
+built() {
+    finished "$1" "$3"
+    printf '   %4d s  %s, built in %d s\n' "$SECONDS" "$3" "$(cat "$work/$2.time")"
 }

@@ -7,7 +7,7 @@
 
 mod watch;
 
-use prost::{Message, Oneof};
+use prost::Message;
 
 pub use self::watch::{WatchAnswer, WatchRequest};
 
@@ -112,40 +112,22 @@ pub struct DeleteRange {
     pub range_end: Vec<u8>,
 }
 
-/// What the answer to a put or a deletion says is not needed.
-#[derive(Clone, PartialEq, Message)]
-pub struct Ignored {}
-
+/// One of these.
 #[derive(Clone, PartialEq, Message)]
 pub struct Operation {
-    #[prost(oneof = "OperationKind", tags = "1, 2, 3")]
-    pub kind: Option<OperationKind>,
+    #[prost(message, optional, tag = "1")]
+    pub range: Option<Range>,
+    #[prost(message, optional, tag = "2")]
+    pub put: Option<Put>,
+    #[prost(message, optional, tag = "3")]
+    pub delete: Option<DeleteRange>,
 }
 
-#[derive(Clone, PartialEq, Oneof)]
-pub enum OperationKind {
-    #[prost(message, tag = "1")]
-    Range(Range),
-    #[prost(message, tag = "2")]
-    Put(Put),
-    #[prost(message, tag = "3")]
-    Delete(DeleteRange),
-}
-
+/// What the answer to a put or a deletion says is not needed.
 #[derive(Clone, PartialEq, Message)]
 pub struct OperationAnswer {
-    #[prost(oneof = "AnswerKind", tags = "1, 2, 3")]
-    pub kind: Option<AnswerKind>,
-}
-
-#[derive(Clone, PartialEq, Oneof)]
-pub enum AnswerKind {
-    #[prost(message, tag = "1")]
-    Range(RangeAnswer),
-    #[prost(message, tag = "2")]
-    Put(Ignored),
-    #[prost(message, tag = "3")]
-    Delete(Ignored),
+    #[prost(message, optional, tag = "1")]
+    pub range: Option<RangeAnswer>,
 }
 
 /// A condition of a transaction. The result that is asked for is always equality,
@@ -157,16 +139,11 @@ pub struct Compare {
     pub target: i32,
     #[prost(bytes = "vec", tag = "3")]
     pub key: Vec<u8>,
-    #[prost(oneof = "CompareValue", tags = "5, 6")]
-    pub value: Option<CompareValue>,
-}
-
-#[derive(Clone, PartialEq, Oneof)]
-pub enum CompareValue {
-    #[prost(int64, tag = "5")]
-    CreateRevision(i64),
-    #[prost(int64, tag = "6")]
-    ModRevision(i64),
+    /// One of the two; 0 is not the same as none.
+    #[prost(int64, optional, tag = "5")]
+    pub create_revision: Option<i64>,
+    #[prost(int64, optional, tag = "6")]
+    pub mod_revision: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -275,7 +252,8 @@ impl Compare {
         Self {
             target: 1,
             key,
-            value: Some(CompareValue::CreateRevision(revision)),
+            create_revision: Some(revision),
+            mod_revision: None,
         }
     }
 
@@ -284,40 +262,42 @@ impl Compare {
         Self {
             target: 2,
             key,
-            value: Some(CompareValue::ModRevision(revision)),
+            create_revision: None,
+            mod_revision: Some(revision),
         }
     }
 }
 
-impl From<Range> for Operation {
-    fn from(range: Range) -> Self {
-        let kind = Some(OperationKind::Range(range));
-        Self { kind }
+impl Operation {
+    pub fn range(range: Range) -> Self {
+        Self {
+            range: Some(range),
+            ..Self::default()
+        }
     }
-}
 
-impl From<Put> for Operation {
-    fn from(put: Put) -> Self {
-        let kind = Some(OperationKind::Put(put));
-        Self { kind }
+    /// Writes a key, under a lease if that is not 0.
+    pub fn put(key: Vec<u8>, value: Vec<u8>, lease: i64) -> Self {
+        Self {
+            put: Some(Put { key, value, lease }),
+            ..Self::default()
+        }
     }
-}
 
-impl From<DeleteRange> for Operation {
-    fn from(delete: DeleteRange) -> Self {
-        let kind = Some(OperationKind::Delete(delete));
-        Self { kind }
+    /// Removes the keys from `key` up to `range_end`, exclusive; `key` alone if that is
+    /// empty.
+    pub fn delete(key: Vec<u8>, range_end: Vec<u8>) -> Self {
+        Self {
+            delete: Some(DeleteRange { key, range_end }),
+            ..Self::default()
+        }
     }
 }
 
 impl TxnAnswer {
     /// The answers to the reads of the transaction, in order.
     pub fn ranges(self) -> impl Iterator<Item = RangeAnswer> {
-        let kinds = self.responses.into_iter().filter_map(|answer| answer.kind);
-        kinds.filter_map(|kind| match kind {
-            AnswerKind::Range(range) => Some(range),
-            AnswerKind::Put(_) | AnswerKind::Delete(_) => None,
-        })
+        self.responses.into_iter().filter_map(|answer| answer.range)
     }
 }
 

@@ -1,23 +1,17 @@
 //! The messages of a watch.
 
-use prost::{Message, Oneof};
+use prost::Message;
 
-use super::{Answer, Header, Ignored, KeyValue, after_prefix};
+use super::{Answer, Header, KeyValue, after_prefix};
 
-/// A message to etcd on the stream of a watch.
+/// A message to etcd on the stream of a watch: one of these.
 #[derive(Clone, PartialEq, Message)]
 pub struct WatchRequest {
-    #[prost(oneof = "WatchRequestKind", tags = "1, 3")]
-    pub kind: Option<WatchRequestKind>,
-}
-
-#[derive(Clone, PartialEq, Oneof)]
-pub enum WatchRequestKind {
-    #[prost(message, tag = "1")]
-    Create(WatchCreate),
+    #[prost(message, optional, tag = "1")]
+    pub create: Option<WatchCreate>,
     /// Asks for a message, which shows that the stream is alive.
-    #[prost(message, tag = "3")]
-    Progress(Ignored),
+    #[prost(message, optional, tag = "3")]
+    pub progress: Option<()>,
 }
 
 /// Watches the keys from `key` up to `range_end`, exclusive.
@@ -67,18 +61,22 @@ impl WatchRequest {
     pub const PATH: &'static str = "/etcdserverpb.Watch/Watch";
 
     pub fn create(prefix: Vec<u8>, start_revision: i64) -> Self {
-        let create = WatchCreate {
+        let create = Some(WatchCreate {
             range_end: after_prefix(&prefix),
             key: prefix,
             start_revision,
-        };
-        let kind = Some(WatchRequestKind::Create(create));
-        Self { kind }
+        });
+        Self {
+            create,
+            progress: None,
+        }
     }
 
     pub fn progress() -> Self {
-        let kind = Some(WatchRequestKind::Progress(Ignored {}));
-        Self { kind }
+        Self {
+            create: None,
+            progress: Some(()),
+        }
     }
 }
 
