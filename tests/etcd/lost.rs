@@ -165,6 +165,26 @@ fn a_replica_that_ends_since_etcd_was_restored_leaves_a_dump() {
 }
 
 #[test]
+fn every_replica_of_an_etcd_that_was_emptied_leaves_a_dump() {
+    let cluster = Cluster::start(1);
+    let replicas = ["one", "two"].map(|name| Replica::new(&cluster, name, 60));
+    let mut services = replicas.each_ref().map(Replica::start);
+    for service in &services {
+        assert_ids(service.address, &["a", "b"]);
+    }
+    cluster.ctl(&["del", "--prefix", "/paramd/1/"]);
+    for (replica, service) in replicas.iter().zip(&mut services) {
+        eventually(Duration::from_secs(30), "the service ends", || {
+            service.child.try_wait().unwrap().is_some()
+        });
+        let dump = newest_dump(replica);
+        let text = fs::read_to_string(&dump).unwrap();
+        assert!(text.contains("\"host\":\"b\""), "{text}");
+        assert!(service.log().contains(&dump), "{}", service.log());
+    }
+}
+
+#[test]
 fn registrations_in_etcd_are_checked_there() {
     let cluster = Cluster::start(1);
     let replica = Replica::new(&cluster, "one", 3);
