@@ -174,9 +174,9 @@ pub struct Serve {
     )]
     pub store: StoreKind,
 
-    /// Start with an empty store although the dumps or the journal in the data
-    /// directory name peers, and assign their IDs to other hosts. Use this once, by
-    /// hand; it has no environment variable
+    /// Start with an empty store, or with what etcd has, although the dumps or the
+    /// journal in the data directory name further peers, and assign their IDs to other
+    /// hosts. Use this once, by hand; it has no environment variable
     #[arg(long)]
     pub new: bool,
 
@@ -205,6 +205,10 @@ pub struct Check {
     /// files, even while a service is running on it
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+
+    /// Report the same for the registrations in etcd: `etcd://HOST[:PORT],…`
+    #[arg(long, value_name = "STORE", value_parser = store)]
+    pub store: Option<StoreKind>,
 }
 
 /// The source of the registrations: a running server, or the data directory.

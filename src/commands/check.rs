@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    cli::Check,
+    cli::{Check, StoreKind},
     registry,
     server::config::Config,
     settings::Problem,
@@ -15,7 +15,14 @@ use crate::{
     zone::{self, Zone},
 };
 
-use super::{check_is_there, config_in, fail_on_any, missing_keys, with_advice};
+#[cfg(feature = "etcd")]
+use crate::store::dumps::{Dumps, SoundDump};
+
+#[cfg(feature = "etcd")]
+use super::store::{check_is_not_local, etcd::stored_in_etcd, lost::lost_zones};
+use super::{
+    check_is_there, config_in, fail_on_any, missing_keys, store::check_is_not_in_etcd, with_advice,
+};
 
 pub fn run(options: &Check) -> anyhow::Result<()> {
     let mut problems = Vec::new();
@@ -38,10 +45,87 @@ pub fn run(options: &Check) -> anyhow::Result<()> {
         println!("{}: OK", path.display());
         warn_of_refused_health_checks(path, &config);
     }
-    match &options.data {
-        Some(data) => check_data(data, &zones),
-        None => Ok(()),
+    let data = options.data.as_deref();
+    match (data, &options.store) {
+        (data, Some(StoreKind::Etcd(members))) => check_etcd(data, members, &config, &zones),
+        (Some(data), _) => {
+            check_is_there(data)?;
+            check_is_not_in_etcd(data)?;
+            check_data(data, &zones)
+        }
+        (None, _) => Ok(()),
     }
+}
+
+/// Reports every registration in etcd that does not fit, and which zones etcd has lost
+/// according to the dumps in the data directory.
+#[cfg_attr(
+    not(feature = "etcd"),
+    allow(unused_variables, reason = "a build without etcd refuses")
+)]
+fn check_etcd(
+    data: Option<&Path>,
+    members: &[String],
+    config: &Config,
+    zones: &[Zone],
+) -> anyhow::Result<()> {
+    #[cfg(feature = "etcd")]
+    {
+        if let Some(data) = data {
+            check_is_there(data)?;
+            check_is_not_local(data)?;
+        }
+        let stored = stored_in_etcd(members, config)?;
+        let place = format!("etcd://{}", members.join(","));
+        let mut problems = Vec::new();
+        for zone in zones {
+            let contents = stored.get(&zone.origin_text()).cloned();
+            problems.extend(fitting(zone, contents.unwrap_or_default(), &place));
+        }
+        let Some(data) = data else {
+            return fail_on_any(problems);
+        };
+        let identity = Dumps::network_in(data).unwrap_or_default();
+        let dumps = Dumps::new(data, identity);
+        let serial = |origin: &str| stored.get(origin).map_or(0, |zone| zone.serial);
+        for zone in lost_zones(&dumps, serial) {
+            let message = format!("it has {}", zone.described());
+            problems.push(Problem::new(Path::new(&place), None, message));
+        }
+        for origin in dumps.origins() {
+            let newest = dumps.newest_sound(&origin);
+            for problem in newest.problems {
+                println!("{problem}");
+            }
+            if let Some(SoundDump { generation, head }) = newest.sound {
+                let made = head.made.map(|made| format!(", of {made}"));
+                println!(
+                    "the newest dump of {origin} here is {}{}",
+                    generation.path.display(),
+                    made.unwrap_or_default()
+                );
+            }
+        }
+        fail_on_any(problems)
+    }
+    #[cfg(not(feature = "etcd"))]
+    {
+        anyhow::bail!(super::store::LACKING)
+    }
+}
+
+/// What does not fit the zone, if anything; otherwise prints that all fit.
+fn fitting(zone: &Zone, contents: Contents, place: &str) -> Vec<Problem> {
+    let count = contents.registrations.len();
+    let misfits = registry::misfits(zone, contents);
+    if misfits.is_empty() {
+        let registrations = counted(count, "registration");
+        let fit = if count == 1 { "fits" } else { "fit" };
+        println!("{place}: {registrations} of {zone} {fit}");
+    }
+    let misfits = misfits.into_iter();
+    let problems = misfits.map(|misfit| Problem::new(&zone.path, None, misfit.to_string()));
+    problems.collect()
 }
 
 /// `paramd health` on the data directory goes by the control socket, which no list
@@ -77,7 +161,6 @@ fn described(zone: &Zone) -> String {
 /// Reports every registration that does not fit, and the state of the dumps and
 /// the journal.
 fn check_data(data: &Path, zones: &[Zone]) -> anyhow::Result<()> {
-    check_is_there(data)?;
     // The dumps and the journal hold the same if a service is running on the directory,
     // the directory is not writable, or there is no database.
     let mut store = match local::open_to_look(data) {
@@ -92,15 +175,7 @@ fn check_data(data: &Path, zones: &[Zone]) -> anyhow::Result<()> {
     let mut problems = Vec::new();
     for zone in zones {
         let contents = contents(store.as_mut(), &backup, zone)?;
-        let count = contents.registrations.len();
-        let misfits = registry::misfits(zone, contents);
-        if misfits.is_empty() {
-            let registrations = counted(count, "registration");
-            let fit = if count == 1 { "fits" } else { "fit" };
-            println!("{}: {registrations} of {zone} {fit}", data.display());
-        }
-        let misfits = misfits.into_iter();
-        problems.extend(misfits.map(|misfit| Problem::new(&zone.path, None, misfit.to_string())));
+        problems.extend(fitting(zone, contents, &data.display().to_string()));
     }
     fail_on_any(problems)
 }

@@ -86,6 +86,13 @@ impl Dumper {
         self.dump(false);
     }
 
+    /// The newest dump of each zone.
+    pub fn newest(&self) -> Vec<PathBuf> {
+        let zones = self.zones.iter();
+        let newest = zones.filter_map(|zone| self.dumps.newest_sound(&zone.origin).sound);
+        newest.map(|dump| dump.generation.path).collect()
+    }
+
     /// Right after the start: finds the newest dumps, and logs how old they are.
     fn look_at_dumps(&mut self) {
         if self.taken.is_some() {

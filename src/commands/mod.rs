@@ -196,25 +196,22 @@ fn with_advice(error: StoreError) -> anyhow::Error {
         StoreError::Locked { .. } => {
             "stop the service that is running on it, or specify another directory with --data"
         }
-        StoreError::Behind { .. } => {
-            "it was restored from an older copy, or emptied. Stop all replicas, remove the keys \
-             that are left with `etcdctl del --prefix`, and fill it with the newest dump of each \
-             zone: `paramd restore FILE --store etcd://…` with the same --data. Or use it as it \
-             is with a new data directory, so that hosts that registered since are new hosts"
-        }
-        StoreError::OtherCluster { .. } => {
-            "specify the cluster of this data directory with --store, or fill this one with the \
-             newest dump of each zone: `paramd restore FILE --store etcd://…` with the same \
-             --data; or use it as it is with a new data directory"
-        }
         StoreError::LeadershipLost { .. } => "a new start follows the one that is",
         StoreError::Led { .. } => "stop all replicas first",
+        // It says itself what to do.
+        StoreError::Unreachable { reason, .. }
+            if reason.contains("[etcd]") || reason.contains("etcdctl") =>
+        {
+            return error.into();
+        }
         StoreError::Unreachable { .. } => {
             "check --store and the table [etcd] in the configuration file"
         }
-        StoreError::Unusable { .. } | StoreError::Write { .. } | StoreError::Unreadable { .. } => {
-            return error.into();
-        }
+        StoreError::Unusable { .. }
+        | StoreError::Write { .. }
+        | StoreError::Unreadable { .. }
+        | StoreError::Behind { .. }
+        | StoreError::OtherCluster { .. } => return error.into(),
     };
     anyhow!("{error}: {advice}")
 }

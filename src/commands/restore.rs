@@ -92,12 +92,21 @@ fn from_backup(data: &Path) -> anyhow::Result<()> {
 }
 
 fn described(zone: &RecoveredZone) -> String {
-    let registrations = counted(zone.contents.registrations.len(), "registration");
+    let restored = counted_in(&zone.contents);
     let from = match &zone.dump {
         Some(dump) => format!("{} and the journal", dump.path.display()),
         None => "the journal".to_owned(),
     };
-    format!("restored {registrations} of {} from {from}", zone.origin)
+    format!("restored {restored} of {} from {from}", zone.origin)
+}
+
+/// `3 registrations`, and `3 registrations and 1 pin`.
+fn counted_in(contents: &Contents) -> String {
+    let registrations = counted(contents.registrations.len(), "registration");
+    match contents.pins.len() {
+        0 => registrations,
+        pins => format!("{registrations} and {}", counted(pins, "pin")),
+    }
 }
 
 #[cfg_attr(
@@ -140,9 +149,9 @@ fn from_file(
     let dump = parse(&bytes, &shown.to_string())?;
     let origin = dump.head.origin.clone();
     let contents = contents(dump);
-    let registrations = counted(contents.registrations.len(), "registration");
+    let restored = counted_in(&contents);
     restore(&origin, contents)?;
-    println!("restored {registrations} of {origin}");
+    println!("restored {restored} of {origin}");
     Ok(())
 }
 

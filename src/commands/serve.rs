@@ -143,17 +143,26 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let _ = writeln!(std::io::stdout(), "paramd answers on {addresses}");
 
     let dumping = tokio::spawn(dump_at_times(dumper.clone()));
+    // Whether the store lacks what this process has.
+    let mut has_lost = false;
     let ended = tokio::select! {
         _ = terminate.recv() => Ok("SIGTERM"),
         _ = interrupt.recv() => Ok("SIGINT"),
         error = server.failure() => Err(error),
-        error = sharing.failed() => Err(error),
+        error = sharing.failed() => {
+            has_lost = true;
+            Err(error)
+        }
         _ = &mut registry_ended => Err(anyhow!("the writer has failed: see the log")),
     };
     dumping.abort();
     server.stop().await;
     sharing.stop().await;
-    let signal = ended?;
+    let signal = match ended {
+        Ok(signal) => signal,
+        Err(error) if has_lost => return Err(with_last_dumps(error, dumper).await),
+        Err(error) => return Err(error),
+    };
     // Nobody has the registry any more. Its thread ends after it has committed the
     // waiting requests, unless the disk hangs.
     tokio::time::timeout(LAST_COMMIT, registry_ended)
@@ -164,6 +173,25 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let last = tokio::task::spawn_blocking(move || locked(&dumper).take());
     last.await.context("the last dump failed")?;
     stopped(signal)
+}
+
+/// Dumps what the process has and its store may have lost, and adds to the error where
+/// that is.
+async fn with_last_dumps(error: anyhow::Error, dumper: Arc<Mutex<Dumper>>) -> anyhow::Error {
+    let last = tokio::task::spawn_blocking(move || {
+        let mut dumper = locked(&dumper);
+        dumper.take();
+        dumper.newest()
+    });
+    let dumps = last.await.unwrap_or_default();
+    if dumps.is_empty() {
+        return error;
+    }
+    let dumps: Vec<String> = dumps.iter().map(|it| it.display().to_string()).collect();
+    anyhow!(
+        "{error}. The newest dumps of this replica are {}",
+        dumps.join(", ")
+    )
 }
 
 fn stopped(signal: &str) -> anyhow::Result<()> {

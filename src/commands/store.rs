@@ -3,6 +3,8 @@
 
 #[cfg(feature = "etcd")]
 pub mod etcd;
+#[cfg(feature = "etcd")]
+pub mod lost;
 mod started;
 
 use std::{path::Path, sync::Arc};
@@ -48,14 +50,11 @@ pub async fn open(
     let data = &options.data.data;
     match &options.store {
         StoreKind::Sled => open_local(options, origins),
-        StoreKind::Etcd(_) if options.new => bail!(
-            "--new is for --store sled: to start with what etcd has, use a new data directory"
-        ),
         StoreKind::Etcd(members) => {
             check_is_not_local(data)?;
             #[cfg(feature = "etcd")]
             {
-                let opened = etcd::open(data, members, config, clock).await?;
+                let opened = etcd::open(data, members, config, clock, options.new).await?;
                 Ok(Opened::Shared(Box::new(opened)))
             }
             #[cfg(not(feature = "etcd"))]
@@ -146,11 +145,11 @@ pub fn check_is_not_in_etcd(data: &Path) -> anyhow::Result<()> {
 pub fn check_is_not_local(data: &Path) -> anyhow::Result<()> {
     if store::local::has_database(data) {
         bail!(
-            "{} has a database of --store sled: specify another directory with --data. To move \
-             the registrations to etcd, write them to a file with `paramd dump ZONE --format \
-             json`, stop the service, and run `paramd restore FILE --store etcd://…` with the \
-             other directory",
-            data.display()
+            "{data} has a database of --store sled: specify another directory with --data. To \
+             move the registrations to etcd, stop the service, write them to a file with `paramd \
+             dump ZONE --data {data} --format json`, and run `paramd restore FILE --store \
+             etcd://…` with the other directory",
+            data = data.display()
         );
     }
     Ok(())

@@ -267,7 +267,14 @@ impl Committer {
             }
             Err(error) => {
                 if !self.is_failing {
-                    error!("{error}; until the store can write, only known peers are answered");
+                    let limit = if self.store.is_shared() {
+                        ", and without contact with etcd only for as long as `hold` says"
+                    } else {
+                        ""
+                    };
+                    error!(
+                        "{error}; until the store can write, only known peers are answered{limit}"
+                    );
                 }
                 self.is_failing = true;
                 false

@@ -35,6 +35,9 @@ pub(super) struct Follower {
     pub ended: EndedLeases,
     /// The last commit that is published.
     pub commit: u64,
+    /// What did not fit the zone files and was logged: each commit to its block brings it
+    /// again.
+    misfits: BTreeSet<String>,
     waiting: BTreeMap<u64, Waiting>,
     /// Decisions that wait for the commit as of which they hold.
     decided: Vec<Decided>,
@@ -56,6 +59,7 @@ impl Follower {
             pending: zones.iter().map(|_| ZoneChange::default()).collect(),
             ended,
             commit,
+            misfits: BTreeSet::new(),
             zones,
             waiting: BTreeMap::new(),
             decided: Vec::new(),
@@ -162,7 +166,10 @@ impl Follower {
                 now,
             );
             for problem in problems {
-                warn!("zone {}: {problem}", published.zone);
+                let text = format!("zone {}: {problem}", published.zone);
+                if self.misfits.insert(text.clone()) {
+                    warn!("{text}");
+                }
             }
             published.publish(network, commit, changed, serial);
         }

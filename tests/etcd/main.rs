@@ -8,6 +8,7 @@ mod common;
 mod access;
 mod cluster;
 mod followers;
+mod lost;
 mod mistakes;
 mod outages;
 mod replica;

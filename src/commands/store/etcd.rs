@@ -1,6 +1,7 @@
 //! A store in etcd: what it needs of options and configuration.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{SocketAddr, TcpListener, UdpSocket},
     path::Path,
@@ -9,7 +10,10 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::started::{Sharing, Started, start_error};
+use super::{
+    lost::{self, lost_zones},
+    started::{Sharing, Started, start_error},
+};
 use crate::{
     clock::Clock,
     commands::with_advice,
@@ -18,10 +22,11 @@ use crate::{
     replicas::{Options, Replicas, SharedCookies},
     server::{config::Config, policy::cookie::Cookies},
     store::{
+        Contents,
         dumps::Dumps,
         etcd::{
             Access, Listing, Login, Member, OwnCertificate, Replica, Settings, SharedKey, Tls,
-            Worker,
+            Worker, look,
         },
     },
     zone::Zone,
@@ -36,8 +41,40 @@ pub struct Opened {
     cookies: Option<SharedCookies>,
 }
 
-/// Opens the data directory, and reads what is stored.
+/// Opens the data directory, and reads what is stored. Fails if dumps in the data
+/// directory name peers of a zone that etcd has lost; with `new`, such a zone is taken
+/// as etcd has it.
 pub async fn open(
+    data: &Path,
+    members: &[String],
+    config: &Config,
+    clock: &Clock,
+    new: bool,
+) -> anyhow::Result<Opened> {
+    let opened = read(data, members, config, clock).await?;
+    let stored = &opened.listing.stored.zones;
+    let serial = |origin: &str| stored.get(origin).and_then(|zone| zone.serial).unwrap_or(0);
+    let lost = lost_zones(opened.member.dumps(), serial);
+    if lost.is_empty() {
+        return Ok(opened);
+    }
+    let prefix = &config.etcd.prefix;
+    if !new {
+        return Err(lost::refusal(&lost, opened.member.name(), prefix, data));
+    }
+    let dumps = opened.dumps();
+    // This frees the data directory.
+    drop(opened);
+    let settings = settings(members, config);
+    let directory = data.to_owned();
+    let begin = move || lost::begin(&directory, &settings, &dumps, &lost);
+    let begun = tokio::task::spawn_blocking(begin);
+    let begun = begun.await.context("cannot start without peers")?;
+    begun.map_err(with_advice)?;
+    read(data, members, config, clock).await
+}
+
+async fn read(
     data: &Path,
     members: &[String],
     config: &Config,
@@ -52,11 +89,12 @@ pub async fn open(
         .handle()
         .spawn(async move { reading.read_first().await });
     let listing = read.await.context("etcd cannot be read")?;
+    let advised = |error| lost::with_restore_advice(error, &config.etcd.prefix);
     Ok(Opened {
         worker,
         member,
         members: members.to_vec(),
-        listing: listing.map_err(with_advice)?,
+        listing: listing.map_err(advised)?,
         cookies: None,
     })
 }
@@ -134,6 +172,7 @@ impl Opened {
             sharing: Sharing::Replicas {
                 replicas: Box::new(replicas),
                 failure,
+                prefix: config.etcd.prefix.clone(),
             },
         })
     }
@@ -180,6 +219,14 @@ pub fn settings(members: &[String], config: &Config) -> Settings {
         prefix: etcd.prefix,
         lease: etcd.lease,
     }
+}
+
+/// What etcd has of each zone, by origin.
+pub fn stored_in_etcd(
+    members: &[String],
+    config: &Config,
+) -> anyhow::Result<BTreeMap<String, Contents>> {
+    look(&settings(members, config)).map_err(with_advice)
 }
 
 fn host_name() -> String {

@@ -2,6 +2,8 @@
 
 use tokio::sync::oneshot;
 
+#[cfg(feature = "etcd")]
+use super::lost::with_restore_advice;
 use crate::{
     commands::with_advice,
     registry::{Registry, StartError},
@@ -24,6 +26,8 @@ pub enum Sharing {
     Replicas {
         replicas: Box<Replicas>,
         failure: oneshot::Receiver<StoreError>,
+        /// That of the keys in etcd.
+        prefix: String,
     },
 }
 
@@ -31,10 +35,12 @@ impl Sharing {
     /// Waits until the service must not go on with its store.
     pub async fn failed(&mut self) -> anyhow::Error {
         #[cfg(feature = "etcd")]
-        if let Self::Replicas { failure, .. } = self
+        if let Self::Replicas {
+            failure, prefix, ..
+        } = self
             && let Ok(error) = failure.await
         {
-            return with_advice(error);
+            return with_restore_advice(error, prefix);
         }
         // It can, or the service has ended.
         std::future::pending().await

@@ -3,11 +3,16 @@
 use std::{
     fs,
     net::{Ipv6Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use tokio_rustls::rustls::{
+    Error,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    sign::CertifiedKey,
+};
 
 use crate::settings::{Document, Spanned, Table};
 
@@ -118,25 +123,60 @@ fn is_prefix(text: &str) -> bool {
 
 fn tls(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Tls> {
     let ca = table.text("ca", source);
-    let (certificate, key) = both(table, "certificate", "key", "\"client.pem\"", source);
+    let certificate = ("certificate", "\"client.pem\"");
+    let (certificate, key) = both(table, certificate, ("key", "\"client.key\""), source);
     if let (Some(certificate), None) = (&certificate, &ca) {
         let message = "`certificate` needs `ca`, with which connections to etcd use TLS: write \
                        ca = \"etcd-ca.pem\"";
         source.problem(certificate.span(), message);
     }
     let ca = ca?;
-    let own = certificate.zip(key).and_then(|(certificate, key)| {
-        let certificate = file(&certificate, source, has_certificate);
-        let key = file(&key, source, has_key);
-        let (certificate, key) = certificate.zip(key)?;
-        Some(OwnCertificate { certificate, key })
-    });
+    let own = certificate
+        .zip(key)
+        .and_then(|(certificate, key)| own_certificate(&certificate, &key, source));
     let ca = file(&ca, source, has_certificate)?;
     Some(Tls { ca, own })
 }
 
+/// Reads a certificate and its key, which must belong together.
+fn own_certificate(
+    certificate: &Spanned<String>,
+    key: &Spanned<String>,
+    source: &mut Document<'_>,
+) -> Option<OwnCertificate> {
+    let read = file(certificate, source, has_certificate);
+    let read = read.zip(file(key, source, has_key));
+    let (certificate_text, key_text) = read?;
+    let pair: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate_text).collect();
+    let pair = pair.and_then(|chain| Ok((chain, PrivateKeyDer::from_pem_slice(&key_text)?)));
+    let problem = match pair {
+        Ok((chain, key)) => CertifiedKey::from_der(chain, key, &ring::default_provider())
+            .err()
+            .map(|error| match error {
+                Error::InconsistentKeys(_) => "is not the key of the first certificate".to_owned(),
+                error => format!("cannot be used with the certificate: {error}"),
+            }),
+        Err(error) => Some(format!("cannot be used with the certificate: {error}")),
+    };
+    if let Some(problem) = problem {
+        let message = format!(
+            "{} {problem} in {}",
+            path_of(key, source).display(),
+            path_of(certificate, source).display()
+        );
+        source.problem(key.span(), message);
+        return None;
+    }
+    Some(OwnCertificate {
+        certificate: certificate_text,
+        key: key_text,
+    })
+}
+
 fn login(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Login> {
-    let (user, password) = both(table, "user", "password_file", "\"etcd-password\"", source);
+    let user = ("user", "\"paramd\"");
+    let password = ("password_file", "\"etcd-password\"");
+    let (user, password) = both(table, user, password, source);
     let (user, path) = user.zip(password)?;
     let password = file(&path, source, has_text)?;
     let password = String::from_utf8_lossy(&password).trim_end().to_owned();
@@ -146,17 +186,16 @@ fn login(table: &mut Table<'_>, source: &mut Document<'_>) -> Option<Login> {
     })
 }
 
-/// Two keys that are both there, or neither.
+/// Two keys that are both there, or neither; each with an example of its value.
 fn both(
     table: &mut Table<'_>,
-    first: &'static str,
-    second: &'static str,
-    example: &str,
+    first: (&'static str, &str),
+    second: (&'static str, &str),
     source: &mut Document<'_>,
 ) -> (Option<Spanned<String>>, Option<Spanned<String>>) {
-    let has_first = table.span(first).is_some();
-    let has_second = table.span(second).is_some();
-    let mut text = |key, is_required| {
+    let has_first = table.span(first.0).is_some();
+    let has_second = table.span(second.0).is_some();
+    let mut text = |(key, example), is_required| {
         if is_required {
             table.required(key, example, source)
         } else {
@@ -172,8 +211,7 @@ fn file(
     source: &mut Document<'_>,
     check: fn(&[u8]) -> Result<(), &'static str>,
 ) -> Option<Vec<u8>> {
-    let directory = source.path().parent().unwrap_or(Path::new(""));
-    let path = directory.join(name.get_ref());
+    let path = path_of(name, source);
     let read = fs::read(&path).map_err(|error| format!("cannot be read: {error}"));
     let checked = read.and_then(|content| {
         check(&content)?;
@@ -181,6 +219,11 @@ fn file(
     });
     let report = |problem| source.problem(name.span(), format!("{} {problem}", path.display()));
     checked.map_err(report).ok()
+}
+
+fn path_of(name: &Spanned<String>, source: &Document<'_>) -> PathBuf {
+    let directory = source.path().parent().unwrap_or(Path::new(""));
+    directory.join(name.get_ref())
 }
 
 fn has_certificate(text: &[u8]) -> Result<(), &'static str> {

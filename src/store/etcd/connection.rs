@@ -51,6 +51,18 @@ const PROBE_ANSWER: Duration = Duration::from_secs(3);
 /// The size up to which an answer is accepted.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
+/// How errors name a connection that the other side has ended, or that it answers in
+/// another protocol.
+const ENDED: [&str; 7] = [
+    "connection error",
+    "fatal alert",
+    "roken pipe",
+    "connection closed",
+    "onnection reset",
+    "frame with invalid size",
+    "http2 error",
+];
+
 /// How etcd is reached.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
@@ -92,6 +104,8 @@ pub struct Connection {
 
 struct Member {
     endpoint: Endpoint,
+    /// What may be missing if it ends connections without saying why.
+    missing: &'static str,
     channel: Mutex<Channel>,
 }
 
@@ -234,8 +248,9 @@ impl Connection {
         }
         answer.map_err(|error| match error {
             CallError::Unavailable(reason) => {
-                let member = self.members[place].endpoint.uri();
-                CallError::Unavailable(format!("{member}: {reason}"))
+                let member = &self.members[place];
+                let hint = member.hint(&reason);
+                CallError::Unavailable(format!("{}: {reason}{hint}", member.endpoint.uri()))
             }
             error => error,
         })
@@ -321,8 +336,31 @@ impl Member {
                 .tls_config(config)
                 .map_err(|error| format!("the certificates: {}", described(&error)))?;
         }
+        let missing = match tls {
+            None => "; it may answer only by TLS, which takes `ca` in [etcd]",
+            Some(Tls { own: None, .. }) => {
+                "; it may require a client certificate: `certificate` and `key` in [etcd]"
+            }
+            Some(Tls { own: Some(_), .. }) => {
+                "; it may not accept the client certificate in [etcd]: see its log"
+            }
+        };
         let channel = Mutex::new(endpoint.connect_lazy());
-        Ok(Self { endpoint, channel })
+        Ok(Self {
+            endpoint,
+            missing,
+            channel,
+        })
+    }
+
+    /// What may be the cause of an error.
+    fn hint(&self, reason: &str) -> &'static str {
+        let is_ended = ENDED.iter().any(|ended| reason.contains(ended));
+        if is_ended && !reason.contains("[etcd]") {
+            self.missing
+        } else {
+            ""
+        }
     }
 
     /// A client whose connection is there.

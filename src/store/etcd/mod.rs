@@ -17,7 +17,7 @@
 //! | `election` | the leader key and its lease |
 //! | `commit`, `packing` | from writes to transactions |
 //! | `load`, `watch`, `reading` | everything that is stored, and each commit |
-//! | `restore` | fills a zone from a dump |
+//! | `restore`, `look` | for commands: fills a zone from a dump, and reads all zones |
 //! | `keys`, `values` | the layout in etcd |
 //! | `connection`, `call_error`, `wire` | calls, how they fail, and their messages |
 //! | `session`, `worker` | what all work shares, and the thread that does it |
@@ -29,6 +29,7 @@ mod connection;
 mod election;
 mod keys;
 mod load;
+mod look;
 mod member;
 mod packing;
 mod reading;
@@ -52,6 +53,7 @@ pub use self::{
     connection::{Access, Login, OwnCertificate, Tls},
     election::{Campaign, Leadership, Replica},
     load::Listing,
+    look::look,
     member::{LOOK, Member, Settings, SharedKey},
     restore::restore_zone,
     watch::{Seen, Watch, WatchEnd},

@@ -16,7 +16,7 @@ use super::{
     session::Session,
     wire::{Compare, Operation, Range, Txn, after_prefix},
 };
-use crate::store::{Contents, Store as _, StoreError, local::RestoreError};
+use crate::store::{Contents, SERIAL_MARGIN, Store as _, StoreError, local::RestoreError};
 
 /// How many writes go into one commit.
 const PART: usize = 2_000;
@@ -71,7 +71,7 @@ impl SoleStore {
             });
         }
         let contents = Contents {
-            serial: contents.serial.max(there.serial),
+            serial: contents.serial.max(there.serial).max(self.unused(origin)),
             ..contents
         };
         // The serial, and then all others.
@@ -85,6 +85,13 @@ impl SoleStore {
         self.send(Operation::delete(mark, Vec::new()))?;
         self.dump(origin)?;
         Ok(())
+    }
+
+    /// A serial that was not published by any service of which this data directory has a
+    /// dump. An earlier restore of the same dump has left one.
+    fn unused(&self, origin: &str) -> u64 {
+        let newest = self.store.member.dumps().newest_sound(origin).sound;
+        newest.map_or(0, |newest| newest.head.serial.saturating_add(SERIAL_MARGIN))
     }
 
     fn send(&self, operation: Operation) -> Result<(), StoreError> {
