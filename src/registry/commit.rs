@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use tracing::{error, info};
@@ -19,7 +20,7 @@ use super::{
     stored::{pin, registration},
 };
 use crate::{
-    network::{Change, Hostname, Network, PeerId},
+    network::{Change, Hostname, Network, PeerId, Time},
     store::{
         Store, StoreError, Write,
         replication::{BlockLeases, BlockPlace, Ended},
@@ -30,6 +31,10 @@ use crate::{
 /// when a lease ends, which writes nothing; after a restart it continues from the end
 /// of the reserved serials.
 const RESERVED_SERIALS: u64 = 1 << 16;
+
+/// How often a store that could not write is tried again, if nothing else is to be
+/// stored.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// The store, and its known state.
 pub(super) struct Committer {
@@ -51,6 +56,8 @@ pub(super) struct Committer {
     pub ended: Option<EndedLeases>,
     /// Whether the last commit failed, so that the log reports a failure once.
     is_failing: bool,
+    /// When a store that could not write is tried again.
+    next_probe: Time,
     /// Whether a commit failed since another replica is, or may be, the writer.
     pub is_deposed: bool,
     /// By zone: the revision of a failed commit to a shared store. Replicas may have
@@ -79,6 +86,7 @@ impl Committer {
             uncertain: BTreeMap::new(),
             ended,
             is_failing: false,
+            next_probe: Time::default(),
             is_deposed: false,
         }
     }
@@ -100,8 +108,13 @@ impl Committer {
         self.is_failing
     }
 
-    /// Stores something that changes nothing, to find whether the store can write.
-    pub fn probe(&mut self) {
+    /// Stores something that changes nothing, to find whether a store that could not write
+    /// can again. A shared store is tried again by other means.
+    pub fn probe_if_due(&mut self, now: Time) {
+        if !self.is_failing || self.is_shared() || now < self.next_probe {
+            return;
+        }
+        self.next_probe = now + PROBE;
         let serials = self.origins.iter().zip(&self.reserved);
         let write = |(origin, serial): (&Arc<str>, &u64)| Write::Serial {
             origin: origin.clone(),

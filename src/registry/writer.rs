@@ -29,9 +29,6 @@ const MAX_EXPIRY_CHECKS: usize = 4_096;
 const MIN_WAIT: Duration = Duration::from_millis(20);
 const MAX_WAIT: Duration = Duration::from_millis(250);
 
-/// How often a store that could not write is tried again, if nothing else is to be stored.
-const PROBE: Duration = Duration::from_secs(5);
-
 /// How soon expired leases that could not be stored for the replicas are stored again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -42,8 +39,6 @@ pub(super) struct Writer {
     replicas: Option<Replicas>,
     /// No earlier than this, leases that have expired are stored again after a failure.
     next_expiry: Time,
-    /// When a store that could not write is tried again.
-    next_probe: Time,
     /// Requests that the next writer decides, since this one is deposed.
     left: Vec<Command>,
     clock: Clock,
@@ -64,7 +59,6 @@ impl Writer {
             committer: Committer::new(zones.clone(), store, None),
             replicas: None,
             next_expiry: Time::default(),
-            next_probe: Time::default(),
             left: Vec::new(),
             zones,
             clock,
@@ -94,7 +88,6 @@ impl Writer {
                 vouching,
             }),
             next_expiry: Time::default(),
-            next_probe: Time::default(),
             left: Vec::new(),
             zones,
             clock,
@@ -199,10 +192,7 @@ impl Writer {
         if moment.now < self.next_expiry {
             return;
         }
-        if !self.is_storing() && self.replicas.is_none() && moment.now >= self.next_probe {
-            self.next_probe = moment.now + PROBE;
-            self.committer.probe();
-        }
+        self.committer.probe_if_due(moment.now);
         let mut networks = self.networks();
         self.committer.skip_failed(&mut networks);
         let mut ended = Vec::new();

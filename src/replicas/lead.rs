@@ -64,7 +64,7 @@ impl Shared {
             Some(error @ (StoreError::Behind { .. } | StoreError::OtherCluster { .. })) => {
                 return Err(End::Failed(error));
             }
-            Some(error) => warn!("{error}; known peers are answered"),
+            Some(error) => warn!("{error}; known peers are answered for as long as `hold` says"),
         }
         deposed?;
         let commit = commit.map_err(|_| End::Stopped)?;

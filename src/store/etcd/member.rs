@@ -268,7 +268,10 @@ impl Member {
             }
             Err(error) => {
                 if was_reachable {
-                    warn!("{}: {error}; known peers are answered", session.name);
+                    warn!(
+                        "{}: {error}; known peers are answered for as long as `hold` says",
+                        session.name
+                    );
                 }
                 Ok(Campaign::Lost(None))
             }
