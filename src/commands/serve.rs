@@ -127,10 +127,7 @@ async fn serve(options: &Serve) -> anyhow::Result<()> {
     let mut server = Server::start(
         listeners, registry, config, forwarder, cookies, limits, clock,
     );
-    let site = Arc::new(http::Site::new(server.readiness()));
-    for listener in http {
-        tokio::spawn(http::server::run(listener, site.clone(), server.stopping()));
-    }
+    http::server::start(http, server.readiness(), &server.stopping());
     match Control::open(data) {
         Ok(control) => server.serve_control(control),
         // The service works without it.

@@ -15,4 +15,4 @@ mod peers;
 pub mod server;
 mod status;
 
-pub use self::pages::Site;
+use self::pages::Site;

@@ -19,6 +19,7 @@ use tokio::{
 use tracing::debug;
 
 use super::Site;
+use crate::server::readiness::Readiness;
 
 /// The maximum number of connections. Each takes about 10 kB. Further ones wait in the
 /// kernel.
@@ -48,8 +49,16 @@ pub fn open(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
     addresses.iter().map(listener).collect()
 }
 
-/// Serves the site until the service stops.
-pub async fn run(listener: TcpListener, site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
+/// Serves the site on all listeners until the service stops. Nothing of it has the
+/// registry after that, whose thread waits for it.
+pub fn start(listeners: Vec<TcpListener>, readiness: Readiness, stopping: &watch::Receiver<bool>) {
+    let site = Arc::new(Site::new(readiness));
+    for listener in listeners {
+        tokio::spawn(run(listener, site.clone(), stopping.clone()));
+    }
+}
+
+async fn run(listener: TcpListener, site: Arc<Site>, mut stopping: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let next = async {
@@ -63,7 +72,14 @@ pub async fn run(listener: TcpListener, site: Arc<Site>, mut stopping: watch::Re
         };
         match accepted {
             Ok((stream, _)) => {
-                tokio::spawn(serve(stream, site.clone(), place));
+                let connection = serve(stream, site.clone(), place);
+                let mut stopping = stopping.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = connection => {}
+                        _ = stopping.changed() => {}
+                    }
+                });
             }
             Err(error) => {
                 debug!("HTTP: cannot accept a connection: {error}");

@@ -146,4 +146,7 @@ fn clients_that_send_nothing_lose_their_places() {
     assert!(waited > Duration::from_secs(5), "{waited:?}");
     let page = run("curl", &["-sSf", "-m", "25", &url(&service, "/")]);
     assert!(page.contains("0 of 4 live"), "{page}");
+    // Nor do they keep the service from its end.
+    let _connection = TcpStream::connect(address).unwrap();
+    assert_eq!(service.terminate(), Some(0));
 }
