@@ -62,6 +62,11 @@ impl Lease {
         Self(AtomicU64::new(ENDED))
     }
 
+    /// A lease that has ended, whose holder was last heard at this time.
+    pub(super) fn ended(last_heard: Time) -> Self {
+        Self(AtomicU64::new(last_heard.0 | ENDED))
+    }
+
     /// The time at which the holder was last heard or the lease was granted.
     pub fn last_heard(&self) -> Time {
         Time(self.0.load(Ordering::Relaxed) & TIME)

@@ -188,13 +188,23 @@ impl Network {
         if peer.holder != client {
             return Err(LeaveRefusal::NotTheHolder);
         }
-        peer.lease.end();
+        if !self.is_live(peer.id) {
+            return Ok(peer);
+        }
+        // The states of the network that remain if this one is not stored have the old
+        // lease, which runs on.
+        let peer = self.insert_peer(Peer {
+            host: peer.host.clone(),
+            id: peer.id,
+            role: peer.role,
+            holder: peer.holder,
+            epoch: peer.epoch,
+            lease: Lease::ended(peer.lease.last_heard()),
+        });
         let now = self.now;
         let numbers = self.numbers_mut(peer.id.sequence);
-        if numbers.live.remove(peer.id.number).is_some() {
-            numbers.insert_ended(peer.id.number, now);
-            self.revision += 1;
-        }
+        numbers.live.remove(peer.id.number);
+        numbers.insert_ended(peer.id.number, now);
         Ok(peer)
     }
 
@@ -263,9 +273,9 @@ impl Network {
         }
     }
 
-    /// Removes the peer from every map, and frees its number.
+    /// Removes the peer from every map, and frees its number. Its lease runs on in the
+    /// states of the network that remain if this one is not stored.
     pub(super) fn remove(&mut self, peer: &Peer) {
-        peer.lease.end();
         self.hosts.remove(&peer.host);
         let number = peer.id.number;
         let numbers = self.numbers_mut(peer.id.sequence);

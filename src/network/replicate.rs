@@ -95,6 +95,7 @@ impl Network {
 
     fn remove_holder(&mut self, id: PeerId) {
         if let Some(peer) = self.peer(id).cloned() {
+            peer.lease.end();
             self.remove(&peer);
         }
     }

@@ -212,20 +212,19 @@ impl Follower {
     }
 
     /// Uses the connection to a writer. What the writer before was asked is repeated,
-    /// except updates, which it may have applied.
+    /// except updates and leaves, which it may have applied.
     pub fn connect(&mut self, writer: UnboundedSender<Vec<Forwarded>>, now: Time) {
         self.writer = Some(writer);
-        for request in self.sent_updates() {
+        for request in self.sent_once() {
             self.reply(request, Err(Denial::NoWriter));
         }
         self.decided.clear();
         self.send(0, now);
     }
 
-    /// The updates that a writer was sent.
-    fn sent_updates(&self) -> Vec<u64> {
-        let is_sent =
-            |it: &Waiting| it.sent.is_some() && matches!(it.command.action, Action::Update(_));
+    /// The requests that a writer was sent, and that must not be decided twice.
+    fn sent_once(&self) -> Vec<u64> {
+        let is_sent = |it: &Waiting| it.sent.is_some() && !it.command.action.may_be_repeated();
         let requests = self.waiting.iter().filter(|(_, it)| is_sent(it));
         requests.map(|(request, _)| *request).collect()
     }
@@ -314,7 +313,7 @@ impl Follower {
     /// The requests that wait, which this replica decides now.
     pub fn take_waiting(&mut self) -> Vec<Command> {
         // The writer before may have applied an update that it was sent.
-        for request in self.sent_updates() {
+        for request in self.sent_once() {
             self.reply(request, Err(Denial::NoWriter));
         }
         let waiting = std::mem::take(&mut self.waiting);

@@ -60,6 +60,15 @@ pub enum Action {
     Update(Update),
 }
 
+impl Action {
+    /// Whether it does no harm to decide it again, if the first decision may have been
+    /// stored and was lost. A client that has left may find another holder the second
+    /// time, and would be told that it never was the holder.
+    pub(super) fn may_be_repeated(&self) -> bool {
+        matches!(self, Self::Register { .. })
+    }
+}
+
 /// The result of a request.
 pub type Decision = Result<Grant, Denial>;
 

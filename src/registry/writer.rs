@@ -256,13 +256,12 @@ impl Writer {
         if !may_write || self.committer.commit(&networks, &changes) || !must_write {
             log(&self.zones, &changes);
         } else if self.committer.is_deposed {
-            // To decide a registration twice does no harm, in contrast to an update.
-            let (updates, others): (Vec<_>, Vec<_>) = commands
+            let (others, once): (Vec<_>, Vec<_>) = commands
                 .into_iter()
-                .partition(|command| matches!(command.action, Action::Update(_)));
+                .partition(|command| command.action.may_be_repeated());
             self.left.extend(others);
-            for update in updates {
-                (update.reply)(Err(Denial::NotWritten));
+            for command in once {
+                (command.reply)(Err(Denial::NotWritten));
             }
             return;
         } else {

@@ -119,3 +119,21 @@ fn a_hosts_own_lease_is_exact_among_very_many() {
     network.expire(now, usize::MAX);
     assert_eq!(network.live_len(), 2);
 }
+
+/// A change that is not stored must not end a lease in the states that remain.
+#[test]
+fn what_is_not_stored_leaves_the_lease_as_it_was() {
+    let mut network = restored(2, Time(1_000));
+    let mut changes = Vec::new();
+    let mut undone = network.clone();
+    let left = undone.leave(Time(1_100), &hostname(0), holder(0)).unwrap();
+    assert!(!undone.is_live(left.id));
+    assert!(undone.release(&hostname(1), &mut changes));
+    drop(undone);
+    for number in [0, 1] {
+        let host = hostname(number);
+        let peer = network.register(Time(1_200), &host, None, holder(9), &mut changes);
+        assert_eq!(peer.unwrap().holder, holder(number), "it is the holder");
+        assert!(network.is_live(id(number)));
+    }
+}
