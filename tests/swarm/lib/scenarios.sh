@@ -257,6 +257,15 @@ start_on_shared() {
         -e CONSEN="${host%-*}" -e PARAM_RENEW=3 "$@" "$images:peer" "$PARAM_DNS"
 }
 
+# service_logs SERVICE: the engine sometimes does not end them.
+service_logs() {
+    local try
+    for try in 1 2 3; do
+        timeout 20 docker service logs --raw "$1" 2>&1 && return
+    done
+    echo "the engine does not end the log of $1 ($try times)"
+}
+
 # No peer has ever had a connection with one of another network.
 networks_are_separate() {
     local service zone
@@ -265,7 +274,7 @@ networks_are_separate() {
             peer | rest) zone=pbft ;;
             *) zone=${service%_rest} ;;
         esac
-        has_met_only "$zone" < <(docker service logs --raw "${stack}_$service" 2>&1)
+        has_met_only "$zone" < <(service_logs "${stack}_$service")
     done
 }
 
