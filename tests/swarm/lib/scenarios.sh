@@ -259,22 +259,23 @@ start_on_shared() {
 
 # service_logs SERVICE: the engine sometimes does not end them.
 service_logs() {
-    local try
-    for try in 1 2 3; do
-        timeout 20 docker service logs --raw "$1" 2>&1 && return
+    local tries=0
+    until timeout 20 docker service logs --raw "$1" 2>&1; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 3 ] || return 1
     done
-    echo "the engine does not end the log of $1 ($try times)"
 }
 
 # No peer has ever had a connection with one of another network.
 networks_are_separate() {
-    local service zone
+    local service zone logs
     for service in peer rest noops unnamed pair pair_rest; do
         case $service in
             peer | rest) zone=pbft ;;
             *) zone=${service%_rest} ;;
         esac
-        has_met_only "$zone" < <(service_logs "${stack}_$service")
+        logs=$(service_logs "${stack}_$service") || fail "the engine does not end the log of $service"
+        has_met_only "$zone" <<<"$logs"
     done
 }
 
